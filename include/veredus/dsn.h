@@ -1,0 +1,68 @@
+/* dsn.h - delivery status notifications: building (RFC 3464 in RFC 6522), xtext and the DSN parameters (RFC 3461).
+ *
+ * Tests: tests/unit/dsn.c
+ */
+#ifndef VEREDUS_DSN_H
+#define VEREDUS_DSN_H
+
+#include <veredus/base.h>
+
+/* RFC 3461 §4.1 NOTIFY */
+enum dsn_notify {
+    DSN_NOTIFY_NEVER = 1,
+    DSN_NOTIFY_SUCCESS = 2,
+    DSN_NOTIFY_FAILURE = 4,
+    DSN_NOTIFY_DELAY = 8 /* 0: not given, so failure (and delay, at the MTA's choice) */
+};
+enum dsn_ret { DSN_RET_NONE = 0, DSN_RET_FULL, DSN_RET_HDRS }; /* §4.3 RET */
+
+/* "SUCCESS,DELAY" → bits. VR_ERR_SYNTAX on unknown words, on repeats, and on NEVER beside another. */
+enum vr_err dsn_notify_parse(struct vr_str value, unsigned *out);
+bool dsn_notify_write(struct vr_buf *out, unsigned notify);
+
+/* RFC 3461 §4 xtext. Decoding refuses control bytes (a decoded CR or LF could start a line): VR_ERR_SYNTAX. */
+enum vr_err dsn_xtext_decode(struct vr_buf *out, struct vr_str in);
+bool dsn_xtext_encode(struct vr_buf *out, struct vr_str in);
+/* ORCPT: "rfc822;user@example.org" with the address in xtext, checked. 500 octets at the most (RFC 3461 §4.2). */
+enum vr_err dsn_orcpt_check(struct vr_str value);
+/* ENVID: xtext, 100 octets at the most (RFC 3461 §4.4). */
+enum vr_err dsn_envid_check(struct vr_str value);
+
+enum dsn_action { DSN_FAILED, DSN_DELAYED, DSN_DELIVERED, DSN_RELAYED, DSN_EXPANDED };
+
+struct dsn_recipient {
+    struct vr_str final_recipient; /* address text */
+    struct vr_str orcpt;           /* as given, still xtext; empty when absent */
+    enum dsn_action action;
+    struct vr_str status;          /* "5.1.1" */
+    struct vr_str diagnostic;      /* the remote's reply, or our own words: "550 5.1.1 no such user" */
+    bool diagnostic_is_smtp;       /* a reply of a server (Diagnostic-Code: smtp; …), else x-veredus */
+    struct vr_str remote_mta;      /* host name; empty when none was reached */
+    int64_t last_attempt;          /* seconds since 1970, 0: not attempted */
+    int64_t will_retry_until;      /* seconds since 1970; only with DSN_DELAYED */
+};
+
+struct dsn {
+    struct vr_str reporting_mta;   /* our host name */
+    struct vr_str to;              /* the reverse path of the message */
+    struct vr_str envid;           /* as given, still xtext; empty when absent */
+    struct vr_str queue_id;
+    int64_t arrival_date;          /* seconds since 1970 */
+    int64_t now;                   /* seconds since 1970 */
+    struct vr_str message_id;      /* for the report itself, without < > */
+    struct vr_str boundary;        /* random, of boundary characters */
+    const struct dsn_recipient *recipients;
+    size_t recipient_count;
+    struct vr_str original;        /* the message as far as it is at hand: header, or header and body */
+    bool original_is_whole;        /* body included: RET=FULL, message/rfc822; else text/rfc822-headers */
+};
+
+/* Appends the whole report as a message with CRLF line ends: a readable part that says what happened and what to do
+ * next, message/delivery-status, and the original. Nothing from a remote reply can start a line or a part; the
+ * 8-bit original is declared 8bit. VR_ERR_TOO_BIG when it does not fit into out's max. */
+enum vr_err dsn_build(struct vr_buf *out, const struct dsn *d);
+
+/* "5.1.1" (class 2, 4, 5; subject and detail 0..999) at the start of text. False when there is none. */
+bool dsn_status_find(struct vr_str text, struct vr_str *status);
+
+#endif

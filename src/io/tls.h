@@ -1,0 +1,40 @@
+/* tls.h - TLS contexts (OpenSSL 3): TLS 1.2 and 1.3 only, no renegotiation, no compression.
+ */
+#ifndef IO_TLS_H
+#define IO_TLS_H
+
+#include <veredus/base.h>
+
+struct io_tls; /* immutable once made; may be used by many streams; freed after them */
+
+enum io_tls_verify {
+    IO_TLS_OPPORTUNISTIC, /* any certificate will do */
+    IO_TLS_VERIFY         /* chain to a trusted CA, and the name must match */
+};
+
+struct io_tls_info {
+    char protocol[12];    /* "TLSv1.3" */
+    char cipher[40];      /* "TLS_AES_256_GCM_SHA384" */
+    unsigned bits;
+    char server_name[256];/* SNI: what the client asked for (server), or what was asked (client); "" if none */
+    bool verified;        /* the peer's certificate was verified against our CAs and its name */
+    char peer_subject[256];
+};
+
+struct io_tls_certificate {
+    const char *names;       /* blank-separated host names for SNI, "*.x" allowed; "" the default */
+    const char *certificate; /* path of a PEM chain */
+    const char *key;         /* path of its PEM key */
+};
+
+/* Server context; the first certificate is the default. *error gets a sentence that names the file. NULL on failure. */
+struct io_tls *io_tls_server(const struct io_tls_certificate *certificates, size_t n, char error[256]);
+/* Client context. ca_file: PEM of trusted CAs; NULL: the system's. */
+struct io_tls *io_tls_client(const char *ca_file, char error[256]);
+void io_tls_free(struct io_tls *t);
+
+/* Writes a self-signed certificate (EC P-256) for `name` and 127.0.0.1/::1 to two PEM files (key 0600), valid `days`. For the first start
+ * and the dev mode. 0 or negative errno. */
+int io_tls_self_signed(const char *name, unsigned days, const char *certificate_path, const char *key_path);
+
+#endif
