@@ -1,0 +1,88 @@
+/* smtp_client.h - the SMTP and LMTP client engine, sans I/O (RFC 5321, 2033, 2920, 3207, 4954).
+ *
+ * A pull engine like the server's. It greets, says EHLO (HELO when refused), takes STARTTLS and AUTH as its configuration asks, then reports
+ * READY; the owner starts one transaction after another:
+ *
+ *     READY → smtp_client_mail(c, mail, rcpts, n) → RCPT_RESULT × n → BODY → smtp_client_body(bytes)… smtp_client_body_end()
+ *           → RESULT (LMTP: one for each accepted recipient) → READY
+ *
+ * MAIL, all RCPTs and DATA leave as one group where the server offers PIPELINING. When every recipient is refused, the engine ends the
+ * transaction cleanly by itself (also after an unexpected 354) and RESULT is not sent; READY follows.
+ *
+ * Hostile servers: a reply is at most 128 lines of 2,048 octets (longer: FAILED, 4xx class); replies before a command is sent, codes
+ * outside 2xx–5xx, bytes behind the 220 of STARTTLS: FAILED. Nothing that arrived before TLS counts after it. Reply text is handed on
+ * with control bytes replaced by '?'.
+ */
+#ifndef VEREDUS_SMTP_CLIENT_H
+#define VEREDUS_SMTP_CLIENT_H
+
+#include <veredus/sasl.h>
+#include <veredus/smtp.h>
+
+enum smtp_client_tls {
+    SMTP_CLIENT_TLS_NONE,      /* never (already under TLS, a UNIX socket, or configured so) */
+    SMTP_CLIENT_TLS_MAY,       /* when offered; when STARTTLS is refused, goes on in clear */
+    SMTP_CLIENT_TLS_MUST       /* not offered or refused: FAILED with 4.7.0-class local error */
+};
+
+struct smtp_client_config {        /* must outlive the engine */
+    struct vr_str helo_name;
+    bool lmtp;
+    enum smtp_client_tls tls;
+    bool tls_active;               /* the stream is under TLS from the start */
+    struct vr_str user, password;  /* AUTH when user is not empty; not offered: FAILED. Never PLAIN or LOGIN in clear … */
+    bool auth_in_clear;            /* … unless this is set */
+    struct vr_str auth_mechanism;  /* only this one; empty: the best that both know (SCRAM-SHA-256, PLAIN, LOGIN) */
+    uint8_t nonce[18];             /* random, for SCRAM */
+};
+
+/* Per-command timeouts, RFC 5321 §4.5.3.2, as a table in lib/smtp/client.c: greeting 5 min, MAIL 5, RCPT 5, DATA 2, block 3, final dot 10. */
+
+enum smtp_client_event_kind {
+    SMTP_CLIENT_IDLE = 0,    /* wait for bytes from the server */
+    SMTP_CLIENT_STARTTLS,    /* start TLS now, then smtp_client_secured() (or close on failure) */
+    SMTP_CLIENT_READY,       /* a transaction may start. Comes again after each */
+    SMTP_CLIENT_RCPT_RESULT, /* ev.index, ev.reply: 2xx accepted. When MAIL was refused: all recipients get its reply */
+    SMTP_CLIENT_BODY,        /* send the message now with smtp_client_body/_body_end */
+    SMTP_CLIENT_RESULT,      /* the message's fate: ev.reply; SMTP: index is SIZE_MAX (all accepted recipients); LMTP: ev.index */
+    SMTP_CLIENT_REPLY,       /* for a trace: any reply as it came; ev.command is what it answered ("EHLO", "." for the end of data) */
+    SMTP_CLIENT_FAILED,      /* the session cannot go on: ev.reply says why (code 421 or 5xx of the server, or ours), ev.stage where.
+                                Recipients without a RESULT are open: the owner decides (usually: try again later). Close. Last */
+    SMTP_CLIENT_CLOSED       /* QUIT was answered, or the server closed in order after it. Last */
+};
+
+struct smtp_client_event {
+    size_t index;
+    uint16_t code;           /* of the server's reply; 0: our own verdict (timeout, connection lost, not offered, bad reply) */
+    struct vr_str enhanced;  /* "5.1.1" when the text began with one or we made it; may be empty */
+    struct vr_str text;      /* lines joined by '\n', without codes; cleaned. Valid until the next call */
+    bool permanent;          /* 5xx (a greeting or EHLO refused with 5xx too) */
+    const char *command;     /* "greeting", "EHLO", "STARTTLS", "AUTH", "MAIL", "RCPT", "DATA", "." , "QUIT" */
+    bool sent_dot;           /* FAILED: the final dot had been sent, so the message may have been taken */
+};
+
+struct smtp_client;
+struct smtp_client *smtp_client_new(const struct smtp_client_config *config, int64_t now_ms);
+void smtp_client_free(struct smtp_client *c);
+void smtp_client_feed(struct smtp_client *c, struct vr_str in, int64_t now_ms); /* all taken */
+void smtp_client_eof(struct smtp_client *c); /* the connection ended: FAILED (or CLOSED after QUIT) follows */
+enum smtp_client_event_kind smtp_client_next(struct smtp_client *c, struct smtp_client_event *ev);
+struct vr_str smtp_client_pending(const struct smtp_client *c);
+void smtp_client_sent(struct smtp_client *c, size_t n);
+void smtp_client_secured(struct smtp_client *c, int64_t now_ms); /* the handshake succeeded; EHLO again */
+/* Starts a transaction after READY. What mail and rcpts point to must live until its last event. Parameters that the server does not
+ * offer are left out (DSN, SIZE, BODY; RFC 3461 §5.2.x is the owner's care: see smtp_client_offers). mail->size is sent as SIZE. */
+void smtp_client_mail(struct smtp_client *c, const struct smtp_mail *mail, const struct smtp_rcpt *rcpts, size_t n,
+                      int64_t now_ms);
+/* Message bytes after BODY, in any split, CRLF line ends expected; dots are doubled here. Watch the size of pending: send before
+ * giving more. A message that does not end in CRLF gets one. */
+void smtp_client_body(struct smtp_client *c, struct vr_str bytes, int64_t now_ms);
+void smtp_client_body_end(struct smtp_client *c, int64_t now_ms);
+/* VRFY/NOOP-like keepalive of an idle connection is not needed; RSET before reuse is not sent (transactions end by themselves). */
+void smtp_client_quit(struct smtp_client *c, int64_t now_ms);
+unsigned smtp_client_offers(const struct smtp_client *c);          /* enum smtp_extension bits of the last EHLO */
+uint64_t smtp_client_size_limit(const struct smtp_client *c);      /* of SIZE; 0: none named */
+int64_t smtp_client_deadline(const struct smtp_client *c);         /* INT64_MAX: none */
+void smtp_client_tick(struct smtp_client *c, int64_t now_ms);      /* past the deadline: FAILED, code 0, "timed out waiting for …" */
+
+#endif
