@@ -1,0 +1,149 @@
+/* config.h - the configuration: one immutable structure, parsed by the supervisor before it forks.
+ *
+ * Every key is documented in docs/configuration.md (a test compares config_keys[] with it). Units: sizes in bytes, times in milliseconds unless
+ * the name says otherwise. In the file sizes take K, M, G and times take ms, s, m, h, d.
+ */
+#ifndef CONFIG_CONFIG_H
+#define CONFIG_CONFIG_H
+
+#include "event/event.h"
+#include "io/stream.h"
+#include "ipc/ipc.h"
+
+enum listener_role { LISTENER_MX, LISTENER_SUBMISSION, LISTENER_SUBMISSIONS };
+struct config_listener {
+    struct io_address address;
+    enum listener_role role;
+    const char *file; /* where it was configured, for messages */
+    int line;
+};
+
+struct config_tls { /* tls "name [name…]" { certificate key } */
+    const char *names, *certificate, *key;
+};
+
+enum deliver_kind { DELIVER_MAILDIR, DELIVER_LMTP, DELIVER_SMTP };
+enum mailboxes_kind { MAILBOXES_ACCOUNTS, MAILBOXES_SYSTEM, MAILBOXES_ANY };
+struct alias_table; /* loaded aliases, see routing.h */
+struct config_domain {
+    struct vr_str name;        /* lower case; A-label as given */
+    enum deliver_kind deliver;
+    struct vr_str maildir;     /* template: {domain} {local} {home} */
+    struct next_hop next_hop;  /* LMTP, SMTP */
+    enum mailboxes_kind mailboxes;
+    struct vr_str catch_all;   /* address; empty: none */
+    char delimiter;            /* '+'; 0: none */
+    struct vr_str owner;       /* system user that owns the mailboxes of accounts; empty: the local process's user */
+    const char *aliases_file;  /* local parts of this domain; NULL: none */
+    const char *virtual_file;  /* "address  targets" and "@domain targets"; NULL: none */
+    struct alias_table *aliases;
+};
+
+struct config_route { /* route "pattern" { to tls user password password_file } */
+    struct vr_str pattern;     /* "example.org", ".example.org" (any below), "*" */
+    struct next_hop next_hop;
+    struct vr_str user, password;
+};
+
+struct config_networks {
+    struct io_network *items;
+    size_t count;
+};
+
+struct config {
+    struct vr_arena arena;
+    struct vr_str hostname;       /* default: the system's */
+    struct vr_str postmaster;     /* address; empty: kept in <state>/postmaster */
+    const char *spool;            /* /var/spool/veredus */
+    const char *state;            /* /var/lib/veredus: accounts.db, certificates made at the first start */
+    const char *run;              /* /run/veredus: control and submit sockets */
+    enum event_format log_format;
+    enum event_level log_level;
+    unsigned receivers, senders;  /* processes; 0 in the file: number of cores */
+
+    struct config_listener *listeners;
+    size_t listener_count;
+    struct config_tls *tls;
+    size_t tls_count;
+    struct config_networks trusted; /* may relay without AUTH; default none */
+    struct config_domain *domains;
+    size_t domain_count;
+    struct config_route *routes;
+    size_t route_count;
+    void *index; /* routing.c's hash of domains and routes */
+
+    /* limits */
+    uint64_t message_size;            /* 50M */
+    unsigned recipients;              /* 1000 */
+    unsigned line_length;             /* 65536 */
+    unsigned errors, commands, received;
+    unsigned connections, connections_per_address;
+    int64_t command_timeout, data_timeout;
+
+    /* submission */
+    bool any_sender;                  /* authenticated users may use any sender address */
+    bool auth_in_clear;               /* lab use */
+
+    /* queue */
+    int64_t *retry; size_t retry_count; /* 1m 5m 15m 30m, the last (1h) repeats */
+    int64_t expire;                   /* 5d */
+    int64_t delay_warning;            /* 4h; 0: never */
+    uint64_t segment_size;            /* 64M */
+    uint64_t minimum_free;            /* bytes free below which intake stops: 452. 64M */
+    uint64_t inline_body;             /* bodies up to this ride in the log: 64K */
+
+    /* sending */
+    unsigned concurrency;             /* connections at a time to one destination: 20 */
+    int64_t connection_idle;          /* an idle connection is kept for reuse: 5s */
+    int64_t connect_timeout;          /* 30s */
+    int64_t command_timeout_sending;  /* 0: the RFC's table */
+    uint16_t mx_port;                 /* 25; for labs */
+    struct io_address source, source6;/* family IO_NONE: any */
+    const char *ca_file;              /* trusted CAs; NULL: the system's */
+    const char **dns_servers;         /* NULL-terminated; NULL: resolv.conf */
+    const char *trust_anchor;
+
+    /* users of the privileged mode */
+    const char *user, *user_keeper, *user_queue; /* _veredus _veredusk _veredusq */
+};
+
+/* One complaint about a configuration. */
+struct config_problem {
+    const char *file;
+    int line;
+    bool warning;        /* reported, not fatal */
+    const char *message; /* "what was wrong; expected …" */
+    struct config_problem *next;
+};
+
+struct config_load {
+    struct config *config; /* NULL when there are errors */
+    struct config_problem *problems; /* in the order of file and line */
+    unsigned errors, warnings;
+};
+
+/* Reads the file (default /etc/veredus/veredus.conf), all it includes, its alias and virtual files; checks everything (does not open
+ * sockets). ALL errors are collected. Never NULL. */
+struct config_load *config_load_file(const char *path);
+/* The same from text, `name` in messages (the embedded configuration of script/server and tests). */
+struct config_load *config_load_text(const char *name, struct vr_str text);
+void config_load_free(struct config_load *l); /* the config too, unless taken */
+struct config *config_take(struct config_load *l);
+void config_free(struct config *c);
+/* Wipes passwords of routes: every process but the sender calls it after the fork. */
+void config_forget_secrets(struct config *c);
+#define CONFIG_DEFAULT_PATH "/etc/veredus/veredus.conf"
+
+/* All keys, for the documentation test and `veredus check --keys`: "listen.role", "route.tls", … */
+struct config_key {
+    const char *section; /* "" at the top */
+    const char *key;
+    const char *unit;     /* "bytes", "time", "address", "yes or no", … */
+    const char *fallback; /* default, as text */
+    const char *purpose;  /* one line */
+    const char *postfix;  /* Postfix's name of the thing, or NULL */
+};
+extern const struct config_key config_keys[];
+extern const size_t config_key_count;
+
+#endif

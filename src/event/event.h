@@ -1,0 +1,31 @@
+/* event.h - the one event stream: one structured line per step of a message's way.
+ *
+ * key=value on a terminal and to the journal (standard error), JSON when the configuration says so. Values of strangers are escaped: nothing
+ * of them can start a line or a key. Lines gather and leave in one write at the end of the loop's turn, whole lines only.
+ *
+ *     2026-11-23T16:52:51.123Z info receiver message.accepted id=0F3K… from=a@b size=4096 recipients=2
+ */
+#ifndef EVENT_EVENT_H
+#define EVENT_EVENT_H
+
+#include "io/io.h"
+#include <veredus/base.h>
+
+enum event_level { EVENT_DEBUG, EVENT_INFO, EVENT_NOTICE, EVENT_WARNING, EVENT_ERROR };
+enum event_format { EVENT_KEY_VALUE, EVENT_JSON };
+
+struct event_log;
+/* process: "receiver". The level below which nothing is written. Colours (level word) only when standard error is a terminal and NO_COLOR is unset. Under
+ * systemd (JOURNAL_STREAM) lines begin with the priority "<6>". */
+struct event_log *event_log_new(struct io *io, const char *process, enum event_format format, enum event_level level);
+void event_log_free(struct event_log *l);
+void event_log_flush(struct event_log *l);
+
+/* event_begin … event_str/… … event_end: one line. id 0: none. When the level is silenced all of it is cheap. */
+void event_begin(struct event_log *l, enum event_level level, const char *name, uint64_t queue_id);
+void event_str(struct event_log *l, const char *key, struct vr_str value);
+void event_text(struct event_log *l, const char *key, const char *value);
+void event_u64(struct event_log *l, const char *key, uint64_t value);
+void event_end(struct event_log *l);
+
+#endif

@@ -1,0 +1,35 @@
+/* accounts.h - the accounts data base: an SQLite file that the keeper reads and `veredus account` writes.
+ *
+ * An account is an address: it may log in, it has a mailbox, it may send as itself and as the addresses given to it. Names are kept in
+ * lower case. Passwords are kept as argon2id (PHC string) and as SCRAM-SHA-256 keys, never in clear. All calls block.
+ */
+#ifndef KEEPER_ACCOUNTS_H
+#define KEEPER_ACCOUNTS_H
+
+#include <veredus/base.h>
+#include <veredus/sasl.h>
+
+struct accounts;
+/* Opens (create: makes it, 0600, with its schema). NULL on failure, with a sentence that names the file. */
+struct accounts *accounts_open(const char *path, bool create, char error[256]);
+void accounts_close(struct accounts *a);
+const char *accounts_error(const struct accounts *a); /* of the last call that failed */
+
+enum accounts_result { ACCOUNTS_OK, ACCOUNTS_NO_SUCH, ACCOUNTS_EXISTS, ACCOUNTS_INVALID, ACCOUNTS_TROUBLE };
+/* nonces: salt of argon2id and of SCRAM, random. send_as: NULL-terminated list or NULL. */
+enum accounts_result accounts_add(struct accounts *a, struct vr_str address, struct vr_str password, const uint8_t salts[32]);
+enum accounts_result accounts_remove(struct accounts *a, struct vr_str address);
+enum accounts_result accounts_set_password(struct accounts *a, struct vr_str address, struct vr_str password, const uint8_t salts[32]);
+enum accounts_result accounts_add_send_as(struct accounts *a, struct vr_str address, struct vr_str extra);
+enum accounts_result accounts_remove_send_as(struct accounts *a, struct vr_str address, struct vr_str extra);
+enum accounts_result accounts_list(struct accounts *a, bool (*each)(void *arg, struct vr_str address, struct vr_str send_as_joined, int64_t created), void *arg);
+
+enum accounts_result accounts_exists(struct accounts *a, struct vr_str address);
+/* Verifies in constant time also when there is no such account. ACCOUNTS_OK, ACCOUNTS_NO_SUCH (wrong password as well), ACCOUNTS_TROUBLE. */
+enum accounts_result accounts_verify(struct accounts *a, struct vr_str address, struct vr_str password);
+enum accounts_result accounts_scram(struct accounts *a, struct vr_str address, struct sasl_scram_keys *out);
+enum accounts_result accounts_may_send_as(struct accounts *a, struct vr_str account, struct vr_str address);
+/* A secret of this data base, made with it: for the salts of unknown users. */
+enum accounts_result accounts_secret(struct accounts *a, uint8_t out[16]);
+
+#endif
