@@ -1,0 +1,199 @@
+/* event.c - see event.h. One buffer of lines; written whole at the end of the loop's turn.
+ *
+ * Not done here: rotation and shipping (journald's, the supervisor of the container's).
+ * Tests: tests/unit/event.c
+ */
+#include "event/event.h"
+
+#include "io/env.h"
+#include "io/fs.h"
+#include "ipc/ipc.h"
+
+#include <veredus/message.h>
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define BUFFER_MAX     (1u << 20)
+#define FLUSH_AT       (64u << 10)
+#define VALUE_MAX      1024 /* bytes of one value; longer ones are cut and marked */
+#define STANDARD_ERROR 2
+
+struct event_log {
+    struct io *io;
+    const char *process;
+    enum event_format format;
+    enum event_level level;
+    bool priorities; /* "<6>" for the journal */
+    bool colours;
+    bool open; /* between begin and end, and not silenced */
+    struct vr_buf lines;
+};
+
+static const struct {
+    const char *name;
+    const char *priority; /* sd-daemon(3) */
+    const char *colour;
+} levels[] = {
+    [EVENT_DEBUG] = {"debug", "<7>", "\033[2m"},    [EVENT_INFO] = {"info", "<6>", "\033[32m"},
+    [EVENT_NOTICE] = {"notice", "<5>", "\033[36m"}, [EVENT_WARNING] = {"warning", "<4>", "\033[33m"},
+    [EVENT_ERROR] = {"error", "<3>", "\033[31m"},
+};
+
+static void flush_hook(void *arg)
+{
+    event_log_flush(arg);
+}
+
+struct event_log *event_log_new(struct io *io, const char *process, enum event_format format,
+                                enum event_level level)
+{
+    struct event_log *l = calloc(1, sizeof *l);
+    assert(l != NULL);
+    l->io = io;
+    l->process = process;
+    l->format = format;
+    l->level = level;
+    l->priorities = io_env("JOURNAL_STREAM") != NULL && !io_is_terminal(STANDARD_ERROR);
+    l->colours = format == EVENT_KEY_VALUE && io_is_terminal(STANDARD_ERROR) && io_env("NO_COLOR") == NULL;
+    vr_buf_init(&l->lines, BUFFER_MAX);
+    if (io != NULL)
+        io_on_turn_end(io, flush_hook, l);
+    return l;
+}
+
+void event_log_free(struct event_log *l)
+{
+    if (l == NULL)
+        return;
+    event_log_flush(l);
+    vr_buf_fini(&l->lines);
+    free(l);
+}
+
+void event_log_flush(struct event_log *l)
+{
+    struct vr_str lines = vr_buf_str(&l->lines);
+    if (lines.n == 0)
+        return;
+    (void)io_fs_write(STANDARD_ERROR, lines.p,
+                      lines.n); /* nobody is left to tell when standard error is gone */
+    vr_buf_reset(&l->lines);
+}
+
+static void add_escaped_byte(struct vr_buf *b, unsigned char c, bool json)
+{
+    if (c == '"' || c == '\\') {
+        vr_buf_add_byte(b, '\\');
+        vr_buf_add_byte(b, (char)c);
+    } else if (c < 0x20 || c == 0x7f) {
+        vr_buf_addf(b, json ? "\\u%04x" : "\\x%02x", c);
+    } else {
+        vr_buf_add_byte(b, (char)c);
+    }
+}
+
+static void add_quoted(struct vr_buf *b, struct vr_str s, bool json)
+{
+    bool valid = vr_utf8_valid(s);
+    vr_buf_add_byte(b, '"');
+    for (size_t i = 0; i < s.n; i++) {
+        unsigned char c = (unsigned char)s.p[i];
+        if (c >= 0x80 && !valid)
+            vr_buf_addf(b, json ? "\\u%04x" : "\\x%02x", c);
+        else
+            add_escaped_byte(b, c, json);
+    }
+    vr_buf_add_byte(b, '"');
+}
+
+static bool is_plain(struct vr_str s)
+{
+    for (size_t i = 0; i < s.n; i++) {
+        unsigned char c = (unsigned char)s.p[i];
+        if (c <= ' ' || c >= 0x7f || c == '"' || c == '\\' || c == '=')
+            return false;
+    }
+    return s.n > 0;
+}
+
+static void add_value(struct event_log *l, struct vr_str s)
+{
+    bool cut = s.n > VALUE_MAX;
+    if (cut)
+        s.n = VALUE_MAX;
+    if (l->format == EVENT_JSON)
+        add_quoted(&l->lines, s, true);
+    else if (is_plain(s))
+        vr_buf_add(&l->lines, s);
+    else
+        add_quoted(&l->lines, s, false);
+    if (cut && l->format == EVENT_KEY_VALUE)
+        vr_buf_add(&l->lines, VR_STR("..."));
+}
+
+static void add_key(struct event_log *l, const char *key)
+{
+    if (l->format == EVENT_JSON)
+        vr_buf_addf(&l->lines, ",\"%s\":", key);
+    else
+        vr_buf_addf(&l->lines, " %s=", key);
+}
+
+void event_begin(struct event_log *l, enum event_level level, const char *name, uint64_t queue_id)
+{
+    assert(!l->open);
+    if (level < l->level)
+        return;
+    if (vr_buf_size(&l->lines) > FLUSH_AT)
+        event_log_flush(l);
+    l->open = true;
+    char time[MESSAGE_RFC3339_SIZE];
+    size_t n = message_rfc3339_write(time, l->io != NULL ? io_now_us(l->io) : 0);
+    if (l->format == EVENT_JSON) {
+        vr_buf_addf(&l->lines, "%s{\"time\":\"%.*s\",\"level\":\"%s\",\"process\":\"%s\",\"event\":\"%s\"",
+                    l->priorities ? levels[level].priority : "", (int)n, time, levels[level].name, l->process,
+                    name);
+    } else {
+        vr_buf_addf(&l->lines, "%s%.*s %s%s%s %s %s", l->priorities ? levels[level].priority : "", (int)n,
+                    time, l->colours ? levels[level].colour : "", levels[level].name,
+                    l->colours ? "\033[0m" : "", l->process, name);
+    }
+    if (queue_id != 0) {
+        char id[QUEUE_ID_TEXT];
+        queue_id_text(queue_id, id);
+        event_text(l, "id", id);
+    }
+}
+
+void event_str(struct event_log *l, const char *key, struct vr_str value)
+{
+    if (!l->open)
+        return;
+    add_key(l, key);
+    add_value(l, value);
+}
+
+void event_text(struct event_log *l, const char *key, const char *value)
+{
+    event_str(l, key, vr_str_from(value));
+}
+
+void event_u64(struct event_log *l, const char *key, uint64_t value)
+{
+    if (!l->open)
+        return;
+    add_key(l, key);
+    vr_buf_add_u64(&l->lines, value);
+}
+
+void event_end(struct event_log *l)
+{
+    if (!l->open)
+        return;
+    if (l->format == EVENT_JSON)
+        vr_buf_add_byte(&l->lines, '}');
+    vr_buf_add_byte(&l->lines, '\n');
+    l->open = false;
+}

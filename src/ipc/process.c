@@ -1,0 +1,271 @@
+/* process.c - the life of a child process: prepare, confine, serve, drain.
+ *
+ * Promise:    a process holds only what its row of confinements[] gives it before it reads the first byte
+ * from anybody; a frame that the table of frames does not allow ends the channel it came by. Runs in: every
+ * child of the supervisor. Tests:      tests/unit/process.c, tests/e2e/
+ */
+#include "ipc/process.h"
+
+#include "io/fs.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#define FRAME_SCRATCH_MAX IO_FRAME_MAX
+#define EXIT_GRACE_MS     1000
+#define ORPHAN_DRAIN_MS   5000
+
+enum { PATH_NONE, PATH_SPOOL, PATH_STATE, PATH_ANY, PATH_CERTIFICATES };
+
+/* Who may do what. One row per process: the whole of its privilege. */
+static const struct {
+    enum ipc_role role;
+    enum { USER_COMMON, USER_KEEPER, USER_QUEUE, USER_ROOT } user;
+    int read, write; /* PATH_… */
+    bool network;    /* may make sockets of the internet families */
+    bool secrets;    /* keeps the routes' passwords */
+} confinements[] = {
+    {IPC_RECEIVER, USER_COMMON, PATH_NONE, PATH_NONE, false, false},
+    {IPC_KEEPER, USER_KEEPER, PATH_STATE, PATH_STATE, false, false},
+    {IPC_QUEUE, USER_QUEUE, PATH_SPOOL, PATH_SPOOL, false, false},
+    {IPC_SENDER, USER_COMMON, PATH_CERTIFICATES, PATH_NONE, true, true},
+    {IPC_LOCAL, USER_ROOT, PATH_ANY, PATH_ANY, false, false},
+    {IPC_ADMIN, USER_COMMON, PATH_NONE, PATH_NONE, false, false},
+};
+
+static const char *const certificate_paths[] = {"/etc/ssl", "/usr/lib/ssl", "/usr/share/ca-certificates",
+                                                "/usr/local/share/ca-certificates", NULL};
+
+static void paths_of(const struct config *c, int which, const char *out[8])
+{
+    size_t n = 0;
+    if (which == PATH_SPOOL)
+        out[n++] = c->spool;
+    else if (which == PATH_STATE)
+        out[n++] = c->state;
+    else if (which == PATH_ANY)
+        out[n++] = "/";
+    else if (which == PATH_CERTIFICATES)
+        for (; certificate_paths[n] != NULL; n++)
+            out[n] = certificate_paths[n];
+    out[n] = NULL;
+}
+
+static bool confine_user(struct process *p, int kind, struct io_user *out)
+{
+    const char *name = kind == USER_KEEPER  ? p->config->user_keeper
+                       : kind == USER_QUEUE ? p->config->user_queue
+                                            : p->config->user;
+    if (io_user_by_name(name, out) == 0 && out->uid != 0)
+        return true;
+    event_begin(p->log, EVENT_ERROR, "process.no_user", 0);
+    event_text(p->log, "user", name);
+    event_text(p->log, "next",
+               "create the user, name another in the section \"processes\", or use --foreground");
+    event_end(p->log);
+    return false;
+}
+
+static bool confine(struct process *p)
+{
+    size_t i = 0;
+    while (confinements[i].role != p->ops->role)
+        i++;
+    if (!confinements[i].secrets) /* this process's own copy of the pages */
+        config_forget_secrets((struct config *)p->config);
+    if (p->foreground)
+        return true;
+    struct io_user user = {0};
+    bool root = confinements[i].user == USER_ROOT;
+    if (!root && !confine_user(p, confinements[i].user, &user))
+        return false;
+    const char *readable[8], *writable[8];
+    paths_of(p->config, confinements[i].read, readable);
+    paths_of(p->config, confinements[i].write, writable);
+    struct io_confine c = {.uid = user.uid,
+                           .gid = user.gid,
+                           .paths_read = readable,
+                           .paths_write = writable,
+                           .keep_root = root,
+                           .no_network = !confinements[i].network};
+    char weaker[256] = "";
+    int status = io_confine(&c, weaker);
+    if (status != 0 || weaker[0] != '\0') {
+        event_begin(p->log, status != 0 ? EVENT_ERROR : EVENT_NOTICE, "process.confine", 0);
+        event_text(p->log, status != 0 ? "error" : "weaker", status != 0 ? io_error_text(status) : weaker);
+        event_end(p->log);
+    }
+    return status == 0;
+}
+
+/* ---- peers
+ * ---------------------------------------------------------------------------------------------------- */
+
+static void peer_drop(struct peer *peer)
+{
+    struct process *p = peer->process;
+    for (struct peer **at = &p->peers; *at != NULL; at = &(*at)->next)
+        if (*at == peer) {
+            *at = peer->next;
+            break;
+        }
+    if (p->ops->detached != NULL)
+        p->ops->detached(p, peer);
+    io_channel_close(peer->channel);
+    free(peer);
+}
+
+static void peer_frame(void *arg, uint16_t type, struct vr_str payload, int fd)
+{
+    struct peer *peer = arg;
+    struct process *p = peer->process;
+    if (ipc_allowed(type, peer->role, p->ops->role, fd >= 0)) {
+        p->ops->frame(p, peer, type, payload, fd);
+        return;
+    }
+    event_begin(p->log, EVENT_ERROR, "process.forbidden_frame", 0);
+    event_text(p->log, "from", ipc_role_name(peer->role));
+    event_u64(p->log, "type", type);
+    event_end(p->log);
+    if (fd >= 0)
+        io_fs_close(fd);
+    peer_drop(peer);
+}
+
+static void peer_closed(void *arg, int status)
+{
+    (void)status; /* the supervisor reports why the process ended */
+    peer_drop(arg);
+}
+
+static const struct io_channel_ops peer_ops = {.frame = peer_frame, .closed = peer_closed};
+
+static void attach(struct process *p, struct vr_str payload, int fd)
+{
+    struct ipc_reader r = ipc_reader(payload);
+    uint32_t role = ipc_get_u32(&r), slot = ipc_get_u32(&r), generation = ipc_get_u32(&r);
+    assert(ipc_done(&r) && fd >= 0); /* the supervisor is the same program */
+    struct peer *peer = calloc(1, sizeof *peer);
+    assert(peer != NULL);
+    *peer = (struct peer){.process = p, .role = role, .slot = slot, .generation = generation};
+    peer->channel = io_channel_new(p->io, fd, &peer_ops, peer);
+    struct peer **at = &p->peers;
+    while (*at != NULL && (*at)->generation > generation)
+        at = &(*at)->next;
+    peer->next = *at;
+    *at = peer;
+    if (p->ops->attached != NULL)
+        p->ops->attached(p, peer);
+}
+
+struct peer *process_peer(struct process *p, enum ipc_role role)
+{
+    for (struct peer *peer = p->peers; peer != NULL; peer = peer->next)
+        if (peer->role == role)
+            return peer;
+    return NULL;
+}
+
+struct vr_buf *process_frame(struct process *p)
+{
+    vr_buf_reset(&p->scratch);
+    return &p->scratch;
+}
+
+void peer_send(struct peer *peer, enum ipc_type type, struct vr_buf *payload, int fd)
+{
+    assert(payload == NULL || !payload->too_big); /* senders bound what they pack below IO_FRAME_MAX */
+    io_channel_send(peer->channel, (uint16_t)type, payload != NULL ? vr_buf_str(payload) : vr_str(NULL, 0),
+                    fd);
+}
+
+/* ---- the supervisor's word
+ * ------------------------------------------------------------------------------------- */
+
+static void exit_at_last(void *arg)
+{
+    process_exit(arg, 0);
+}
+
+static void drain(struct process *p, int64_t deadline_ms)
+{
+    if (p->draining)
+        return;
+    p->draining = true;
+    /* A process that cannot finish is ended all the same: what it held is replayed or tried again. */
+    struct io_timer *last = io_timer_new(p->io, exit_at_last, p);
+    io_timer_start(last, deadline_ms + EXIT_GRACE_MS, 0);
+    p->ops->drain(p, deadline_ms);
+}
+
+static void supervisor_frame(void *arg, uint16_t type, struct vr_str payload, int fd)
+{
+    struct process *p = arg;
+    struct ipc_reader r = ipc_reader(payload);
+    switch (type) {
+    case IPC_ATTACH:
+        attach(p, payload, fd);
+        break;
+    case IPC_DRAIN:
+        drain(p, ipc_get_u32(&r));
+        break;
+    case IPC_EXPECT:
+        if (p->ops->expect != NULL)
+            p->ops->expect(p, ipc_get_u32(&r));
+        break;
+    default:
+        break;
+    }
+}
+
+static void supervisor_closed(void *arg, int status)
+{
+    struct process *p = arg;
+    (void)status;
+    io_channel_close(p->supervisor);
+    p->supervisor = NULL;
+    drain(p, ORPHAN_DRAIN_MS); /* nobody would start us again: end in order */
+}
+
+static const struct io_channel_ops supervisor_ops = {.frame = supervisor_frame, .closed = supervisor_closed};
+
+/* ---- life
+ * ------------------------------------------------------------------------------------------------------ */
+
+void process_exit(struct process *p, int code)
+{
+    p->exit_code = code;
+    for (struct peer *peer = p->peers; peer != NULL; peer = peer->next)
+        io_channel_flush(peer->channel);
+    event_log_flush(p->log);
+    io_stop(p->io);
+}
+
+int process_main(void *process_arguments)
+{
+    const struct process_arguments *a = process_arguments;
+    struct process p = {.ops = a->ops,
+                        .config = a->config,
+                        .slot = a->slot,
+                        .generation = a->generation,
+                        .listen_fds = a->listen_fds,
+                        .listen_count = a->listen_count,
+                        .foreground = a->foreground};
+    p.io = io_new(a->ops->worker_threads);
+    p.log = event_log_new(p.io, ipc_role_name(a->ops->role), a->config->log_format, a->config->log_level);
+    vr_buf_init(&p.scratch, FRAME_SCRATCH_MAX);
+    io_raise_descriptor_limit();
+    int code = a->ops->prepare != NULL ? a->ops->prepare(&p, &p.data) : 0;
+    if (code == 0 && !confine(&p))
+        code = 77; /* EX_NOPERM */
+    if (code == 0) {
+        p.supervisor = io_channel_new(p.io, a->supervisor_fd, &supervisor_ops, &p);
+        if (a->ops->start != NULL)
+            a->ops->start(&p);
+        io_channel_send(p.supervisor, IPC_READY, vr_str(NULL, 0), -1);
+        io_run(p.io);
+        code = p.exit_code;
+    }
+    event_log_flush(p.log);
+    return code; /* the kernel takes back the rest */
+}
