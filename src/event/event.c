@@ -150,7 +150,7 @@ void event_begin(struct event_log *l, enum event_level level, const char *name, 
         event_log_flush(l);
     l->open = true;
     char time[MESSAGE_RFC3339_SIZE];
-    size_t n = message_rfc3339_write(time, l->io != NULL ? io_now_us(l->io) : 0);
+    size_t n = message_rfc3339_write(time, l->io != NULL ? io_now_us(l->io) : io_env_clock_us());
     if (l->format == EVENT_JSON) {
         vr_buf_addf(&l->lines, "%s{\"time\":\"%.*s\",\"level\":\"%s\",\"process\":\"%s\",\"event\":\"%s\"",
                     l->priorities ? levels[level].priority : "", (int)n, time, levels[level].name, l->process,
@@ -196,4 +196,6 @@ void event_end(struct event_log *l)
         vr_buf_add_byte(&l->lines, '}');
     vr_buf_add_byte(&l->lines, '\n');
     l->open = false;
+    if (l->io == NULL) /* no loop: no end of a turn */
+        event_log_flush(l);
 }

@@ -15,7 +15,7 @@ enum event_level { EVENT_DEBUG, EVENT_INFO, EVENT_NOTICE, EVENT_WARNING, EVENT_E
 enum event_format { EVENT_KEY_VALUE, EVENT_JSON };
 
 struct event_log;
-/* process: "receiver". The level below which nothing is written. Colours (level word) only when standard error is a terminal and NO_COLOR is unset. Under
+/* process: "receiver". io NULL (the supervisor): each line is written at once. The level below which nothing is written. Colours (level word) only when standard error is a terminal and NO_COLOR is unset. Under
  * systemd (JOURNAL_STREAM) lines begin with the priority "<6>". */
 struct event_log *event_log_new(struct io *io, const char *process, enum event_format format, enum event_level level);
 void event_log_free(struct event_log *l);

@@ -1,0 +1,184 @@
+/* admin.c - the control socket: one JSON request a connection, answered by the queue.
+ *
+ * The client (veredus queue, mailq) connects to <run>/control, writes one JSON object and a line feed, and
+ * reads JSON text until the end of the stream. The socket's mode says who may: its owner. Runs as: the common
+ * user, no file system, no network. Tests: tests/e2e/
+ */
+#include "admin/admin.h"
+
+#include "io/stream.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <sys/queue.h>
+
+#define REQUEST_MAX (1u << 20)
+#define TIMEOUT_MS  30000
+#define LINGER_MS   5000
+#define SWEEP_MS    1000
+
+struct client {
+    struct admin *admin;
+    struct io_stream *stream;
+    uint64_t request; /* 0: not sent yet */
+    int64_t since_ms;
+    struct vr_buf line;
+    LIST_ENTRY(client) entry;
+};
+
+struct admin {
+    struct process *process;
+    struct io_listener *listener;
+    LIST_HEAD(client_list, client) clients;
+    uint64_t last_request;
+    struct io_timer *sweep;
+};
+
+static void finished(struct admin *a)
+{
+    if (a->process->draining && LIST_EMPTY(&a->clients))
+        process_exit(a->process, 0);
+}
+
+static void client_end(struct client *c, struct vr_str last_words)
+{
+    struct admin *a = c->admin;
+    io_stream_write(c->stream, last_words);
+    io_stream_finish(c->stream, LINGER_MS);
+    LIST_REMOVE(c, entry);
+    vr_buf_fini(&c->line);
+    free(c);
+    finished(a);
+}
+
+static void client_request(struct client *c, struct vr_str json)
+{
+    struct peer *queue = process_peer(c->admin->process, IPC_QUEUE);
+    if (queue == NULL) {
+        client_end(c, VR_STR("{\"error\":\"the queue is being started; try again in a moment\"}\n"));
+        return;
+    }
+    c->request = ++c->admin->last_request;
+    struct vr_buf *b = process_frame(c->admin->process);
+    ipc_put_u64(b, c->request);
+    ipc_put_str(b, json);
+    peer_send(queue, IPC_CONTROL, b, -1);
+}
+
+static void on_data(void *arg, struct vr_str bytes)
+{
+    struct client *c = arg;
+    if (c->request != 0)
+        return; /* one request a connection */
+    if (!vr_buf_add(&c->line, bytes)) {
+        client_end(c, VR_STR("{\"error\":\"the request is larger than 1 MiB; name fewer messages\"}\n"));
+        return;
+    }
+    size_t end = vr_str_find(vr_buf_str(&c->line), '\n');
+    if (end != VR_NPOS)
+        client_request(c, vr_str_sub(vr_buf_str(&c->line), 0, end));
+}
+
+static void on_ended(void *arg, int status)
+{
+    struct client *c = arg;
+    if (status != 0 || c->request == 0)
+        client_end(c, vr_str(NULL, 0));
+}
+
+static const struct io_stream_ops client_ops = {.data = on_data, .ended = on_ended};
+
+static void accepted(void *arg, struct io_stream *stream)
+{
+    struct admin *a = arg;
+    struct client *c = calloc(1, sizeof *c);
+    assert(c != NULL);
+    c->admin = a;
+    c->stream = stream;
+    c->since_ms = io_monotonic_ms(a->process->io);
+    vr_buf_init(&c->line, REQUEST_MAX);
+    LIST_INSERT_HEAD(&a->clients, c, entry);
+    io_stream_set(stream, &client_ops, c);
+}
+
+static void frame(struct process *p, struct peer *peer, uint16_t type, struct vr_str payload, int fd)
+{
+    struct admin *a = p->data;
+    (void)peer, (void)type, (void)fd;
+    struct ipc_reader r = ipc_reader(payload);
+    uint64_t request = ipc_get_u64(&r);
+    bool last = ipc_get_u8(&r) != 0;
+    struct vr_str text = ipc_get_str(&r);
+    struct client *c;
+    LIST_FOREACH(c, &a->clients, entry)
+    {
+        if (c->request != request)
+            continue;
+        c->since_ms = io_monotonic_ms(p->io);
+        if (last)
+            client_end(c, text);
+        else
+            io_stream_write(c->stream, text);
+        return;
+    }
+}
+
+/* Ends those that wait too long, and those whose queue died with the answer. */
+static void end_waiting(struct admin *a, int64_t longer_than_ms, struct vr_str why)
+{
+    struct client *c, *next;
+    int64_t now = io_monotonic_ms(a->process->io);
+    for (c = LIST_FIRST(&a->clients); c != NULL; c = next) {
+        next = LIST_NEXT(c, entry);
+        if (now - c->since_ms >= longer_than_ms && (longer_than_ms > 0 || c->request != 0))
+            client_end(c, why);
+    }
+}
+
+static void detached(struct process *p, struct peer *peer)
+{
+    (void)peer;
+    end_waiting(p->data, 0, VR_STR("{\"error\":\"the queue was started anew; ask again\"}\n"));
+}
+
+static void sweep(void *arg)
+{
+    end_waiting(arg, TIMEOUT_MS, VR_STR("{\"error\":\"no answer within 30 s\"}\n"));
+}
+
+static int prepare(struct process *p, void **data)
+{
+    struct admin *a = calloc(1, sizeof *a);
+    assert(a != NULL);
+    a->process = p;
+    LIST_INIT(&a->clients);
+    *data = a;
+    return 0;
+}
+
+static void start(struct process *p)
+{
+    struct admin *a = p->data;
+    assert(p->listen_count == 1);
+    a->listener = io_listener_new(p->io, p->listen_fds[0], accepted, a);
+    a->sweep = io_timer_new(p->io, sweep, a);
+    io_timer_start(a->sweep, SWEEP_MS, SWEEP_MS);
+}
+
+static void drain(struct process *p, int64_t deadline_ms)
+{
+    struct admin *a = p->data;
+    (void)deadline_ms;
+    io_listener_close(a->listener);
+    finished(a);
+}
+
+const struct process_ops admin_ops = {
+    .role = IPC_ADMIN,
+    .worker_threads = 1,
+    .prepare = prepare,
+    .start = start,
+    .frame = frame,
+    .detached = detached,
+    .drain = drain,
+};

@@ -1,0 +1,351 @@
+/* policy.c - who may send what to whom: never an open relay.
+ *
+ * Promise:    a recipient outside our own domains is taken only from an authenticated user, a trusted network
+ * or a local user; a recipient in our domains only when somebody will get it. What the keeper must decide is
+ * asked, and the session waits alone. Tests:      tests/e2e/, tests/transcripts/server/relay-*.txt
+ */
+#include "receiver/session.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define KEEPER_TIMEOUT_MS 60000 /* a password check may wait in line behind others */
+#define KNOWN_MS          10000 /* how long a mailbox that the keeper knew is taken as known */
+#define KNOWN_MAX         10000
+
+static const struct smtp_reply reply_ok_mail = {250, "2.1.0", {"sender ok", 9}};
+static const struct smtp_reply reply_ok_rcpt = {250, "2.1.5", {"recipient ok", 12}};
+static const struct smtp_reply reply_later = {
+    451, "4.3.0", {"the accounts cannot be consulted now; try again later", 53}};
+static const struct smtp_reply reply_too_big = {
+    452, "4.5.3", {"this transaction is too big; send the rest separately", 53}};
+
+/* ---- mailboxes known a moment ago
+ * ----------------------------------------------------------------------------------- */
+
+struct known_mailbox {
+    UT_hash_handle hh;
+    int64_t until_ms;
+    size_t n;
+    char address[];
+};
+
+static void known_clear(struct receiver *r)
+{
+    struct known_mailbox *k, *next;
+    HASH_ITER(hh, r->known, k, next)
+    {
+        HASH_DEL(r->known, k);
+        free(k);
+    }
+}
+
+static bool known_find(struct receiver *r, struct vr_str address)
+{
+    struct known_mailbox *k = NULL;
+    HASH_FIND(hh, r->known, address.p, address.n, k);
+    if (k == NULL || k->until_ms > io_monotonic_ms(r->io))
+        return k != NULL;
+    HASH_DEL(r->known, k);
+    free(k);
+    return false;
+}
+
+static void known_add(struct receiver *r, struct vr_str address)
+{
+    if (address.n == 0 || known_find(r, address))
+        return;
+    if (HASH_COUNT(r->known) >= KNOWN_MAX)
+        known_clear(r);
+    struct known_mailbox *k = malloc(sizeof *k + address.n);
+    assert(k != NULL);
+    k->until_ms = io_monotonic_ms(r->io) + KNOWN_MS;
+    k->n = address.n;
+    memcpy(k->address, address.p, address.n);
+    HASH_ADD_KEYPTR(hh, r->known, k->address, k->n, k);
+}
+
+void policy_fini(struct receiver *r)
+{
+    known_clear(r);
+}
+
+/* ---- asking the keeper
+ * ------------------------------------------------------------------------------------------------ */
+
+/* The keeper, or NULL after the session was answered that it must come back later. */
+static struct peer *keeper_for(struct session *s, int asking)
+{
+    struct peer *keeper = process_peer(s->receiver->process, IPC_KEEPER);
+    if (keeper == NULL) {
+        session_answer(s,
+                       asking == ASK_SASL
+                           ? SMTP_REPLY(454, "4.7.0", "authentication is not available now; try again later")
+                           : reply_later);
+        return NULL;
+    }
+    s->asking = asking;
+    s->deadline_ms = io_monotonic_ms(s->receiver->io) + KEEPER_TIMEOUT_MS;
+    return keeper;
+}
+
+static void refused(struct session *s, const char *what, struct vr_str address, const char *why)
+{
+    struct event_log *l = s->receiver->log;
+    event_begin(l, EVENT_NOTICE, what, 0);
+    event_text(l, "client", s->client);
+    if (s->user != NULL)
+        event_text(l, "user", s->user);
+    event_str(l, "address", address);
+    event_text(l, "reason", why);
+    event_end(l);
+}
+
+/* ---- MAIL
+ * --------------------------------------------------------------------------------------------------------------
+ */
+
+static void mail_accept(struct session *s)
+{
+    session_answer(s, reply_ok_mail);
+}
+
+static void mail_refuse(struct session *s)
+{
+    refused(s, "mail.refused", s->transaction->envelope.reverse_path, "not an address of this user");
+    transaction_abandon(s->transaction);
+    session_answer(s, SMTP_REPLY(553, "5.7.1",
+                                 "this account may not send from that address; use your own, or ask the "
+                                 "administrator to add it (veredus account add --send-as)"));
+}
+
+/* alice+tag@example.org is alice's own where '+' is the delimiter of example.org. */
+static bool own_address(const struct config *c, struct vr_str address, struct vr_str user)
+{
+    if (vr_str_equal_nocase(address, user))
+        return true;
+    size_t at = vr_str_find_last(address, '@');
+    const struct config_domain *d =
+        at == VR_NPOS ? NULL : routing_domain(c, vr_str_from_pos(address, at + 1));
+    size_t cut =
+        d == NULL || d->delimiter == 0 ? VR_NPOS : vr_str_find(vr_str_sub(address, 0, at), d->delimiter);
+    size_t user_at = vr_str_find_last(user, '@');
+    return cut != VR_NPOS && user_at != VR_NPOS &&
+           vr_str_equal_nocase(vr_str_sub(address, 0, cut), vr_str_sub(user, 0, user_at)) &&
+           vr_str_equal_nocase(vr_str_from_pos(address, at), vr_str_from_pos(user, user_at));
+}
+
+void policy_mail(struct session *s, const struct smtp_mail *mail)
+{
+    const struct config *c = s->receiver->config;
+    s->transaction = transaction_new(s, mail);
+    struct vr_str from = s->transaction->envelope.reverse_path, user = vr_str_from(s->user);
+    bool checked = s->listener->submission && !c->any_sender && s->user != NULL && from.n > 0;
+    if (!checked || own_address(c, from, user) || routing_alias_of(c, from, user)) {
+        mail_accept(s);
+        return;
+    }
+    struct peer *keeper = keeper_for(s, ASK_SENDER);
+    if (keeper == NULL)
+        return;
+    struct vr_buf *b = process_frame(s->receiver->process);
+    ipc_put_u64(b, s->key);
+    ipc_put_str(b, user);
+    ipc_put_str(b, vr_arena_lower(&s->transaction->arena, from));
+    peer_send(keeper, IPC_SENDER_ASK, b, -1);
+}
+
+/* ---- RCPT
+ * --------------------------------------------------------------------------------------------------------------
+ */
+
+static void rcpt_take(struct session *s, const struct smtp_rcpt *rcpt, bool catch_all)
+{
+    session_answer(s, transaction_add_rcpt(s->transaction, rcpt, catch_all) ? reply_ok_rcpt : reply_too_big);
+}
+
+static void rcpt_unknown(struct session *s, const struct smtp_rcpt *rcpt)
+{
+    refused(s, "rcpt.refused", address_text(&s->transaction->arena, &rcpt->forward_path), "no such mailbox");
+    session_answer(s, SMTP_REPLY(550, "5.1.1", "no such mailbox here; check the address"));
+}
+
+static void rcpt_foreign(struct session *s, const struct smtp_rcpt *rcpt)
+{
+    if (s->trusted || s->listener->local || smtp_server_authenticated(s->engine)) {
+        rcpt_take(s, rcpt, false);
+        return;
+    }
+    refused(s, "rcpt.refused", address_text(&s->transaction->arena, &rcpt->forward_path), "relay denied");
+    session_answer(s, SMTP_REPLY(554, "5.7.1",
+                                 "relaying denied: this server does not take mail for that domain from "
+                                 "you; log in on the submission port to send"));
+}
+
+void policy_rcpt(struct session *s, const struct smtp_rcpt *rcpt)
+{
+    struct receiver *r = s->receiver;
+    struct routing_answer a;
+    if (s->transaction == NULL ||
+        routing_check(r->config, &s->transaction->arena, &rcpt->forward_path, &a) != VR_OK) {
+        session_answer(s, reply_too_big);
+        return;
+    }
+    if (a.verdict == RCPT_FOREIGN) {
+        rcpt_foreign(s, rcpt);
+        return;
+    }
+    if (a.verdict == RCPT_KNOWN || known_find(r, a.mailbox)) {
+        rcpt_take(s, rcpt, false);
+        return;
+    }
+    struct peer *keeper = keeper_for(s, ASK_MAILBOX);
+    if (keeper == NULL)
+        return;
+    s->rcpt = rcpt;
+    s->asked = a.mailbox;
+    s->catch_all = a.catch_all;
+    struct vr_buf *b = process_frame(r->process);
+    ipc_put_u64(b, s->key);
+    ipc_put_u8(b, a.verdict == RCPT_ASK_SYSTEM);
+    ipc_put_str(b, a.mailbox);
+    peer_send(keeper, IPC_MAILBOX_ASK, b, -1);
+}
+
+/* ---- AUTH
+ * --------------------------------------------------------------------------------------------------------------
+ */
+
+void policy_auth(struct session *s, struct vr_str mechanism, bool has_initial, struct vr_str initial)
+{
+    struct peer *keeper = keeper_for(s, ASK_SASL);
+    if (keeper == NULL)
+        return;
+    struct vr_buf *b = process_frame(s->receiver->process);
+    ipc_put_u64(b, s->key);
+    ipc_put_str(b, mechanism);
+    ipc_put_u8(b, has_initial);
+    ipc_put_str(b, initial);
+    ipc_put_str(b, vr_str_from(s->client));
+    peer_send(keeper, IPC_SASL_START, b, -1);
+}
+
+void policy_auth_response(struct session *s, struct vr_str response)
+{
+    struct peer *keeper = keeper_for(s, ASK_SASL);
+    if (keeper == NULL)
+        return;
+    struct vr_buf *b = process_frame(s->receiver->process);
+    ipc_put_u64(b, s->key);
+    ipc_put_str(b, response);
+    peer_send(keeper, IPC_SASL_STEP, b, -1);
+}
+
+void policy_auth_cancel(struct session *s)
+{
+    struct peer *keeper = process_peer(s->receiver->process, IPC_KEEPER);
+    if (keeper == NULL)
+        return;
+    struct vr_buf *b = process_frame(s->receiver->process);
+    ipc_put_u64(b, s->key);
+    peer_send(keeper, IPC_SASL_ABORT, b, -1);
+}
+
+static void auth_done(struct session *s, uint8_t status, struct vr_str user)
+{
+    static const struct smtp_reply replies[] = {
+        [IPC_SASL_OK] = {235, "2.7.0", {"authenticated", 13}},
+        [IPC_SASL_BAD] = {535, "5.7.8", {"user name or password is wrong", 30}},
+        [IPC_SASL_TEMPORARY] = {454, "4.7.0", {"authentication is not available now; try again later", 52}},
+        [IPC_SASL_UNKNOWN_MECHANISM] = {504,
+                                        "5.5.4",
+                                        {"this mechanism is not offered; see the EHLO reply", 49}},
+        [IPC_SASL_MALFORMED] = {501, "5.5.2", {"the response does not follow the mechanism", 42}},
+    };
+    if (status >= sizeof replies / sizeof *replies)
+        status = IPC_SASL_TEMPORARY;
+    if (status == IPC_SASL_OK) {
+        free(s->user);
+        s->user = strndup(user.p, user.n);
+        assert(s->user != NULL);
+    }
+    session_answer(s, replies[status]);
+}
+
+/* ---- the keeper's answers
+ * ----------------------------------------------------------------------------------------------- */
+
+static void mailbox_answered(struct session *s, uint8_t answer)
+{
+    const struct smtp_rcpt *rcpt = s->rcpt;
+    if (answer == IPC_YES)
+        known_add(s->receiver, s->asked);
+    if (answer == IPC_YES || (answer == IPC_NO && s->catch_all))
+        rcpt_take(s, rcpt, answer == IPC_NO);
+    else if (answer == IPC_NO)
+        rcpt_unknown(s, rcpt);
+    else
+        session_answer(s, reply_later);
+}
+
+static void sender_answered(struct session *s, uint8_t answer)
+{
+    if (answer == IPC_YES)
+        mail_accept(s);
+    else if (answer == IPC_NO)
+        mail_refuse(s);
+    else {
+        transaction_abandon(s->transaction);
+        session_answer(s, reply_later);
+    }
+}
+
+static void settled(struct session *s)
+{
+    s->asking = ASK_NOTHING;
+    s->deadline_ms = INT64_MAX;
+}
+
+void policy_keeper_frame(struct receiver *r, uint16_t type, struct vr_str payload)
+{
+    struct ipc_reader reader = ipc_reader(payload);
+    struct session *s = session_by_key(r, ipc_get_u64(&reader));
+    if (s == NULL || s->asking == ASK_NOTHING)
+        return; /* the client has gone meanwhile */
+    int asking = s->asking;
+    settled(s);
+    if (type == IPC_SASL_CHALLENGE && asking == ASK_SASL) {
+        smtp_server_challenge(s->engine, ipc_get_str(&reader), io_monotonic_ms(r->io));
+        session_pump(s);
+    } else if (type == IPC_SASL_DONE && asking == ASK_SASL) {
+        uint8_t status = ipc_get_u8(&reader);
+        auth_done(s, status, ipc_get_str(&reader));
+    } else if (type == IPC_ANSWER && asking == ASK_MAILBOX) {
+        mailbox_answered(s, ipc_get_u8(&reader));
+    } else if (type == IPC_ANSWER && asking == ASK_SENDER) {
+        sender_answered(s, ipc_get_u8(&reader));
+    } else {
+        s->asking = asking; /* an answer to something else: go on waiting, the deadline is near */
+        s->deadline_ms = io_monotonic_ms(r->io) + KEEPER_TIMEOUT_MS;
+    }
+}
+
+void policy_keeper_lost(struct receiver *r)
+{
+    struct session *s, *next;
+    HASH_ITER(hh, r->by_key, s, next)
+    {
+        int asking = s->asking;
+        if (asking == ASK_NOTHING)
+            continue;
+        settled(s);
+        if (asking == ASK_SASL)
+            auth_done(s, IPC_SASL_TEMPORARY, vr_str(NULL, 0));
+        else if (asking == ASK_MAILBOX)
+            mailbox_answered(s, IPC_LATER);
+        else
+            sender_answered(s, IPC_LATER);
+    }
+}

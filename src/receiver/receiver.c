@@ -1,0 +1,171 @@
+/* receiver.c - the receiver process: listens, holds the sessions, speaks with keeper and queue.
+ *
+ * Runs as: the common user, no file system, no new sockets. Touches: nothing but the sockets it was given.
+ */
+#include "receiver/receiver.h"
+
+#include "receiver/session.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define SWEEP_MS   1000
+#define MECHANISMS "SCRAM-SHA-256 PLAIN LOGIN"
+
+static struct io_tls *load_tls(const struct config *c, char error[256])
+{
+    char certificate[400], key[400];
+    snprintf(certificate, sizeof certificate, "%s/self-signed.pem", c->state);
+    snprintf(key, sizeof key, "%s/self-signed.key", c->state);
+    struct io_tls_certificate own = {.names = "", .certificate = certificate, .key = key};
+    if (c->tls_count == 0)
+        return io_tls_server(&own, 1, error);
+    struct io_tls_certificate *list = calloc(c->tls_count, sizeof *list);
+    assert(list != NULL);
+    for (size_t i = 0; i < c->tls_count; i++)
+        list[i] = (struct io_tls_certificate){c->tls[i].names, c->tls[i].certificate, c->tls[i].key};
+    struct io_tls *t = io_tls_server(list, c->tls_count, error);
+    free(list);
+    return t;
+}
+
+static bool needs_tls(const struct config *c)
+{
+    for (size_t i = 0; i < c->listener_count; i++)
+        if (c->listeners[i].role != LISTENER_MX)
+            return true;
+    return c->tls_count > 0;
+}
+
+static void listener_init(struct listener *l, struct receiver *r, const struct config_listener *from)
+{
+    const struct config *c = r->config;
+    l->receiver = r;
+    l->local = from == NULL;
+    l->submission = from != NULL && from->role != LISTENER_MX;
+    l->implicit_tls = from != NULL && from->role == LISTENER_SUBMISSIONS;
+    l->smtp = (struct smtp_server_config){
+        .hostname = c->hostname,
+        .banner = VR_STR("veredus"),
+        .starttls = !l->local && r->tls != NULL,
+        .size_max = c->message_size,
+        .rcpt_max = c->recipients,
+        .text_line_max = c->line_length,
+        .error_max = c->errors,
+        .command_max = c->commands,
+        .received_max = c->received,
+        .command_timeout_ms = c->command_timeout,
+        .data_timeout_ms = c->data_timeout,
+    };
+    if (!l->submission)
+        return;
+    l->smtp.auth_mechanisms = VR_STR(MECHANISMS);
+    l->smtp.auth_required = true;
+    l->smtp.auth_in_clear = c->auth_in_clear;
+    l->smtp.tls_required = !c->auth_in_clear;
+}
+
+static int prepare(struct process *p, void **data)
+{
+    struct receiver *r = calloc(1, sizeof *r);
+    assert(r != NULL);
+    *data = r;
+    r->process = p;
+    r->config = p->config;
+    r->io = p->io;
+    r->log = p->log;
+    TAILQ_INIT(&r->sessions);
+    char error[256];
+    r->tls = needs_tls(r->config) ? load_tls(r->config, error) : NULL;
+    if (r->tls == NULL && needs_tls(r->config)) {
+        event_begin(p->log, EVENT_ERROR, "tls.load_failed", 0);
+        event_text(p->log, "error", error);
+        event_end(p->log);
+        return 78; /* EX_CONFIG */
+    }
+    return 0;
+}
+
+static void accepted(void *arg, struct io_stream *stream)
+{
+    session_open(arg, stream);
+}
+
+static void sweep(void *arg)
+{
+    struct receiver *r = arg;
+    session_sweep(r);
+    intake_sweep(r);
+}
+
+static void start(struct process *p)
+{
+    struct receiver *r = p->data;
+    assert(p->listen_count == r->config->listener_count + 1);
+    r->listener_count = p->listen_count;
+    r->listeners = calloc(r->listener_count, sizeof *r->listeners);
+    assert(r->listeners != NULL);
+    for (size_t i = 0; i < r->listener_count; i++) {
+        listener_init(&r->listeners[i], r, i < r->config->listener_count ? &r->config->listeners[i] : NULL);
+        r->listeners[i].io = io_listener_new(p->io, p->listen_fds[i], accepted, &r->listeners[i]);
+    }
+    r->sweep = io_timer_new(p->io, sweep, r);
+    io_timer_start(r->sweep, SWEEP_MS, SWEEP_MS);
+}
+
+static void attached(struct process *p, struct peer *peer)
+{
+    if (peer->role == IPC_QUEUE)
+        intake_queue_attached(p->data);
+}
+
+static void frame(struct process *p, struct peer *peer, uint16_t type, struct vr_str payload, int fd)
+{
+    if (peer->role == IPC_QUEUE)
+        intake_queue_frame(p->data, type, payload, fd);
+    else
+        policy_keeper_frame(p->data, type, payload);
+}
+
+static void detached(struct process *p, struct peer *peer)
+{
+    if (peer->role == IPC_QUEUE)
+        intake_queue_lost(p->data);
+    else if (process_peer(p, IPC_KEEPER) == NULL)
+        policy_keeper_lost(p->data);
+}
+
+static void finished(void *arg)
+{
+    struct receiver *r = arg;
+    if (r->process->draining && r->session_count == 0 && HASH_COUNT(r->by_id) == 0)
+        process_exit(r->process, 0);
+}
+
+static void drain(struct process *p, int64_t deadline_ms)
+{
+    struct receiver *r = p->data;
+    (void)deadline_ms;
+    for (size_t i = 0; i < r->listener_count; i++)
+        io_listener_close(r->listeners[i].io);
+    struct session *s, *next;
+    for (s = TAILQ_FIRST(&r->sessions); s != NULL; s = next) {
+        next = TAILQ_NEXT(s, entry);
+        smtp_server_shutdown(
+            s->engine, SMTP_REPLY(421, "4.3.2", "the server is shutting down; connect again in a moment"));
+        session_pump(s);
+    }
+    io_on_turn_end(p->io, finished, r);
+}
+
+const struct process_ops receiver_ops = {
+    .role = IPC_RECEIVER,
+    .worker_threads = 4,
+    .prepare = prepare,
+    .start = start,
+    .attached = attached,
+    .frame = frame,
+    .detached = detached,
+    .drain = drain,
+};

@@ -1,0 +1,123 @@
+/* session.h - one client's session, and the receiver that holds them all. Internal to src/receiver/. */
+#ifndef RECEIVER_SESSION_H
+#define RECEIVER_SESSION_H
+
+#include "config/routing.h"
+#include "io/stream.h"
+#include "ipc/process.h"
+
+#include <veredus/smtp_server.h>
+
+#include <sys/queue.h>
+#include <uthash.h>
+
+struct receiver;
+
+/* What a listening socket makes of its sessions. */
+struct listener {
+    struct receiver *receiver;
+    struct io_listener *io;
+    struct smtp_server_config smtp;
+    bool implicit_tls;
+    bool submission; /* clients are users: senders are checked, missing header fields are added */
+    bool local;      /* the UNIX socket of sendmail(1): the kernel says who it is */
+};
+
+/* A message on its way in, from MAIL until the queue has answered. Outlives its session when that ends after
+ * submitting. */
+struct transaction {
+    uint64_t id; /* queue id, given at DATA; 0 before */
+    struct receiver *receiver;
+    struct session *session; /* NULL: the client is gone */
+    struct vr_arena arena;   /* the envelope */
+    struct envelope envelope;
+    uint32_t rcpt_capacity;
+    struct vr_buf body; /* all of a small message, the unwritten rest of a large one */
+    uint64_t body_size;
+    enum { BODY_INLINE, BODY_ASKED /* waiting for the file */, BODY_FILE, BODY_FAILED } where;
+    int fd;
+    uint64_t written;      /* offset of the file */
+    struct vr_buf writing; /* under io_work */
+    int write_status;
+    bool busy;      /* io_work under way */
+    bool ended;     /* end of data came */
+    bool submitted; /* in receiver->submitted, waiting for the queue */
+    bool missing_date, missing_message_id, header_seen;
+    int64_t submitted_ms;
+    UT_hash_handle hh; /* receiver->by_id */
+};
+
+struct session {
+    uint64_t key; /* names the session in questions to the keeper */
+    struct receiver *receiver;
+    const struct listener *listener;
+    struct io_stream *stream;
+    struct smtp_server *engine;
+    struct transaction *transaction;
+    char client[48]; /* IP address, or "unix" */
+    bool trusted, counted, securing, closing, pumping;
+    enum { ASK_NOTHING, ASK_MAILBOX, ASK_SENDER, ASK_SASL } asking;
+    const struct smtp_rcpt *rcpt; /* the one that the keeper is asked about */
+    struct vr_str asked;          /* in the transaction's arena: the mailbox */
+    bool catch_all;
+    int64_t deadline_ms; /* of the TLS handshake, of the keeper's answer; INT64_MAX */
+    char *helo, *user;   /* on the heap: few sessions have them */
+    TAILQ_ENTRY(session) entry;
+    UT_hash_handle hh;
+};
+
+struct receiver {
+    struct process *process;
+    const struct config *config;
+    struct io *io;
+    struct event_log *log;
+    struct io_tls *tls;
+    struct listener *listeners;
+    size_t listener_count;
+    TAILQ_HEAD(session_list, session) sessions;
+    struct session *by_key;
+    unsigned session_count;
+    uint64_t next_key, last_id;
+    struct transaction *by_id; /* from DATA until the queue answered */
+    struct known_mailbox *known;
+    struct client_count *clients;
+    struct io_timer *sweep;
+};
+
+/* session.c */
+void session_open(struct listener *listener, struct io_stream *stream);
+void session_pump(struct session *s);
+void session_answer(struct session *s, struct smtp_reply reply); /* settles the engine's event, then pumps */
+void session_close(struct session *s);
+void session_sweep(struct receiver *r); /* once a second: deadlines */
+struct session *session_by_key(struct receiver *r, uint64_t key);
+
+/* policy.c: who may send what to whom */
+void policy_mail(struct session *s, const struct smtp_mail *mail);
+void policy_rcpt(struct session *s, const struct smtp_rcpt *rcpt);
+void policy_auth(struct session *s, struct vr_str mechanism, bool has_initial, struct vr_str initial);
+void policy_auth_response(struct session *s, struct vr_str response);
+void policy_auth_cancel(struct session *s);
+void policy_keeper_frame(struct receiver *r, uint16_t type, struct vr_str payload);
+void policy_keeper_lost(struct receiver *r);
+void policy_fini(struct receiver *r);
+
+/* intake.c: from the first byte of data to the queue's answer */
+struct transaction *transaction_new(struct session *s, const struct smtp_mail *mail);
+bool transaction_add_rcpt(struct transaction *t, const struct smtp_rcpt *rcpt,
+                          bool catch_all); /* false: too big */
+void transaction_begin_data(struct transaction *t);
+void transaction_chunk(struct transaction *t, struct vr_str data);
+void transaction_end(struct transaction *t);
+void transaction_abandon(
+    struct transaction *t); /* its session ended or reset; a submitted one goes on alone */
+bool transaction_full(const struct transaction *t); /* stop reading: enough is waiting to be written */
+void intake_queue_frame(struct receiver *r, uint16_t type, struct vr_str payload, int fd);
+void intake_queue_attached(struct receiver *r); /* what was submitted and not answered is submitted again */
+void intake_queue_lost(struct receiver *r);
+void intake_sweep(struct receiver *r);
+
+/* trace.c: the header fields put on top */
+struct vr_str trace_fields(struct transaction *t, struct vr_arena *arena);
+
+#endif

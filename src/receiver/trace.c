@@ -1,0 +1,64 @@
+/* trace.c - the header fields that this hop puts on top: Received (RFC 5321 §4.4), and for our own users'
+ * mail the Date and Message-ID that were missing (RFC 6409 §8.1, §8.2).
+ */
+#include "receiver/session.h"
+
+#include <veredus/message.h>
+
+#include <stdio.h>
+
+#define FIELDS_MAX 8192
+
+/* RFC 3848: which protocol it was, TLS and AUTH included. */
+static void add_protocol(struct vr_buf *b, const struct session *s, bool tls)
+{
+    bool extended = smtp_server_is_extended(s->engine);
+    vr_buf_addf(b, "%s%s%s", extended ? "ESMTP" : "SMTP", extended && tls ? "S" : "",
+                extended && s->user != NULL && !s->listener->local ? "A" : "");
+}
+
+static void add_received(struct vr_buf *b, const struct transaction *t, const char *date)
+{
+    const struct session *s = t->session;
+    const struct config *c = s->receiver->config;
+    char id[QUEUE_ID_TEXT];
+    queue_id_text(t->id, id);
+    struct io_tls_info tls;
+    bool secured = io_stream_tls_info(s->stream, &tls);
+    if (s->listener->local)
+        vr_buf_addf(b, "Received: from %s (local %s)\r\n", s->helo != NULL ? s->helo : "localhost", s->user);
+    else
+        vr_buf_addf(b, "Received: from %s ([%s%s])\r\n", s->helo != NULL ? s->helo : "unknown",
+                    vr_str_find(vr_str_from(s->client), ':') != VR_NPOS ? "IPv6:" : "", s->client);
+    vr_buf_addf(b, "\tby %.*s (veredus) with ", VR_STR_ARG(c->hostname));
+    add_protocol(b, s, secured);
+    vr_buf_addf(b, " id %s", id);
+    if (secured)
+        vr_buf_addf(b, "\r\n\t(using %s with cipher %s (%u bits)%s)", tls.protocol, tls.cipher, tls.bits,
+                    tls.verified ? ", client certificate verified" : "");
+    if (t->envelope.rcpt_count ==
+        1) /* with several, naming one would tell the others of it (RFC 5321 §7.6) */
+        vr_buf_addf(b, "\r\n\tfor <%.*s>", VR_STR_ARG(t->envelope.rcpts[0].address));
+    vr_buf_addf(b, "; %s\r\n", date);
+}
+
+struct vr_str trace_fields(struct transaction *t, struct vr_arena *arena)
+{
+    const struct config *c = t->session->receiver->config;
+    int64_t seconds = t->envelope.arrival_us / 1000000;
+    char date[MESSAGE_DATE_SIZE];
+    message_date_write(date, seconds, 0);
+    struct vr_buf b;
+    vr_buf_init(&b, FIELDS_MAX);
+    add_received(&b, t, date);
+    if (t->missing_date)
+        vr_buf_addf(&b, "Date: %s\r\n", date);
+    if (t->missing_message_id) {
+        char id[QUEUE_ID_TEXT];
+        queue_id_text(t->id, id);
+        vr_buf_addf(&b, "Message-ID: <%s@%.*s>\r\n", id, VR_STR_ARG(c->hostname));
+    }
+    struct vr_str fields = vr_arena_dup(arena, vr_buf_str(&b));
+    vr_buf_fini(&b);
+    return fields;
+}

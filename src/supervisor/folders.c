@@ -1,0 +1,86 @@
+/* folders.c - see folders.h. One table row per folder. */
+#include "supervisor/folders.h"
+
+#include "io/fs.h"
+#include "io/process.h"
+#include "io/tls.h"
+
+#include <stdio.h>
+
+#define SELF_SIGNED_DAYS 3650
+
+enum owner { OWNER_ROOT, OWNER_COMMON, OWNER_KEEPER, OWNER_QUEUE };
+
+static bool owner_ids(const struct config *c, enum owner owner, struct io_user *out, char error[512])
+{
+    const char *name = owner == OWNER_COMMON   ? c->user
+                       : owner == OWNER_KEEPER ? c->user_keeper
+                                               : c->user_queue;
+    *out = (struct io_user){0};
+    if (owner == OWNER_ROOT || io_user_by_name(name, out) == 0)
+        return true;
+    snprintf(error, 512,
+             "there is no user \"%s\": make it (useradd --system --no-create-home --shell /usr/sbin/nologin "
+             "%s), name "
+             "another one in the section \"processes\", or start with --foreground",
+             name, name);
+    return false;
+}
+
+static bool make(const struct config *c, const char *path, unsigned mode, enum owner owner, bool foreground,
+                 char error[512])
+{
+    int status = io_fs_mkdir_all(path, mode);
+    struct io_user user = {0};
+    if (status == 0 && !foreground && !owner_ids(c, owner, &user, error))
+        return false;
+    if (status == 0 && !foreground)
+        status = io_fs_chown(path, user.uid, user.gid);
+    if (status == 0)
+        status = io_fs_chmod(path, mode);
+    if (status == 0)
+        return true;
+    snprintf(error, 512, "cannot prepare the folder %s: %s%s", path, io_error_text(status),
+             io_is_root() ? "" : " (not root: choose folders of your own with spool, state and run)");
+    return false;
+}
+
+static bool self_signed(const struct config *c, char error[512])
+{
+    bool wanted = false;
+    for (size_t i = 0; i < c->listener_count; i++)
+        wanted |= c->listeners[i].role != LISTENER_MX;
+    char certificate[400], key[400], host[256];
+    snprintf(certificate, sizeof certificate, "%s/self-signed.pem", c->state);
+    snprintf(key, sizeof key, "%s/self-signed.key", c->state);
+    snprintf(host, sizeof host, "%.*s", VR_STR_ARG(c->hostname));
+    struct io_fs_stat st;
+    if (!wanted || c->tls_count > 0 || (io_fs_stat(certificate, &st) == 0 && io_fs_stat(key, &st) == 0))
+        return true;
+    int status = io_tls_self_signed(host, SELF_SIGNED_DAYS, certificate, key);
+    if (status != 0)
+        snprintf(error, 512, "cannot write the self-signed certificate %s: %s", certificate,
+                 io_error_text(status));
+    return status == 0;
+}
+
+bool folders_prepare(const struct config *c, bool foreground, char error[512])
+{
+    char mail[400], postmaster[400];
+    snprintf(mail, sizeof mail, "%s/mail", c->state);
+    snprintf(postmaster, sizeof postmaster, "%s/postmaster", c->state);
+    const struct {
+        const char *path;
+        unsigned mode;
+        enum owner owner;
+    } folders[] = {
+        {c->spool, 0700, OWNER_QUEUE}, {c->state, 0711, OWNER_KEEPER}, /* others pass through to mail/ and
+                                                                          postmaster/; the data base is 0600
+                                                                        */
+        {c->run, 0755, OWNER_ROOT},    {mail, 0711, OWNER_COMMON},     {postmaster, 0700, OWNER_COMMON},
+    };
+    for (size_t i = 0; i < sizeof folders / sizeof *folders; i++)
+        if (!make(c, folders[i].path, folders[i].mode, folders[i].owner, foreground, error))
+            return false;
+    return self_signed(c, error);
+}

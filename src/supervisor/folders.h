@@ -1,0 +1,13 @@
+/* folders.h - the folders that the processes need, made with the right owners at each start. Internal to
+ * src/supervisor/. */
+#ifndef SUPERVISOR_FOLDERS_H
+#define SUPERVISOR_FOLDERS_H
+
+#include "config/config.h"
+
+/* Makes spool, state, run and what lies below. foreground: all belong to the caller. `error` names the path
+ * and what to do. Also makes the self-signed certificate <state>/self-signed.{pem,key} when a listener wants
+ * TLS and no certificate is configured. */
+bool folders_prepare(const struct config *c, bool foreground, char error[512]);
+
+#endif
