@@ -1,0 +1,64 @@
+/* main.c - the command table: `veredus COMMAND …`, or a command by the name that the program is called by (sendmail, mailq, newaliases).
+ */
+#include "cli/cli.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sysexits.h>
+
+static const struct command {
+    const char *name;
+    int (*run)(int argc, char **argv);
+    const char *purpose; /* NULL: not listed */
+} commands[] = {
+    {"serve", cli_serve, "run the mail server"},
+    {"check", cli_check, "check a configuration and say all that is wrong with it"},
+    {"account", cli_account, "add, list, remove accounts; change passwords"},
+    {"queue", cli_queue, "list, show, retry, hold, release, remove messages in the queue"},
+    {"send", cli_send, "send a message to any server, with a trace of the dialogue"},
+    {"sendmail", cli_sendmail, "hand a message to this machine's server, as sendmail(1) does"},
+    {"mailq", cli_mailq, NULL},
+    {"newaliases", cli_newaliases, NULL},
+    {"version", cli_version, "print the version"},
+};
+
+static const struct command *find(const char *name)
+{
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
+        if (strcmp(commands[i].name, name) == 0)
+            return &commands[i];
+    return NULL;
+}
+
+static void help(FILE *out)
+{
+    fprintf(out, "veredus: an SMTP server and its tools\n\nusage: veredus COMMAND [ARGUMENT...]\n\n");
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
+        if (commands[i].purpose != NULL)
+            fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].purpose);
+    fprintf(out, "\n`veredus COMMAND --help` tells more. The configuration is /etc/veredus/veredus.conf; its "
+                 "keys are in\n"
+                 "docs/configuration.md. Called as sendmail, mailq or newaliases it behaves as they do.\n");
+}
+
+int main(int argc, char **argv)
+{
+    const char *slash = strrchr(argv[0], '/'), *self = slash != NULL ? slash + 1 : argv[0];
+    const struct command *by_name = find(self);
+    if (by_name != NULL)
+        return by_name->run(argc, argv);
+    if (argc < 2) {
+        help(stderr);
+        return EX_USAGE;
+    }
+    if (strcmp(argv[1], "help") == 0 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
+        help(stdout);
+        return EX_OK;
+    }
+    const struct command *command = find(strcmp(argv[1], "--version") == 0 ? "version" : argv[1]);
+    if (command == NULL) {
+        fprintf(stderr, "veredus: there is no command \"%s\"; `veredus help` lists them\n", argv[1]);
+        return EX_USAGE;
+    }
+    return command->run(argc - 1, argv + 1);
+}
