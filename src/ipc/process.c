@@ -15,7 +15,7 @@
 #define EXIT_GRACE_MS     1000
 #define ORPHAN_DRAIN_MS   5000
 
-enum { PATH_NONE, PATH_SPOOL, PATH_STATE, PATH_ANY, PATH_CERTIFICATES };
+enum { PATH_NONE, PATH_SPOOL, PATH_STATE, PATH_ANY, PATH_CERTIFICATES, PATH_STATE_AND_USERS };
 
 /* Who may do what. One row per process: the whole of its privilege. */
 static const struct {
@@ -26,7 +26,7 @@ static const struct {
     bool secrets;    /* keeps the routes' passwords */
 } confinements[] = {
     {IPC_RECEIVER, USER_COMMON, PATH_NONE, PATH_NONE, false, false},
-    {IPC_KEEPER, USER_KEEPER, PATH_STATE, PATH_STATE, false, false},
+    {IPC_KEEPER, USER_KEEPER, PATH_STATE_AND_USERS, PATH_STATE, false, false},
     {IPC_QUEUE, USER_QUEUE, PATH_SPOOL, PATH_SPOOL, false, false},
     {IPC_SENDER, USER_COMMON, PATH_CERTIFICATES, PATH_NONE, true, true},
     {IPC_LOCAL, USER_ROOT, PATH_ANY, PATH_ANY, false, false},
@@ -45,7 +45,10 @@ static void paths_of(const struct config *c, int which, const char *out[8])
         out[n++] = c->state;
     else if (which == PATH_ANY)
         out[n++] = "/";
-    else if (which == PATH_CERTIFICATES)
+    else if (which == PATH_STATE_AND_USERS) {
+        out[n++] = c->state;
+        out[n++] = "/etc"; /* passwd, nsswitch.conf: files that are replaced by renaming, so the folder */
+    } else if (which == PATH_CERTIFICATES)
         for (; certificate_paths[n] != NULL; n++)
             out[n] = certificate_paths[n];
     out[n] = NULL;

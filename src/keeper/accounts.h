@@ -14,14 +14,18 @@ struct accounts;
 struct accounts *accounts_open(const char *path, bool create, char error[256]);
 void accounts_close(struct accounts *a);
 const char *accounts_error(const struct accounts *a); /* of the last call that failed */
+/* Has the file under this path been replaced or removed since it was opened (a backup put back)? Then open it anew. */
+bool accounts_moved(const struct accounts *a);
 
 enum accounts_result { ACCOUNTS_OK, ACCOUNTS_NO_SUCH, ACCOUNTS_EXISTS, ACCOUNTS_INVALID, ACCOUNTS_TROUBLE };
-/* nonces: salt of argon2id and of SCRAM, random. send_as: NULL-terminated list or NULL. */
+/* salts: of argon2id (16 bytes) and of SCRAM (16 bytes), random. INVALID: not an address, or a password that SASL could not carry. */
 enum accounts_result accounts_add(struct accounts *a, struct vr_str address, struct vr_str password, const uint8_t salts[32]);
 enum accounts_result accounts_remove(struct accounts *a, struct vr_str address);
 enum accounts_result accounts_set_password(struct accounts *a, struct vr_str address, struct vr_str password, const uint8_t salts[32]);
+/* extra: an address, or "@example.org" for all of a domain. Adding what is there already is fine. */
 enum accounts_result accounts_add_send_as(struct accounts *a, struct vr_str address, struct vr_str extra);
 enum accounts_result accounts_remove_send_as(struct accounts *a, struct vr_str address, struct vr_str extra);
+/* In the order of the addresses; send_as_joined: separated by blanks; created: seconds since 1970. each returns false to stop. */
 enum accounts_result accounts_list(struct accounts *a, bool (*each)(void *arg, struct vr_str address, struct vr_str send_as_joined, int64_t created), void *arg);
 
 enum accounts_result accounts_exists(struct accounts *a, struct vr_str address);

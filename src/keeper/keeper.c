@@ -1,0 +1,193 @@
+/* keeper.c - see keeper.h. Frames in, answers out; the work is done in conversations.c (SASL) and lookups.c (mailboxes, senders).
+ *
+ * Promise:    the loop never waits: whatever reads the data base, the system's users or hashes a password runs on
+ *             worker threads. Without a data base there are no accounts; it is looked for anew at each question.
+ * Drain:      receivers ask the newest keeper, so an old one ends as soon as what it was asked is answered.
+ * Tests:      tests/unit/keeper.c
+ */
+#include "keeper/keeper.h"
+
+#include "config/routing.h"
+#include "io/fs.h"
+#include "keeper/conversations.h"
+#include "keeper/lookups.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ROUTING_ARENA 65536
+
+struct keeper {
+    struct process *process;
+    char path[512];
+    uint8_t secret[16];
+    struct throttle *throttle;
+    struct lookups *lookups;
+    struct conversations *conversations;
+};
+
+static void trouble(void *arg, const char *why)
+{
+    struct keeper *k = arg;
+    event_begin(k->process->log, EVENT_ERROR, "accounts.trouble", 0);
+    event_text(k->process->log, "error", why);
+    event_text(k->process->log, "next", "log-ins and own recipients are put off (4xx) until it can be read");
+    event_end(k->process->log);
+}
+
+static int prepare(struct process *p, void **data)
+{
+    struct keeper *k = calloc(1, sizeof *k);
+    assert(k != NULL);
+    *data = k;
+    k->process = p;
+    if (snprintf(k->path, sizeof k->path, "%s/%s", p->config->state, KEEPER_DATABASE) >=
+        (int)sizeof k->path) {
+        event_begin(p->log, EVENT_ERROR, "keeper.path", 0);
+        event_text(p->log, "error", "the path of the state folder is too long");
+        event_text(p->log, "state", p->config->state);
+        event_end(p->log);
+        return 78; /* EX_CONFIG */
+    }
+    io_random(p->io, k->secret, sizeof k->secret);
+    uint8_t key[16];
+    io_random(p->io, key, sizeof key);
+    k->throttle = throttle_new(key);
+    k->lookups = lookups_new(p->io, k->path, k->secret, trouble, k);
+    k->conversations = conversations_new(p, k->path, k->lookups, k->throttle, k->secret);
+    /* asked once before the confinement: the C library may have to load modules for its user data bases */
+    struct io_user nobody;
+    (void)io_user_by_name("root", &nobody);
+    return 0;
+}
+
+static void exit_when_idle(struct keeper *k)
+{
+    if (k->process->draining && conversations_idle(k->conversations) && lookups_idle(k->lookups))
+        process_exit(k->process, 0);
+}
+
+static void drain_check(void *arg)
+{
+    exit_when_idle(arg);
+}
+
+static void drain(struct process *p, int64_t deadline_ms)
+{
+    (void)deadline_ms; /* process.c ends us after it */
+    io_on_turn_end(p->io, drain_check, p->data);
+    exit_when_idle(p->data);
+}
+
+/* ---- mailboxes and senders --------------------------------------------------------------------------------------- */
+
+static void answer(struct peer *peer, uint64_t ask, enum ipc_answer a, const struct io_user *system)
+{
+    struct vr_buf *b = process_frame(peer->process);
+    ipc_put_u64(b, ask);
+    ipc_put_u8(b, (uint8_t)a);
+    ipc_put_u32(b, system != NULL ? system->uid : 0);
+    ipc_put_u32(b, system != NULL ? system->gid : 0);
+    ipc_put_str(b, vr_str_from(system != NULL ? system->home : ""));
+    peer_send(peer, IPC_ANSWER, b, -1);
+}
+
+static enum ipc_answer answer_of(enum accounts_result r)
+{
+    return r == ACCOUNTS_OK ? IPC_YES : r == ACCOUNTS_TROUBLE ? IPC_LATER : IPC_NO;
+}
+
+static void mailbox_found(void *arg, struct lookup *l)
+{
+    (void)arg;
+    if (l->owner == NULL)
+        return;
+    bool system = l->kind == LOOKUP_SYSTEM_USER && l->result == ACCOUNTS_OK;
+    answer(l->owner, l->ask, answer_of(l->result), system ? &l->system : NULL);
+}
+
+/* An account may also use what the configuration leads to it: its aliases, and its own address with a detail behind the delimiter. */
+static bool is_own_by_routing(const struct config *c, struct vr_str account, struct vr_str address)
+{
+    struct vr_arena arena;
+    vr_arena_init(&arena, ROUTING_ARENA);
+    struct vr_str name = vr_arena_lower(&arena, account), text = vr_arena_lower(&arena, address);
+    struct address parsed;
+    struct routing_answer routed;
+    const char *why;
+    bool own = routing_alias_of(c, text, name);
+    if (!own && address_parse(&arena, text, 0, &parsed, &why) == VR_OK &&
+        routing_check(c, &arena, &parsed, &routed) == VR_OK)
+        own = routed.verdict == RCPT_ASK_ACCOUNT && vr_str_equal(routed.mailbox, name);
+    vr_arena_fini(&arena);
+    return own;
+}
+
+static void sender_found(void *arg, struct lookup *l)
+{
+    struct keeper *k = arg;
+    if (l->owner == NULL)
+        return;
+    enum ipc_answer a = answer_of(l->result);
+    if (a == IPC_NO && is_own_by_routing(k->process->config, l->user, l->address))
+        a = IPC_YES;
+    answer(l->owner, l->ask, a, NULL);
+}
+
+static bool ask(struct keeper *k, struct peer *peer, uint16_t type, struct vr_str payload)
+{
+    struct ipc_reader r = ipc_reader(payload);
+    uint64_t number = ipc_get_u64(&r);
+    enum lookup_kind kind = LOOKUP_SENDER;
+    struct vr_str user = {0};
+    if (type == IPC_MAILBOX_ASK)
+        kind = ipc_get_u8(&r) == 0 ? LOOKUP_ACCOUNT : LOOKUP_SYSTEM_USER;
+    else
+        user = ipc_get_str(&r);
+    struct vr_str address = ipc_get_str(&r);
+    if (!ipc_done(&r))
+        return false;
+    struct lookup *l = lookups_ask(k->lookups, kind, user, address,
+                                   kind == LOOKUP_SENDER ? sender_found : mailbox_found, peer);
+    if (l != NULL)
+        l->ask = number;
+    else
+        answer(peer, number, IPC_LATER, NULL);
+    return true;
+}
+
+/* ---- process_ops ------------------------------------------------------------------------------------------------- */
+
+static void frame(struct process *p, struct peer *peer, uint16_t type, struct vr_str payload, int fd)
+{
+    struct keeper *k = p->data;
+    if (fd >= 0)
+        io_fs_close(fd);
+    bool good = type == IPC_MAILBOX_ASK || type == IPC_SENDER_ASK
+                    ? ask(k, peer, type, payload)
+                    : conversations_frame(k->conversations, peer, type, payload);
+    if (good)
+        return;
+    event_begin(p->log, EVENT_ERROR, "keeper.malformed_frame", 0);
+    event_text(p->log, "from", ipc_role_name(peer->role));
+    event_u64(p->log, "type", type);
+    event_end(p->log);
+}
+
+static void detached(struct process *p, struct peer *peer)
+{
+    struct keeper *k = p->data;
+    conversations_peer_gone(k->conversations, peer);
+    lookups_forget(k->lookups, peer);
+}
+
+const struct process_ops keeper_ops = {
+    .role = IPC_KEEPER,
+    .worker_threads = VERIFICATIONS_MAX + 1, /* one is always free for the lookups */
+    .prepare = prepare,
+    .frame = frame,
+    .detached = detached,
+    .drain = drain,
+};
