@@ -20,29 +20,36 @@ struct config_listener {
 
 struct config_tls { /* tls "name [name…]" { certificate key } */
     const char *names, *certificate, *key;
+    const char *file;
+    int line;
 };
 
 enum deliver_kind { DELIVER_MAILDIR, DELIVER_LMTP, DELIVER_SMTP };
 enum mailboxes_kind { MAILBOXES_ACCOUNTS, MAILBOXES_SYSTEM, MAILBOXES_ANY };
 struct alias_table; /* loaded aliases, see routing.h */
 struct config_domain {
-    struct vr_str name;        /* lower case; A-label as given */
+    struct vr_str name; /* lower case; A-label as given */
     enum deliver_kind deliver;
-    struct vr_str maildir;     /* template: {domain} {local} {home} */
-    struct next_hop next_hop;  /* LMTP, SMTP */
+    struct vr_str maildir;    /* template: {domain} {local} {home} */
+    struct next_hop next_hop; /* LMTP, SMTP */
     enum mailboxes_kind mailboxes;
-    struct vr_str catch_all;   /* address; empty: none */
-    char delimiter;            /* '+'; 0: none */
-    struct vr_str owner;       /* system user that owns the mailboxes of accounts; empty: the local process's user */
-    const char *aliases_file;  /* local parts of this domain; NULL: none */
-    const char *virtual_file;  /* "address  targets" and "@domain targets"; NULL: none */
+    struct vr_str catch_all; /* address; empty: none */
+    char delimiter;          /* '+'; 0: none */
+    struct vr_str
+        owner; /* system user that owns the mailboxes of accounts; empty: the local process's user */
+    const char *aliases_file; /* local parts of this domain; NULL: none */
+    const char *virtual_file; /* "address  targets" and "@domain targets"; NULL: none */
     struct alias_table *aliases;
+    const char *file;
+    int line;
 };
 
-struct config_route { /* route "pattern" { to tls user password password_file } */
-    struct vr_str pattern;     /* "example.org", ".example.org" (any below), "*" */
+struct config_route {      /* route "pattern" { to tls user password password_file } */
+    struct vr_str pattern; /* "example.org", ".example.org" (any below), "*" */
     struct next_hop next_hop;
     struct vr_str user, password;
+    const char *file;
+    int line;
 };
 
 struct config_networks {
@@ -52,14 +59,14 @@ struct config_networks {
 
 struct config {
     struct vr_arena arena;
-    struct vr_str hostname;       /* default: the system's */
-    struct vr_str postmaster;     /* address; empty: kept in <state>/postmaster */
-    const char *spool;            /* /var/spool/veredus */
-    const char *state;            /* /var/lib/veredus: accounts.db, certificates made at the first start */
-    const char *run;              /* /run/veredus: control and submit sockets */
+    struct vr_str hostname;   /* default: the system's */
+    struct vr_str postmaster; /* address; empty: kept in <state>/postmaster */
+    const char *spool;        /* /var/spool/veredus */
+    const char *state;        /* /var/lib/veredus: accounts.db, certificates made at the first start */
+    const char *run;          /* /run/veredus: control and submit sockets */
     enum event_format log_format;
     enum event_level log_level;
-    unsigned receivers, senders;  /* processes; 0 in the file: number of cores */
+    unsigned receivers, senders; /* processes; 0 in the file: number of cores */
 
     struct config_listener *listeners;
     size_t listener_count;
@@ -73,34 +80,35 @@ struct config {
     void *index; /* routing.c's hash of domains and routes */
 
     /* limits */
-    uint64_t message_size;            /* 50M */
-    unsigned recipients;              /* 1000 */
-    unsigned line_length;             /* 65536 */
+    uint64_t message_size; /* 50M */
+    unsigned recipients;   /* 1000 */
+    unsigned line_length;  /* 65536 */
     unsigned errors, commands, received;
     unsigned connections, connections_per_address;
     int64_t command_timeout, data_timeout;
 
     /* submission */
-    bool any_sender;                  /* authenticated users may use any sender address */
-    bool auth_in_clear;               /* lab use */
+    bool any_sender;    /* authenticated users may use any sender address */
+    bool auth_in_clear; /* lab use */
 
     /* queue */
-    int64_t *retry; size_t retry_count; /* 1m 5m 15m 30m, the last (1h) repeats */
-    int64_t expire;                   /* 5d */
-    int64_t delay_warning;            /* 4h; 0: never */
-    uint64_t segment_size;            /* 64M */
-    uint64_t minimum_free;            /* bytes free below which intake stops: 452. 64M */
-    uint64_t inline_body;             /* bodies up to this ride in the log: 64K */
+    int64_t *retry;
+    size_t retry_count;    /* 1m 5m 15m 30m, the last (1h) repeats */
+    int64_t expire;        /* 5d */
+    int64_t delay_warning; /* 4h; 0: never */
+    uint64_t segment_size; /* 64M */
+    uint64_t minimum_free; /* bytes free below which intake stops: 452. 64M */
+    uint64_t inline_body;  /* bodies up to this ride in the log: 64K */
 
     /* sending */
-    unsigned concurrency;             /* connections at a time to one destination: 20 */
-    int64_t connection_idle;          /* an idle connection is kept for reuse: 5s */
-    int64_t connect_timeout;          /* 30s */
-    int64_t command_timeout_sending;  /* 0: the RFC's table */
-    uint16_t mx_port;                 /* 25; for labs */
-    struct io_address source, source6;/* family IO_NONE: any */
-    const char *ca_file;              /* trusted CAs; NULL: the system's */
-    const char **dns_servers;         /* NULL-terminated; NULL: resolv.conf */
+    unsigned concurrency;              /* connections at a time to one destination: 20 */
+    int64_t connection_idle;           /* an idle connection is kept for reuse: 5s */
+    int64_t connect_timeout;           /* 30s */
+    int64_t command_timeout_sending;   /* 0: the RFC's table */
+    uint16_t mx_port;                  /* 25; for labs */
+    struct io_address source, source6; /* family IO_NONE: any */
+    const char *ca_file;               /* trusted CAs; NULL: the system's */
+    const char **dns_servers;          /* NULL-terminated; NULL: resolv.conf */
     const char *trust_anchor;
 
     /* users of the privileged mode */
@@ -117,7 +125,7 @@ struct config_problem {
 };
 
 struct config_load {
-    struct config *config; /* NULL when there are errors */
+    struct config *config;           /* NULL when there are errors */
     struct config_problem *problems; /* in the order of file and line */
     unsigned errors, warnings;
 };
@@ -134,7 +142,20 @@ void config_free(struct config *c);
 void config_forget_secrets(struct config *c);
 #define CONFIG_DEFAULT_PATH "/etc/veredus/veredus.conf"
 
-/* All keys, for the documentation test and `veredus check --keys`: "listen.role", "route.tls", … */
+/* How a value is read and where it goes. */
+enum config_kind {
+    CONFIG_SPECIAL, /* a function of apply.c */
+    CONFIG_TEXT,    /* struct vr_str */
+    CONFIG_PATH,    /* const char *, must begin with "/" */
+    CONFIG_NAME,    /* const char * */
+    CONFIG_SIZE,    /* uint64_t */
+    CONFIG_TIME,    /* int64_t, milliseconds */
+    CONFIG_COUNT,   /* unsigned */
+    CONFIG_PORT,    /* uint16_t */
+    CONFIG_BOOL     /* bool */
+};
+
+/* All keys: what the loader, the documentation test and `veredus check --keys` know of them. */
 struct config_key {
     const char *section; /* "" at the top */
     const char *key;
@@ -142,6 +163,10 @@ struct config_key {
     const char *fallback; /* default, as text */
     const char *purpose;  /* one line */
     const char *postfix;  /* Postfix's name of the thing, or NULL */
+    enum config_kind kind;
+    bool list;         /* { a, b } */
+    size_t offset;     /* into struct config, or config_domain for "domain", config_tls for "tls", … */
+    uint64_t min, max; /* of SIZE, TIME, COUNT, PORT */
 };
 extern const struct config_key config_keys[];
 extern const size_t config_key_count;

@@ -10,32 +10,34 @@
 const struct config_domain *routing_domain(const struct config *c, struct vr_str domain); /* NULL: not ours */
 
 enum routing_rcpt {
-    RCPT_KNOWN,        /* ours, and an alias, a virtual entry or "mailboxes = any" takes it */
-    RCPT_ASK_ACCOUNT,  /* ours: known if the keeper has account `mailbox` */
-    RCPT_ASK_SYSTEM,   /* ours: known if the system has user `mailbox` */
-    RCPT_FOREIGN       /* not ours: only for those who may relay */
+    RCPT_KNOWN,       /* ours, and an alias, a virtual entry or "mailboxes = any" takes it */
+    RCPT_ASK_ACCOUNT, /* ours: known if the keeper has account `mailbox` */
+    RCPT_ASK_SYSTEM,  /* ours: known if the system has user `mailbox` */
+    RCPT_FOREIGN      /* not ours: only for those who may relay */
 };
 struct routing_answer {
     enum routing_rcpt verdict;
     const struct config_domain *domain; /* NULL when foreign */
-    struct vr_str mailbox;              /* what to ask the keeper for: "user@domain", delimiter cut, lower case */
-    bool catch_all;                     /* when the keeper says no: is there a catch-all? */
+    struct vr_str mailbox; /* what to ask the keeper for: "user@domain", delimiter cut, lower case */
+    bool catch_all;        /* when the keeper says no: is there a catch-all? */
 };
 /* <postmaster> without a domain is ours always (RFC 5321 §4.5.1); postmaster@own-domain is known always. */
-enum vr_err routing_check(const struct config *c, struct vr_arena *arena, const struct address *rcpt, struct routing_answer *out);
+enum vr_err routing_check(const struct config *c, struct vr_arena *arena, const struct address *rcpt,
+                          struct routing_answer *out);
 
 /* Do mails to `alias_address` go straight to this account (one step of its aliases)? Then the account may send as it. */
 bool routing_alias_of(const struct config *c, struct vr_str alias_address, struct vr_str account);
 
 struct routing_target {
-    struct vr_str address;     /* canonical text of where it goes now */
+    struct vr_str address; /* canonical text of where it goes now */
     struct next_hop next_hop;
-    struct vr_str mailbox;     /* MAILDIR: the account's or user's name, delimiter cut: "user@domain" */
+    struct vr_str mailbox; /* MAILDIR: the account's or user's name, delimiter cut: "user@domain" */
     struct routing_target *next;
 };
 /* Expands one recipient to its final targets: aliases nested (each address once; a loop ends quietly when other targets are found, else is NEXT_HOP_ERROR
  * "5.4.6 …"), :include: files (read when the configuration was loaded), virtual tables, catch_all when flagged, then routes.
  * At most 10,000 targets and 50 levels. Order is kept, duplicates dropped. */
-enum vr_err routing_expand(const struct config *c, struct vr_arena *arena, struct vr_str address, bool catch_all, struct routing_target **out);
+enum vr_err routing_expand(const struct config *c, struct vr_arena *arena, struct vr_str address,
+                           bool catch_all, struct routing_target **out);
 
 #endif

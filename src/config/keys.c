@@ -1,0 +1,92 @@
+/* keys.c - the table of all keys of the configuration: one row says what a key is, what it may hold, and where it goes.
+ *
+ * docs/configuration.md has an entry for each row (tests/unit/config.c compares them). Defaults are read by the loader from here, so
+ * what this table says is what happens.
+ */
+#include "config/config.h"
+
+#include <stddef.h>
+
+#define AT(field)        offsetof(struct config, field)
+#define TLS_AT(field)    offsetof(struct config_tls, field)
+#define DOMAIN_AT(field) offsetof(struct config_domain, field)
+#define ROUTE_AT(field)  offsetof(struct config_route, field)
+#define SECOND           1000ull
+#define MINUTE           (60 * SECOND)
+#define DAY              (24 * 60 * MINUTE)
+#define KIB              1024ull
+#define MIB              (1024 * KIB)
+#define GIB              (1024 * MIB)
+
+/* clang-format off */
+const struct config_key config_keys[] = {
+    {"", "hostname", "host name", "the system's", "The name of this server: in the greeting, in HELO and EHLO, in Received and in reports.", "myhostname", CONFIG_SPECIAL, false, AT(hostname), 0, 0},
+    {"", "postmaster", "address", "none: kept in <state>/postmaster", "Who reads mail for postmaster.", "notify_classes, alias postmaster", CONFIG_SPECIAL, false, AT(postmaster), 0, 0},
+    {"", "trusted", "networks", "none", "Clients that may relay without logging in.", "mynetworks", CONFIG_SPECIAL, true, AT(trusted), 0, 0},
+    {"", "spool", "folder", "/var/spool/veredus", "The queue on disk.", "queue_directory", CONFIG_PATH, false, AT(spool), 0, 0},
+    {"", "state", "folder", "/var/lib/veredus", "Accounts, certificates made at the first start, default mailboxes.", "data_directory", CONFIG_PATH, false, AT(state), 0, 0},
+    {"", "run", "folder", "/run/veredus", "The control and submit sockets.", NULL, CONFIG_PATH, false, AT(run), 0, 0},
+
+    {"listen", "role", "mx, submission or submissions", "mx; submission on port 587, submissions on 465", "What is spoken on this address.", "master.cf", CONFIG_SPECIAL, false, 0, 0, 0},
+
+    {"tls", "certificate", "file (PEM)", "required", "The certificate and its chain.", "smtpd_tls_chain_files, smtpd_tls_cert_file", CONFIG_PATH, false, TLS_AT(certificate), 0, 0},
+    {"tls", "key", "file (PEM)", "required", "The private key of the certificate.", "smtpd_tls_key_file", CONFIG_PATH, false, TLS_AT(key), 0, 0},
+
+    {"domain", "deliver", "maildir:, lmtp: or smtp:", "maildir:<state>/mail/{domain}/{local}", "How mail of this domain is delivered.", "virtual_transport, relay_domains", CONFIG_SPECIAL, false, 0, 0, 0},
+    {"domain", "mailboxes", "accounts, system or any", "accounts; any with smtp:", "Which local parts exist.", "local_recipient_maps", CONFIG_SPECIAL, false, 0, 0, 0},
+    {"domain", "aliases", "file", "none", "Aliases in the format of /etc/aliases, for local parts of this domain.", "alias_maps", CONFIG_PATH, false, DOMAIN_AT(aliases_file), 0, 0},
+    {"domain", "virtual", "file", "none", "Lines of `address targets`; `@domain targets` takes what nobody else does.", "virtual_alias_maps", CONFIG_PATH, false, DOMAIN_AT(virtual_file), 0, 0},
+    {"domain", "catch_all", "address", "none: unknown users are refused", "Who gets mail for local parts that do not exist.", "luser_relay", CONFIG_SPECIAL, false, 0, 0, 0},
+    {"domain", "delimiter", "one character, or empty for none", "+", "What follows it in a local part is ignored: joe+news is joe.", "recipient_delimiter", CONFIG_SPECIAL, false, 0, 0, 0},
+    {"domain", "owner", "system user", "the local process's user", "Who owns the mailboxes of accounts.", "virtual_uid_maps", CONFIG_TEXT, false, DOMAIN_AT(owner), 0, 0},
+
+    {"route", "to", "smtp:, smtps:, lmtp:, mx or error:", "required", "Where mail for these domains goes.", "relayhost, transport_maps", CONFIG_SPECIAL, false, 0, 0, 0},
+    {"route", "tls", "may, none, required or verify", "may; verify when there is a user", "How much TLS the next hop must do.", "smtp_tls_security_level, smtp_tls_policy_maps", CONFIG_SPECIAL, false, 0, 0, 0},
+    {"route", "user", "text", "none: no login", "The name for the login at the next hop.", "smtp_sasl_password_maps", CONFIG_TEXT, false, ROUTE_AT(user), 0, 0},
+    {"route", "password", "text", "none", "The password of `user`.", "smtp_sasl_password_maps", CONFIG_SPECIAL, false, 0, 0, 0},
+    {"route", "password_file", "file", "none", "A file whose first line is the password of `user`.", "smtp_sasl_password_maps", CONFIG_SPECIAL, false, 0, 0, 0},
+
+    {"limits", "message_size", "bytes", "50M", "The largest message taken.", "message_size_limit", CONFIG_SIZE, false, AT(message_size), 64 * KIB, 4 * GIB},
+    {"limits", "recipients", "count", "1000", "Recipients of one message.", "smtpd_recipient_limit", CONFIG_COUNT, false, AT(recipients), 100, 100000},
+    {"limits", "line_length", "bytes", "65536", "The longest line of a message.", "line_length_limit", CONFIG_COUNT, false, AT(line_length), 1000, 1048576},
+    {"limits", "errors", "count", "20", "Refused commands after which a client is disconnected.", "smtpd_hard_error_limit", CONFIG_COUNT, false, AT(errors), 1, 1000},
+    {"limits", "commands", "count", "1000", "Commands of a session without a message in between.", "smtpd_junk_command_limit", CONFIG_COUNT, false, AT(commands), 10, 1000000},
+    {"limits", "received", "count", "100", "Received fields after which a message counts as looping.", "hopcount_limit", CONFIG_COUNT, false, AT(received), 10, 1000},
+    {"limits", "connections", "count", "10000", "Clients connected at a time.", "default_process_limit", CONFIG_COUNT, false, AT(connections), 1, 1000000},
+    {"limits", "connections_per_address", "count", "100", "Connections at a time from one IP address.", "smtpd_client_connection_count_limit", CONFIG_COUNT, false, AT(connections_per_address), 1, 1000000},
+    {"limits", "command_timeout", "time", "5m", "How long a client may take for its next command.", "smtpd_timeout", CONFIG_TIME, false, AT(command_timeout), SECOND, DAY},
+    {"limits", "data_timeout", "time", "5m", "How long a client may pause while it sends a message.", "smtpd_timeout", CONFIG_TIME, false, AT(data_timeout), SECOND, DAY},
+
+    {"submission", "any_sender", "yes or no", "no", "Logged-in users may use any sender address.", "smtpd_sender_login_maps", CONFIG_BOOL, false, AT(any_sender), 0, 0},
+    {"submission", "auth_in_clear", "yes or no", "no", "Logging in without TLS is allowed (laboratories only).", "smtpd_tls_auth_only", CONFIG_BOOL, false, AT(auth_in_clear), 0, 0},
+
+    {"queue", "retry", "times", "1m 5m 15m 30m 1h", "Pauses between attempts; the last one repeats.", "minimal_backoff_time, maximal_backoff_time", CONFIG_SPECIAL, true, AT(retry), 0, 0},
+    {"queue", "expire", "time", "5d", "How long delivery is tried before the message is returned.", "maximal_queue_lifetime", CONFIG_TIME, false, AT(expire), MINUTE, 100 * DAY},
+    {"queue", "delay_warning", "time, 0 for never", "4h", "After how long the sender is told that a message is late.", "delay_warning_time", CONFIG_TIME, false, AT(delay_warning), 0, 100 * DAY},
+    {"queue", "segment_size", "bytes", "64M", "Size of one file of the queue's log.", NULL, CONFIG_SIZE, false, AT(segment_size), MIB, 4 * GIB},
+    {"queue", "minimum_free", "bytes", "64M", "Free disk space below which no mail is taken (452).", "queue_minfree", CONFIG_SIZE, false, AT(minimum_free), 0, 1024 * GIB},
+    {"queue", "inline_body", "bytes", "64K", "Messages up to this size are kept in the log itself, larger ones in a file each.", NULL, CONFIG_SIZE, false, AT(inline_body), 0, MIB},
+
+    {"sending", "concurrency", "count", "20", "Connections at a time to one destination.", "default_destination_concurrency_limit", CONFIG_COUNT, false, AT(concurrency), 1, 10000},
+    {"sending", "connection_idle", "time", "5s", "How long an idle connection is kept for the next message.", "smtp_connection_cache_time_limit", CONFIG_TIME, false, AT(connection_idle), 0, 10 * MINUTE},
+    {"sending", "connect_timeout", "time", "30s", "How long to wait for a connection to stand.", "smtp_connect_timeout", CONFIG_TIME, false, AT(connect_timeout), 100, 10 * MINUTE},
+    {"sending", "command_timeout", "time, 0 for RFC 5321's table", "0", "How long to wait for each reply of a server.", "smtp_mail_timeout, smtp_rcpt_timeout, …", CONFIG_TIME, false, AT(command_timeout_sending), 0, DAY},
+    {"sending", "mx_port", "port", "25", "The port of mail exchangers (laboratories only).", NULL, CONFIG_PORT, false, AT(mx_port), 1, 65535},
+    {"sending", "source", "IPv4 address", "any", "The local address of outgoing IPv4 connections.", "smtp_bind_address", CONFIG_SPECIAL, false, 0, 0, 0},
+    {"sending", "source6", "IPv6 address", "any", "The local address of outgoing IPv6 connections.", "smtp_bind_address6", CONFIG_SPECIAL, false, 0, 0, 0},
+    {"sending", "ca_file", "file (PEM)", "the system's", "Certificate authorities that are trusted where TLS is verified.", "smtp_tls_CAfile", CONFIG_PATH, false, AT(ca_file), 0, 0},
+
+    {"dns", "servers", "addresses", "those of /etc/resolv.conf", "DNS servers to ask: \"192.0.2.1\" or \"127.0.0.1@5353\".", NULL, CONFIG_SPECIAL, true, AT(dns_servers), 0, 0},
+    {"dns", "trust_anchor", "file", "the distribution's, when it exists", "The root key for DNSSEC.", NULL, CONFIG_PATH, false, AT(trust_anchor), 0, 0},
+
+    {"log", "format", "text or json", "text", "The form of the event lines on standard error.", NULL, CONFIG_SPECIAL, false, 0, 0, 0},
+    {"log", "level", "debug, info, notice, warning or error", "info", "What is less important than this is not written.", "debug_peer_level", CONFIG_SPECIAL, false, 0, 0, 0},
+
+    {"processes", "receivers", "count, 0 for one per core", "0", "Processes that receive mail.", NULL, CONFIG_COUNT, false, AT(receivers), 0, 64},
+    {"processes", "senders", "count, 0 for one per core", "0", "Processes that send mail.", NULL, CONFIG_COUNT, false, AT(senders), 0, 64},
+    {"processes", "user", "system user", "_veredus", "Who receivers and senders run as.", "mail_owner", CONFIG_NAME, false, AT(user), 0, 0},
+    {"processes", "user_keeper", "system user", "_veredusk", "Who the keeper of accounts runs as.", NULL, CONFIG_NAME, false, AT(user_keeper), 0, 0},
+    {"processes", "user_queue", "system user", "_veredusq", "Who the queue runs as.", "mail_owner", CONFIG_NAME, false, AT(user_queue), 0, 0},
+};
+/* clang-format on */
+const size_t config_key_count = sizeof config_keys / sizeof config_keys[0];
