@@ -1,0 +1,234 @@
+/* dsn.c - building a delivery status notification: multipart/report (RFC 6522) with message/delivery-status (RFC 3464).
+ *
+ * Rule: whatever came from outside (replies, addresses, host names, ENVID, ORCPT) goes through field() or clean(), so that it can neither
+ * start a line nor a part. The original stands between boundaries that the caller made of randomness.
+ * Tests: tests/unit/dsn.c
+ */
+#include <veredus/dsn.h>
+#include <veredus/message.h>
+
+#define VALUE_MAX 2000 /* octets of one value; what a hostile server says need not be repeated whole */
+
+static const struct {
+    const char *word; /* RFC 3464 §2.3.3 */
+    const char *subject;
+    const char *text;   /* what happened */
+    const char *advice; /* what to do next */
+} actions[] = {
+    [DSN_FAILED] =
+        {"failed", "Undelivered mail", "could not be delivered to:",
+         "It will not be tried again. Check the address and what the server said; then send it anew."},
+    [DSN_DELAYED] = {"delayed", "Delayed mail (still being tried)", "could not be delivered yet to:",
+                     "You need not do anything: it is tried again. You will hear if it finally fails."},
+    [DSN_DELIVERED] = {"delivered", "Mail delivered", "was delivered, as you asked to be told, to:", ""},
+    [DSN_RELAYED] = {"relayed", "Mail relayed",
+                     "was handed on, to a server that sends no reports of delivery, for:",
+                     "You may hear no more of it."},
+    [DSN_EXPANDED] = {"expanded", "Mail expanded",
+                      "was handed on to the several addresses behind:", "You may hear no more of it."},
+};
+
+static void add_clean(struct vr_buf *out, struct vr_str s)
+{
+    s = vr_str_sub(s, 0, VALUE_MAX);
+    for (size_t i = 0; i < s.n; i++) {
+        unsigned char c = (unsigned char)s.p[i];
+        vr_buf_add_byte(out, c < 0x20 || c == 0x7f ? ' ' : c >= 0x80 ? '?' : (char)c);
+    }
+}
+
+/* "Name: prefix value" with everything that could break a line made blank. */
+static void field(struct vr_buf *out, const char *name, const char *prefix, struct vr_str value)
+{
+    struct vr_buf body;
+    vr_buf_init(&body, VALUE_MAX + 64);
+    vr_buf_add(&body, vr_str_from(prefix));
+    add_clean(&body, value);
+    header_write(out, vr_str_from(name), vr_buf_str(&body), false);
+    vr_buf_fini(&body);
+}
+
+static void date_field(struct vr_buf *out, const char *name, int64_t time)
+{
+    char text[MESSAGE_DATE_SIZE];
+    size_t n = message_date_write(text, time, 0);
+    field(out, name, "", vr_str(text, n));
+}
+
+/* ENVID and ORCPT travel as xtext and are reported undone (RFC 3464 §2.2.1, §2.3.1). */
+static void xtext_field(struct vr_buf *out, const char *name, const char *prefix, struct vr_str xtext)
+{
+    struct vr_buf plain;
+    vr_buf_init(&plain, VALUE_MAX);
+    if (dsn_xtext_decode(&plain, xtext) == VR_OK)
+        field(out, name, prefix, vr_buf_str(&plain));
+    vr_buf_fini(&plain);
+}
+
+static enum dsn_action main_action(const struct dsn *d)
+{
+    enum dsn_action worst =
+        DSN_EXPANDED; /* the enum stands in the order of what matters most to the reader */
+    for (size_t i = 0; i < d->recipient_count; i++)
+        if (d->recipients[i].action < worst)
+            worst = d->recipients[i].action;
+    return worst;
+}
+
+static void write_header(struct vr_buf *out, const struct dsn *d, enum dsn_action action)
+{
+    char date[MESSAGE_DATE_SIZE];
+    size_t n = message_date_write(date, d->now, 0);
+    struct vr_buf from;
+    vr_buf_init(&from, 512);
+    vr_buf_addf(&from, "Mail Delivery System <MAILER-DAEMON@%.*s>", VR_STR_ARG(d->reporting_mta));
+    field(out, "From", "", vr_buf_str(&from));
+    vr_buf_fini(&from);
+    field(out, "To", "", d->to);
+    field(out, "Subject", "", vr_str_from(actions[action].subject));
+    field(out, "Date", "", vr_str(date, n));
+    vr_buf_addf(out, "Message-ID: <%.*s>\r\n", VR_STR_ARG(d->message_id));
+    vr_buf_add(out, VR_STR("Auto-Submitted: auto-replied\r\n" /* RFC 3834 §5 */
+                           "MIME-Version: 1.0\r\n"));
+    vr_buf_addf(out,
+                "Content-Type: multipart/report; report-type=delivery-status;\r\n\tboundary=\"%.*s\"\r\n\r\n",
+                VR_STR_ARG(d->boundary));
+}
+
+static void write_recipient_text(struct vr_buf *out, const struct dsn_recipient *r)
+{
+    vr_buf_add(out, VR_STR("  <"));
+    add_clean(out, r->final_recipient);
+    vr_buf_add(out, VR_STR(">\r\n"));
+    if (r->remote_mta.n > 0) {
+        vr_buf_add(out, VR_STR("    server: "));
+        add_clean(out, r->remote_mta);
+        vr_buf_add(out, VR_STR("\r\n"));
+    }
+    if (r->diagnostic.n > 0) {
+        vr_buf_add(out, r->diagnostic_is_smtp ? VR_STR("    it said: ") : VR_STR("    reason: "));
+        add_clean(out, r->diagnostic);
+        vr_buf_add(out, VR_STR("\r\n"));
+    }
+    if (r->action == DSN_DELAYED && r->will_retry_until > 0) {
+        char date[MESSAGE_DATE_SIZE];
+        size_t n = message_date_write(date, r->will_retry_until, 0);
+        vr_buf_addf(out, "    tried until: %.*s\r\n", (int)n, date);
+    }
+}
+
+static void write_text(struct vr_buf *out, const struct dsn *d)
+{
+    vr_buf_addf(out, "--%.*s\r\nContent-Type: text/plain; charset=us-ascii\r\n\r\n", VR_STR_ARG(d->boundary));
+    vr_buf_add(out, VR_STR("This is the mail system at "));
+    add_clean(out, d->reporting_mta);
+    vr_buf_add(out, VR_STR(".\r\n"));
+    for (size_t a = 0; a < sizeof actions / sizeof *actions; a++) {
+        bool any = false;
+        for (size_t i = 0; i < d->recipient_count; i++) {
+            if ((size_t)d->recipients[i].action != a)
+                continue;
+            if (!any)
+                vr_buf_addf(out, "\r\nYour message %s\r\n\r\n", actions[a].text);
+            any = true;
+            write_recipient_text(out, &d->recipients[i]);
+        }
+        if (any && actions[a].advice[0] != '\0')
+            vr_buf_addf(out, "\r\n%s\r\n", actions[a].advice);
+    }
+    vr_buf_addf(out, "\r\nIf you ask your mail administrator, name this: %.*s\r\n\r\n",
+                VR_STR_ARG(d->queue_id));
+}
+
+static void write_status_of(struct vr_buf *out, const struct dsn_recipient *r)
+{
+    vr_buf_add(out, VR_STR("\r\n"));
+    if (r->orcpt.n > 0) { /* "rfc822;xtext" is already "type;address", §2.3.1 */
+        size_t semicolon = vr_str_find(r->orcpt, ';');
+        struct vr_buf prefix;
+        vr_buf_init(&prefix, 128);
+        add_clean(&prefix, vr_str_sub(r->orcpt, 0, semicolon == VR_NPOS ? 0 : semicolon + 1));
+        vr_buf_add_byte(&prefix, '\0');
+        if (semicolon != VR_NPOS && !prefix.too_big)
+            xtext_field(out, "Original-Recipient", vr_buf_str(&prefix).p,
+                        vr_str_from_pos(r->orcpt, semicolon + 1));
+        vr_buf_fini(&prefix);
+    }
+    field(out, "Final-Recipient", "rfc822; ", r->final_recipient);
+    field(out, "Action", "", vr_str_from(actions[r->action].word));
+    field(out, "Status", "", r->status);
+    if (r->remote_mta.n > 0)
+        field(out, "Remote-MTA", "dns; ", r->remote_mta);
+    if (r->diagnostic.n > 0)
+        field(out, "Diagnostic-Code", r->diagnostic_is_smtp ? "smtp; " : "x-veredus; ", r->diagnostic);
+    if (r->last_attempt > 0)
+        date_field(out, "Last-Attempt-Date", r->last_attempt);
+    if (r->action == DSN_DELAYED && r->will_retry_until > 0)
+        date_field(out, "Will-Retry-Until", r->will_retry_until);
+}
+
+static void write_status(struct vr_buf *out, const struct dsn *d)
+{
+    vr_buf_addf(out, "--%.*s\r\nContent-Type: message/delivery-status\r\n\r\n", VR_STR_ARG(d->boundary));
+    field(out, "Reporting-MTA", "dns; ", d->reporting_mta);
+    if (d->envid.n > 0)
+        xtext_field(out, "Original-Envelope-Id", "", d->envid);
+    field(out, "X-Veredus-Queue-Id", "", d->queue_id);
+    if (d->arrival_date > 0)
+        date_field(out, "Arrival-Date", d->arrival_date);
+    for (size_t i = 0; i < d->recipient_count; i++)
+        write_status_of(out, &d->recipients[i]);
+    vr_buf_add(out, VR_STR("\r\n"));
+}
+
+/* The original with CRLF line ends, whatever it had. */
+static void write_original(struct vr_buf *out, const struct dsn *d)
+{
+    struct vr_str s = d->original;
+    vr_buf_addf(out, "--%.*s\r\nContent-Type: %s\r\n%s\r\n", VR_STR_ARG(d->boundary),
+                d->original_is_whole ? "message/rfc822" : "text/rfc822-headers",
+                vr_str_is_ascii(s) ? "" : "Content-Transfer-Encoding: 8bit\r\n");
+    while (s.n > 0) {
+        size_t lf = vr_str_find(s, '\n');
+        struct vr_str line = vr_str_sub(s, 0, lf);
+        if (line.n > 0 && line.p[line.n - 1] == '\r')
+            line.n--;
+        vr_buf_add(out, line);
+        vr_buf_add(out, VR_STR("\r\n"));
+        s = lf == VR_NPOS ? vr_str(NULL, 0) : vr_str_from_pos(s, lf + 1);
+    }
+    vr_buf_addf(out, "\r\n--%.*s--\r\n", VR_STR_ARG(d->boundary));
+}
+
+enum vr_err dsn_build(struct vr_buf *out, const struct dsn *d)
+{
+    write_header(out, d, main_action(d));
+    write_text(out, d);
+    write_status(out, d);
+    write_original(out, d);
+    return out->too_big ? VR_ERR_TOO_BIG : VR_OK;
+}
+
+static size_t digits_at(struct vr_str s)
+{
+    size_t n = 0;
+    while (n < s.n && n < 3 && s.p[n] >= '0' && s.p[n] <= '9')
+        n++;
+    return n;
+}
+
+bool dsn_status_find(struct vr_str text, struct vr_str *status)
+{
+    if (text.n < 5 || text.p[1] != '.' || (text.p[0] != '2' && text.p[0] != '4' && text.p[0] != '5'))
+        return false;
+    size_t subject = digits_at(vr_str_from_pos(text, 2));
+    size_t dot = 2 + subject;
+    if (subject == 0 || dot >= text.n || text.p[dot] != '.')
+        return false;
+    size_t detail = digits_at(vr_str_from_pos(text, dot + 1));
+    size_t end = dot + 1 + detail;
+    if (detail == 0 || (end < text.n && text.p[end] != ' ' && text.p[end] != '\n' && text.p[end] != '\t'))
+        return false;
+    *status = vr_str_sub(text, 0, end);
+    return true;
+}
