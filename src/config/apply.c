@@ -8,7 +8,6 @@
 
 #include <veredus/address.h>
 
-#include "io/env.h"
 #include "io/fs.h"
 
 #include <string.h>
@@ -21,9 +20,9 @@ struct setting {
     struct value *values;
 };
 
-static const char *const section_names[SECTION_COUNT] = {"",        "listen", "tls",        "domain",
-                                                         "route",   "limits", "submission", "queue",
-                                                         "sending", "dns",    "log",        "processes"};
+const char *const section_names[SECTION_COUNT] = {"",        "listen", "tls",        "domain",
+                                                  "route",   "limits", "submission", "queue",
+                                                  "sending", "dns",    "log",        "processes"};
 
 /* ---- values of the simple kinds --------------------------------------------------------------------------------- */
 
@@ -31,28 +30,6 @@ static void wrong(const struct setting *s, const char *expected)
 {
     problem_error(&s->l->problems, s->at, "`%s` is \"%.*s\"; expected %s", s->row->key,
                   VR_STR_ARG(s->values->text), expected);
-}
-
-static void write_amount(char out[32], enum config_kind kind, uint64_t v)
-{
-    static const struct {
-        enum config_kind kind;
-        uint64_t factor;
-        const char *name;
-    } units[] = {{CONFIG_SIZE, 1 << 30, "G"},  {CONFIG_SIZE, 1 << 20, "M"}, {CONFIG_SIZE, 1 << 10, "K"},
-                 {CONFIG_TIME, 86400000, "d"}, {CONFIG_TIME, 3600000, "h"}, {CONFIG_TIME, 60000, "m"},
-                 {CONFIG_TIME, 1000, "s"},     {CONFIG_TIME, 1, "ms"}};
-    struct vr_buf b;
-    vr_buf_init(&b, 31);
-    for (size_t i = 0; i < sizeof units / sizeof units[0]; i++)
-        if (units[i].kind == kind && v != 0 && v % units[i].factor == 0 && vr_buf_size(&b) == 0)
-            vr_buf_addf(&b, "%llu%s", (unsigned long long)(v / units[i].factor), units[i].name);
-    if (vr_buf_size(&b) == 0)
-        vr_buf_add_u64(&b, v);
-    struct vr_str text = vr_buf_str(&b);
-    memcpy(out, text.p, text.n);
-    out[text.n] = '\0';
-    vr_buf_fini(&b);
 }
 
 static bool read_amount(const struct config_key *row, struct vr_str text, uint64_t *out)
@@ -84,17 +61,17 @@ static void set_amount(const struct setting *s, void *field)
         store_amount(s->row, field, v);
         return;
     }
-    char low[32], high[32], expected[160];
-    write_amount(low, s->row->kind, s->row->min);
-    write_amount(high, s->row->kind, s->row->max);
-    const char *what = s->row->kind == CONFIG_SIZE   ? "a size in bytes, or with K, M or G,"
-                       : s->row->kind == CONFIG_TIME ? "a time with its unit (ms, s, m, h or d)"
-                                                     : "a whole number";
-    struct vr_str text = vr_arena_printf(&s->l->scratch, "%s from %s to %s", what, low, high);
-    size_t n = text.n < sizeof expected ? text.n : sizeof expected - 1;
-    memcpy(expected, text.p, n);
-    expected[n] = '\0';
-    wrong(s, expected);
+    struct vr_buf expected;
+    vr_buf_init(&expected, 256);
+    vr_buf_addf(&expected, "%s from ",
+                s->row->kind == CONFIG_SIZE   ? "a size in bytes, or with K, M or G,"
+                : s->row->kind == CONFIG_TIME ? "a time with its unit (ms, s, m, h or d)"
+                                              : "a whole number");
+    write_amount(&expected, s->row->kind, s->row->min);
+    vr_buf_add(&expected, VR_STR(" to "));
+    write_amount(&expected, s->row->kind, s->row->max);
+    wrong(s, must_text(&s->l->scratch, vr_buf_str(&expected)));
+    vr_buf_fini(&expected);
 }
 
 static void set_path(const struct setting *s, void *field)

@@ -140,6 +140,8 @@ struct config *config_take(struct config_load *l);
 void config_free(struct config *c);
 /* Wipes passwords of routes: every process but the sender calls it after the fork. */
 void config_forget_secrets(struct config *c);
+/* Appends the configuration with all its defaults as a text that would load again; passwords are left out. */
+bool config_print(const struct config *c, struct vr_buf *out);
 #define CONFIG_DEFAULT_PATH "/etc/veredus/veredus.conf"
 
 /* How a value is read and where it goes. */

@@ -74,6 +74,8 @@ struct vr_str statement_title(struct vr_arena *arena, struct problems *p, const 
 bool value_size(struct vr_str text, uint64_t *bytes);
 bool value_time(struct vr_str text, int64_t *ms);
 bool value_bool(struct vr_str text, bool *out);
+/* The largest unit that fits: "50M", "90s". */
+void write_amount(struct vr_buf *out, enum config_kind kind, uint64_t v);
 /* "smtp:host:port", "lmtp:unix:/path", "mx", "error:5.7.1 text", … NULL, or what is wrong with it. */
 const char *value_next_hop(struct vr_arena *arena, struct vr_str text, struct next_hop *out);
 
@@ -102,6 +104,8 @@ enum section_id {
     SECTION_PROCESSES,
     SECTION_COUNT
 };
+
+extern const char *const section_names[SECTION_COUNT];
 
 struct loader {
     struct config *c;

@@ -115,11 +115,11 @@ static bool is_postmaster(const struct config_domain *d, struct vr_str local)
     return vr_str_equal_nocase(d ? base_of(d, local) : local, VR_STR("postmaster"));
 }
 
-/* What the keeper or the system calls the mailbox of `local` (lower case). */
+/* "user@domain": what the keeper is asked for, and by which a Maildir is found. */
 static struct vr_str mailbox_name(struct vr_arena *arena, const struct config_domain *d, struct vr_str local)
 {
     struct address a = {.local = base_of(d, local), .domain = d->name};
-    return d->mailboxes == MAILBOXES_SYSTEM ? vr_arena_dup(arena, a.local) : address_text(arena, &a);
+    return address_text(arena, &a);
 }
 
 static bool has_rest(const struct config_domain *d)

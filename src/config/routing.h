@@ -36,7 +36,8 @@ struct routing_target {
 };
 /* Expands one recipient to its final targets: aliases nested (each address once; a loop ends quietly when other targets are found, else is NEXT_HOP_ERROR
  * "5.4.6 …"), :include: files (read when the configuration was loaded), virtual tables, catch_all when flagged, then routes.
- * At most 10,000 targets and 50 levels. Order is kept, duplicates dropped. */
+ * At most 10,000 targets and 50 levels. Order is kept, duplicates dropped. An alias that names itself means its own mailbox ("joe: joe, archive").
+ * *out is never NULL with VR_OK. VR_ERR_TOO_BIG: the arena is full (10,000 targets want some 4 MiB). */
 enum vr_err routing_expand(const struct config *c, struct vr_arena *arena, struct vr_str address,
                            bool catch_all, struct routing_target **out);
 

@@ -1,0 +1,100 @@
+/* check.c - `veredus check`: reads a configuration and everything that it names, and says all that is wrong with it.
+ *
+ * Output:      file:line: what is wrong; what was expected. Sorted by file and line, one line each, a summary last.
+ * Exit code:   0 fine or warnings only, 78 (EX_CONFIG) errors, 64 wrong usage.
+ */
+#include "cli/cli.h"
+
+#include "config/config.h"
+
+#include <getopt.h>
+#include <stdio.h>
+#include <string.h>
+#include <sysexits.h>
+
+#define PRINT_MAX_BYTES ((size_t)256 << 20)
+
+static void usage(FILE *out)
+{
+    fputs("usage: veredus check [--print] [FILE]\n"
+          "       veredus check --keys\n\n"
+          "  FILE     the configuration (default " CONFIG_DEFAULT_PATH ")\n"
+          "  --print  show the whole configuration as it would be used, with all defaults (no passwords)\n"
+          "  --keys   list every key as a table: unit, default, meaning, Postfix's name\n\n"
+          "Exit code: 0 when the configuration can be used (warnings included), 78 when it cannot.\n",
+          out);
+}
+
+static void print_keys(void)
+{
+    puts("| key | unit | default | meaning | Postfix |\n| --- | --- | --- | --- | --- |");
+    for (size_t i = 0; i < config_key_count; i++) {
+        const struct config_key *k = &config_keys[i];
+        printf("| `%s%s%s` | %s | %s | %s | %s |\n", k->section, k->section[0] ? "." : "", k->key, k->unit,
+               k->fallback, k->purpose, k->postfix ? k->postfix : "");
+    }
+}
+
+static void print_summary(const char *path, const struct config_load *load)
+{
+    if (load->errors == 0 && load->warnings == 0)
+        printf("%s: no problems\n", path);
+    else
+        printf("%s: %u error%s, %u warning%s; %s\n", path, load->errors, load->errors == 1 ? "" : "s",
+               load->warnings, load->warnings == 1 ? "" : "s",
+               load->errors ? "it cannot be used" : "it can be used");
+}
+
+static void print_config(const struct config *c)
+{
+    struct vr_buf text;
+    vr_buf_init(&text, PRINT_MAX_BYTES);
+    if (config_print(c, &text))
+        printf("%.*s", VR_STR_ARG(vr_buf_str(&text)));
+    else
+        fprintf(stderr, "veredus check: the configuration is too large to be printed\n");
+    vr_buf_fini(&text);
+}
+
+int cli_check(int argc, char **argv)
+{
+    static const struct option options[] = {{"print", no_argument, NULL, 'p'},
+                                            {"keys", no_argument, NULL, 'k'},
+                                            {"config", required_argument, NULL, 'c'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {NULL, 0, NULL, 0}};
+    const char *path = CONFIG_DEFAULT_PATH;
+    bool print = false;
+    optind = 0;
+    for (int o; (o = getopt_long(argc, argv, "pkc:h", options, NULL)) != -1;) {
+        if (o == 'p') {
+            print = true;
+        } else if (o == 'c') {
+            path = optarg;
+        } else if (o == 'k') {
+            print_keys();
+            return EX_OK;
+        } else {
+            usage(o == 'h' ? stdout : stderr);
+            return o == 'h' ? EX_OK : EX_USAGE;
+        }
+    }
+    if (optind < argc)
+        path = argv[optind++];
+    if (optind < argc) {
+        fprintf(stderr, "veredus check: \"%s\" is one argument too many\n", argv[optind]);
+        usage(stderr);
+        return EX_USAGE;
+    }
+    struct config_load *load = config_load_file(path);
+    FILE *out = print ? stderr : stdout; /* with --print the configuration alone goes to standard output */
+    for (const struct config_problem *p = load->problems; p; p = p->next)
+        fprintf(out, "%s:%d: %s%s\n", p->file, p->line, p->warning ? "warning: " : "", p->message);
+    if (print && load->config)
+        print_config(load->config);
+    else
+        print_summary(path, load);
+    int code = load->errors ? EX_CONFIG : EX_OK;
+    config_load_free(load);
+    return code;
+}

@@ -1,0 +1,217 @@
+/* print.c - a configuration as text, with all defaults written out: what `veredus check --print` shows.
+ *
+ * Promise: the text loads again to the same configuration, but for passwords, which are never printed.
+ * Tests:   tests/unit/config.c
+ */
+#include "config/load.h"
+
+#include <string.h>
+
+static void put_text(struct vr_buf *out, struct vr_str s)
+{
+    vr_buf_add_byte(out, '"');
+    for (size_t i = 0; i < s.n; i++) {
+        if (s.p[i] == '"' || s.p[i] == '\\' || s.p[i] == '$')
+            vr_buf_add_byte(out, '\\');
+        vr_buf_add_byte(out, s.p[i]);
+    }
+    vr_buf_add_byte(out, '"');
+}
+
+static void put_line(struct vr_buf *out, const char *key, struct vr_str value)
+{
+    vr_buf_addf(out, "    %s = ", key);
+    put_text(out, value);
+    vr_buf_add_byte(out, '\n');
+}
+
+static void put_if(struct vr_buf *out, const char *key, struct vr_str value)
+{
+    if (value.n)
+        put_line(out, key, value);
+}
+
+void write_amount(struct vr_buf *out, enum config_kind kind, uint64_t v)
+{
+    static const struct {
+        enum config_kind kind;
+        uint64_t factor;
+        const char *name;
+    } units[] = {{CONFIG_SIZE, 1 << 30, "G"},  {CONFIG_SIZE, 1 << 20, "M"}, {CONFIG_SIZE, 1 << 10, "K"},
+                 {CONFIG_TIME, 86400000, "d"}, {CONFIG_TIME, 3600000, "h"}, {CONFIG_TIME, 60000, "m"},
+                 {CONFIG_TIME, 1000, "s"},     {CONFIG_TIME, 1, "ms"}};
+    for (size_t i = 0; i < sizeof units / sizeof units[0]; i++)
+        if (units[i].kind == kind && v != 0 && v % units[i].factor == 0) {
+            vr_buf_addf(out, "%llu%s", (unsigned long long)(v / units[i].factor), units[i].name);
+            return;
+        }
+    vr_buf_add_u64(out, v);
+}
+
+static void put_next_hop(struct vr_buf *out, const char *key, const struct next_hop *h)
+{
+    struct vr_buf text;
+    vr_buf_init(&text, 4096);
+    if (h->kind == NEXT_HOP_MX)
+        vr_buf_add(&text, VR_STR("mx"));
+    else if (h->kind == NEXT_HOP_ERROR)
+        vr_buf_addf(&text, "error:%.*s", VR_STR_ARG(h->host));
+    else if (h->kind == NEXT_HOP_SMTP && h->tls == NEXT_HOP_TLS_IMPLICIT)
+        vr_buf_addf(&text, "smtps:%.*s:%u", VR_STR_ARG(h->host), h->port);
+    else
+        next_hop_text(&text, h);
+    put_line(out, key, vr_buf_str(&text));
+    vr_buf_fini(&text);
+}
+
+static void put_network(struct vr_buf *out, const struct io_network *n)
+{
+    struct io_address a = {.family = n->v6 ? IO_INET6 : IO_INET};
+    char text[IO_ADDRESS_TEXT];
+    memcpy(a.ip, n->ip, sizeof a.ip);
+    io_address_ip_text(&a, text);
+    vr_buf_addf(out, "\"%s/%u\"", text, n->bits);
+}
+
+static const char *const role_names[] = {"mx", "submission", "submissions"};
+static const char *const mailboxes_names[] = {"accounts", "system", "any"};
+static const char *const tls_names[] = {"may", "none", "required", "verify"};
+static const char *const level_names[] = {"debug", "info", "notice", "warning", "error"};
+
+/* The rows of a section that have no title and are of a simple kind. */
+static void put_simple(struct vr_buf *out, const struct config *c, const char *section)
+{
+    for (size_t i = 0; i < config_key_count; i++) {
+        const struct config_key *row = &config_keys[i];
+        const void *field = (const char *)c + row->offset;
+        if (strcmp(row->section, section) != 0 || row->kind == CONFIG_SPECIAL)
+            continue;
+        if (row->kind == CONFIG_PATH || row->kind == CONFIG_NAME) {
+            put_if(out, row->key, vr_str_from(*(const char *const *)field));
+            continue;
+        }
+        vr_buf_addf(out, "    %s = ", row->key);
+        if (row->kind == CONFIG_BOOL)
+            vr_buf_addf(out, "%s", *(const bool *)field ? "yes" : "no");
+        else if (row->kind == CONFIG_SIZE)
+            write_amount(out, row->kind, *(const uint64_t *)field);
+        else if (row->kind == CONFIG_TIME)
+            write_amount(out, row->kind, (uint64_t) * (const int64_t *)field);
+        else if (row->kind == CONFIG_PORT)
+            vr_buf_add_u64(out, *(const uint16_t *)field);
+        else
+            vr_buf_add_u64(out, *(const unsigned *)field);
+        vr_buf_add_byte(out, '\n');
+    }
+}
+
+static void put_titled(struct vr_buf *out, const char *section, struct vr_str title)
+{
+    vr_buf_addf(out, "\n%s ", section);
+    put_text(out, title);
+    vr_buf_add(out, VR_STR(" {\n"));
+}
+
+static void put_domain(struct vr_buf *out, const struct config_domain *d)
+{
+    put_titled(out, "domain", d->name);
+    if (d->deliver == DELIVER_MAILDIR) {
+        vr_buf_add(out, VR_STR("    deliver = \"maildir:"));
+        vr_buf_addf(out, "%.*s\"\n", VR_STR_ARG(d->maildir));
+    } else {
+        put_next_hop(out, "deliver", &d->next_hop);
+    }
+    put_line(out, "mailboxes", vr_str_from(mailboxes_names[d->mailboxes]));
+    put_if(out, "aliases", vr_str_from(d->aliases_file));
+    put_if(out, "virtual", vr_str_from(d->virtual_file));
+    put_if(out, "catch_all", d->catch_all);
+    put_line(out, "delimiter", vr_str(&d->delimiter, d->delimiter != '\0'));
+    put_if(out, "owner", d->owner);
+    vr_buf_add(out, VR_STR("}\n"));
+}
+
+static void put_route(struct vr_buf *out, const struct config_route *r)
+{
+    put_titled(out, "route", r->pattern);
+    put_next_hop(out, "to", &r->next_hop);
+    if (r->next_hop.tls != NEXT_HOP_TLS_IMPLICIT && r->next_hop.kind != NEXT_HOP_ERROR)
+        put_line(out, "tls", vr_str_from(tls_names[r->next_hop.tls]));
+    put_if(out, "user", r->user);
+    if (r->user.n)
+        vr_buf_add(out, VR_STR("    # the password is not printed\n"));
+    vr_buf_add(out, VR_STR("}\n"));
+}
+
+static void put_addresses(struct vr_buf *out, const char *key, const struct io_address *a)
+{
+    char text[IO_ADDRESS_TEXT];
+    if (a->family == IO_NONE)
+        return;
+    io_address_ip_text(a, text);
+    put_line(out, key, vr_str_from(text));
+}
+
+static void put_special(struct vr_buf *out, const struct config *c, enum section_id id)
+{
+    if (id == SECTION_QUEUE) {
+        vr_buf_add(out, VR_STR("    retry = {"));
+        for (size_t i = 0; i < c->retry_count; i++) {
+            vr_buf_addf(out, "%s", i ? ", " : " ");
+            write_amount(out, CONFIG_TIME, (uint64_t)c->retry[i]);
+        }
+        vr_buf_add(out, VR_STR(" }\n"));
+    } else if (id == SECTION_SENDING) {
+        put_addresses(out, "source", &c->source);
+        put_addresses(out, "source6", &c->source6);
+    } else if (id == SECTION_DNS && c->dns_servers) {
+        vr_buf_add(out, VR_STR("    servers = {"));
+        for (const char **s = c->dns_servers; *s; s++)
+            vr_buf_addf(out, "%s\"%s\"", s == c->dns_servers ? " " : ", ", *s);
+        vr_buf_add(out, VR_STR(" }\n"));
+    } else if (id == SECTION_LOG) {
+        put_line(out, "format", vr_str_from(c->log_format == EVENT_JSON ? "json" : "text"));
+        put_line(out, "level", vr_str_from(level_names[c->log_level]));
+    }
+}
+
+static void put_top(struct vr_buf *out, const struct config *c)
+{
+    put_line(out, "hostname", c->hostname);
+    put_if(out, "postmaster", c->postmaster);
+    vr_buf_add(out, VR_STR("    trusted = {"));
+    for (size_t i = 0; i < c->trusted.count; i++) {
+        vr_buf_addf(out, "%s", i ? ", " : " ");
+        put_network(out, &c->trusted.items[i]);
+    }
+    vr_buf_add(out, VR_STR(" }\n"));
+    put_simple(out, c, "");
+}
+
+bool config_print(const struct config *c, struct vr_buf *out)
+{
+    put_top(out, c);
+    for (size_t i = 0; i < c->listener_count; i++) {
+        char text[IO_ADDRESS_TEXT];
+        io_address_text(&c->listeners[i].address, text);
+        put_titled(out, "listen", vr_str_from(text));
+        put_line(out, "role", vr_str_from(role_names[c->listeners[i].role]));
+        vr_buf_add(out, VR_STR("}\n"));
+    }
+    for (size_t i = 0; i < c->tls_count; i++) {
+        put_titled(out, "tls", vr_str_from(c->tls[i].names));
+        put_line(out, "certificate", vr_str_from(c->tls[i].certificate));
+        put_line(out, "key", vr_str_from(c->tls[i].key));
+        vr_buf_add(out, VR_STR("}\n"));
+    }
+    for (size_t i = 0; i < c->domain_count; i++)
+        put_domain(out, &c->domains[i]);
+    for (size_t i = 0; i < c->route_count; i++)
+        put_route(out, &c->routes[i]);
+    for (int id = SECTION_LIMITS; id < SECTION_COUNT; id++) {
+        vr_buf_addf(out, "\n%s {\n", section_names[id]);
+        put_special(out, c, (enum section_id)id);
+        put_simple(out, c, section_names[id]);
+        vr_buf_add(out, VR_STR("}\n"));
+    }
+    return !out->too_big;
+}
