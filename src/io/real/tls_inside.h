@@ -1,0 +1,24 @@
+/* tls_inside.h - a TLS context's inside, for tls.c and stream_tls.c. */
+#ifndef IO_REAL_TLS_INSIDE_H
+#define IO_REAL_TLS_INSIDE_H
+
+#include "io/tls.h"
+
+#include <openssl/ssl.h>
+
+struct tls_entry {
+    char *names; /* blank-separated */
+    SSL_CTX *ctx;
+};
+
+struct io_tls {
+    bool server;
+    SSL_CTX *ctx; /* the default; owned by entries[0] on a server */
+    struct tls_entry *entries;
+    size_t count;
+};
+
+/* The oldest reason in OpenSSL's queue as text, the queue emptied. */
+void tls_reason(char *out, size_t n);
+
+#endif
