@@ -35,6 +35,7 @@ struct vr_str {
 };
 
 #define VR_STR(literal) ((struct vr_str){(literal), sizeof(literal) - 1})
+#define VR_STR_INIT(literal) {(literal), sizeof(literal) - 1} /* the same for static tables */
 #define VR_STR_ARG(s)   (int)(s).n, (s).p ? (s).p : "" /* for "%.*s" */
 
 struct vr_str vr_str(const char *p, size_t n);

@@ -15,12 +15,12 @@
 #define KNOWN_MS          10000 /* how long a mailbox that the keeper knew is taken as known */
 #define KNOWN_MAX         10000
 
-static const struct smtp_reply reply_ok_mail = {250, "2.1.0", {"sender ok", 9}};
-static const struct smtp_reply reply_ok_rcpt = {250, "2.1.5", {"recipient ok", 12}};
+static const struct smtp_reply reply_ok_mail = {250, "2.1.0", VR_STR_INIT("sender ok")};
+static const struct smtp_reply reply_ok_rcpt = {250, "2.1.5", VR_STR_INIT("recipient ok")};
 static const struct smtp_reply reply_later = {
-    451, "4.3.0", {"the accounts cannot be consulted now; try again later", 53}};
+    451, "4.3.0", VR_STR_INIT("the accounts cannot be consulted now; try again later")};
 static const struct smtp_reply reply_too_big = {
-    452, "4.5.3", {"this transaction is too big; send the rest separately", 53}};
+    452, "4.5.3", VR_STR_INIT("this transaction is too big; send the rest separately")};
 
 /* ---- mailboxes known a moment ago
  * ----------------------------------------------------------------------------------- */
@@ -256,13 +256,13 @@ void policy_auth_cancel(struct session *s)
 static void auth_done(struct session *s, uint8_t status, struct vr_str user)
 {
     static const struct smtp_reply replies[] = {
-        [IPC_SASL_OK] = {235, "2.7.0", {"authenticated", 13}},
-        [IPC_SASL_BAD] = {535, "5.7.8", {"user name or password is wrong", 30}},
-        [IPC_SASL_TEMPORARY] = {454, "4.7.0", {"authentication is not available now; try again later", 52}},
-        [IPC_SASL_UNKNOWN_MECHANISM] = {504,
-                                        "5.5.4",
-                                        {"this mechanism is not offered; see the EHLO reply", 49}},
-        [IPC_SASL_MALFORMED] = {501, "5.5.2", {"the response does not follow the mechanism", 42}},
+        [IPC_SASL_OK] = {235, "2.7.0", VR_STR_INIT("authenticated")},
+        [IPC_SASL_BAD] = {535, "5.7.8", VR_STR_INIT("user name or password is wrong")},
+        [IPC_SASL_TEMPORARY] = {454, "4.7.0",
+                                VR_STR_INIT("authentication is not available now; try again later")},
+        [IPC_SASL_UNKNOWN_MECHANISM] = {504, "5.5.4",
+                                        VR_STR_INIT("this mechanism is not offered; see the EHLO reply")},
+        [IPC_SASL_MALFORMED] = {501, "5.5.2", VR_STR_INIT("the response does not follow the mechanism")},
     };
     if (status >= sizeof replies / sizeof *replies)
         status = IPC_SASL_TEMPORARY;

@@ -1,0 +1,392 @@
+/* server_commands.c - one function per verb, one table that names them (RFC 5321 §4.1, 2033, 3207, 4954).
+ *
+ * A function gets the text behind the verb and says by its return what the owner must hear; it replies itself only to refuse, or where no
+ * decision is the owner's.
+ * Tests: tests/transcripts/server/, tests/unit/smtp_server.c
+ */
+#include "server_inside.h"
+
+typedef enum smtp_server_event_kind verb(struct smtp_server *s, struct vr_str line, struct vr_str argument,
+                                         struct smtp_server_event *ev);
+
+#define REFUSE(code, enhanced, text) server_refuse(s, ev, line, SMTP_REPLY(code, enhanced, text))
+
+static const struct smtp_reply not_now_mail = {
+    503, "5.5.1", VR_STR_INIT("a transaction is under way; finish it, or send RSET")};
+
+/* ---- EHLO, HELO, LHLO --------------------------------------------------------------------------------------------- */
+
+/* The name is the client's claim; lies are policy. What could break a header or a log is not taken. */
+static bool name_valid(struct vr_str name)
+{
+    for (size_t i = 0; i < name.n; i++)
+        if (name.p[i] <= ' ' || name.p[i] > '~' || strchr("<>()\\\"", name.p[i]) != NULL)
+            return false;
+    return name.n > 0 && name.n <= ADDRESS_DOMAIN_MAX;
+}
+
+static enum smtp_server_event_kind hello(struct smtp_server *s, struct vr_str line, struct vr_str argument,
+                                         struct smtp_server_event *ev, bool extended)
+{
+    if (!name_valid(argument))
+        return REFUSE(501, "5.5.4",
+                      "say your host name: EHLO mail.example.org, or an address literal: EHLO [192.0.2.1]");
+    if (s->in_mail) { /* RFC 5321 §4.1.4: as RSET; the line is read again afterwards */
+        server_transaction_end(s);
+        s->take = 0;
+        return SMTP_SERVER_RESET;
+    }
+    s->extended = extended;
+    ev->name = argument;
+    ev->extended = extended;
+    return server_await(s, SMTP_SERVER_EHLO);
+}
+
+static enum smtp_server_event_kind verb_ehlo(struct smtp_server *s, struct vr_str line,
+                                             struct vr_str argument, struct smtp_server_event *ev)
+{
+    if (s->config->lmtp)
+        return REFUSE(500, "5.5.1", "this is LMTP: say LHLO (RFC 2033)");
+    return hello(s, line, argument, ev, true);
+}
+
+static enum smtp_server_event_kind verb_helo(struct smtp_server *s, struct vr_str line,
+                                             struct vr_str argument, struct smtp_server_event *ev)
+{
+    if (s->config->lmtp)
+        return REFUSE(500, "5.5.1", "this is LMTP: say LHLO (RFC 2033)");
+    return hello(s, line, argument, ev, false);
+}
+
+static enum smtp_server_event_kind verb_lhlo(struct smtp_server *s, struct vr_str line,
+                                             struct vr_str argument, struct smtp_server_event *ev)
+{
+    if (!s->config->lmtp)
+        return REFUSE(500, "5.5.1", "this is SMTP, not LMTP: say EHLO");
+    return hello(s, line, argument, ev, true);
+}
+
+/* ---- MAIL, RCPT, DATA ---------------------------------------------------------------------------------------------- */
+
+/* "FROM:<path> params": the path's text and what stands behind. Blanks after the colon are seen in the wild and taken. */
+static bool after_keyword(struct vr_str argument, struct vr_str keyword, struct vr_str *rest)
+{
+    if (!vr_str_starts_nocase(argument, keyword))
+        return false;
+    *rest = vr_str_from_pos(argument, keyword.n);
+    while (rest->n > 0 && rest->p[0] == ' ')
+        *rest = vr_str_from_pos(*rest, 1);
+    return true;
+}
+
+static struct smtp_reply address_fault(const char *enhanced, const char *why)
+{
+    return (struct smtp_reply){501, enhanced, vr_str_from(why)};
+}
+
+static enum smtp_server_event_kind verb_mail(struct smtp_server *s, struct vr_str line,
+                                             struct vr_str argument, struct smtp_server_event *ev)
+{
+    struct vr_str rest;
+    const char *why, *enhanced;
+    uint16_t code;
+    if (!s->greeted)
+        return REFUSE(503, "5.5.1", "say EHLO first");
+    if (s->in_mail)
+        return server_refuse(s, ev, line, not_now_mail);
+    if (s->config->tls_required && !s->tls)
+        return REFUSE(530, "5.7.0", "STARTTLS first: this server takes mail here only under TLS");
+    if (s->config->auth_required && !s->authenticated)
+        return REFUSE(530, "5.7.0", "authentication is required: log in with AUTH first");
+    if (!after_keyword(argument, VR_STR("FROM:"), &rest))
+        return REFUSE(501, "5.5.4", "the form is MAIL FROM:<user@example.org>");
+    if (address_parse_path(&s->arena, rest, ADDRESS_ALLOW_NULL, &s->mail.reverse_path, &rest, &why) !=
+        VR_OK) {
+        server_transaction_end(s);
+        return server_refuse(s, ev, line, address_fault("5.1.7", why));
+    }
+    if ((rest.n > 0 && rest.p[0] != ' ') ||
+        smtp_mail_params(&s->arena, rest, &s->mail, &code, &enhanced, &why) != VR_OK) {
+        server_transaction_end(s);
+        if (rest.n > 0 && rest.p[0] != ' ')
+            return REFUSE(501, "5.5.4", "a blank must stand between the address and its parameters");
+        return server_refuse(s, ev, line, (struct smtp_reply){code, enhanced, vr_str_from(why)});
+    }
+    if (!s->extended && rest.n > 0 && vr_str_trim(rest).n > 0) {
+        server_transaction_end(s);
+        return REFUSE(555, "5.5.4", "parameters need EHLO");
+    }
+    if (s->config->size_max > 0 && s->mail.size > s->config->size_max) { /* RFC 1870 §6.1 */
+        server_transaction_end(s);
+        return REFUSE(552, "5.3.4",
+                      "the message is larger than this server takes; the EHLO reply names the limit");
+    }
+    ev->mail = &s->mail;
+    return server_await(s, SMTP_SERVER_MAIL);
+}
+
+static enum smtp_server_event_kind verb_rcpt(struct smtp_server *s, struct vr_str line,
+                                             struct vr_str argument, struct smtp_server_event *ev)
+{
+    struct vr_str rest;
+    const char *why, *enhanced;
+    uint16_t code;
+    if (!s->in_mail)
+        return REFUSE(503, "5.5.1", "MAIL first");
+    if (!after_keyword(argument, VR_STR("TO:"), &rest))
+        return REFUSE(501, "5.5.4", "the form is RCPT TO:<user@example.org>");
+    if (s->config->rcpt_max > 0 && s->rcpts >= s->config->rcpt_max) {
+        server_reply(
+            s, SMTP_REPLY(452, "4.5.3", "too many recipients in this transaction; send the rest in another"));
+        return SMTP_SERVER_IDLE; /* what a mailing list runs into is no error (§4.5.3.1.10) */
+    }
+    struct smtp_rcpt *rcpt = vr_arena_alloc(&s->arena, sizeof *rcpt);
+    if (rcpt == NULL)
+        return REFUSE(452, "4.5.3", "this transaction is too big; send the rest separately");
+    if (address_parse_path(&s->arena, rest, ADDRESS_ALLOW_POSTMASTER, &rcpt->forward_path, &rest, &why) !=
+        VR_OK)
+        return server_refuse(s, ev, line, address_fault("5.1.3", why));
+    if (rest.n > 0 && rest.p[0] != ' ')
+        return REFUSE(501, "5.5.4", "a blank must stand between the address and its parameters");
+    if (smtp_rcpt_params(&s->arena, rest, rcpt, &code, &enhanced, &why) != VR_OK)
+        return server_refuse(s, ev, line, (struct smtp_reply){code, enhanced, vr_str_from(why)});
+    if (!s->extended && vr_str_trim(rest).n > 0)
+        return REFUSE(555, "5.5.4", "parameters need EHLO");
+    ev->rcpt = rcpt;
+    return server_await(s, SMTP_SERVER_RCPT);
+}
+
+static enum smtp_server_event_kind verb_data(struct smtp_server *s, struct vr_str line,
+                                             struct vr_str argument, struct smtp_server_event *ev)
+{
+    if (argument.n > 0)
+        return REFUSE(501, "5.5.4", "DATA takes no argument");
+    if (!s->in_mail)
+        return REFUSE(503, "5.5.1", "MAIL and RCPT first");
+    if (s->rcpts == 0)
+        return REFUSE(554, "5.5.1", "no valid recipients");
+    return server_await(s, SMTP_SERVER_DATA);
+}
+
+/* ---- RSET, NOOP, QUIT, VRFY, HELP ------------------------------------------------------------------------------------ */
+
+static enum smtp_server_event_kind verb_rset(struct smtp_server *s, struct vr_str line,
+                                             struct vr_str argument, struct smtp_server_event *ev)
+{
+    if (argument.n > 0)
+        return REFUSE(501, "5.5.4", "RSET takes no argument");
+    server_reply(s, SMTP_REPLY(250, "2.0.0", "reset"));
+    if (!s->in_mail)
+        return SMTP_SERVER_IDLE;
+    server_transaction_end(s);
+    return SMTP_SERVER_RESET;
+}
+
+static enum smtp_server_event_kind verb_noop(struct smtp_server *s, struct vr_str line,
+                                             struct vr_str argument, struct smtp_server_event *ev)
+{
+    (void)line, (void)argument, (void)ev;
+    server_reply(s, SMTP_REPLY(250, "2.0.0", "ok"));
+    return SMTP_SERVER_IDLE;
+}
+
+static enum smtp_server_event_kind verb_quit(struct smtp_server *s, struct vr_str line,
+                                             struct vr_str argument, struct smtp_server_event *ev)
+{
+    if (argument.n > 0)
+        return REFUSE(501, "5.5.4", "QUIT takes no argument");
+    server_reply(s, SMTP_REPLY(221, "2.0.0", "goodbye"));
+    server_close(s, 221);
+    return SMTP_SERVER_IDLE;
+}
+
+static enum smtp_server_event_kind verb_vrfy(struct smtp_server *s, struct vr_str line,
+                                             struct vr_str argument, struct smtp_server_event *ev)
+{
+    if (argument.n == 0)
+        return REFUSE(501, "5.5.4", "VRFY wants a name or an address");
+    if (!s->config->vrfy) { /* §7.3: telling strangers who lives here helps nobody but them */
+        server_reply(s, SMTP_REPLY(252, "2.5.2",
+                                   "not verified here; send the message, it is taken or refused at RCPT"));
+        return SMTP_SERVER_IDLE;
+    }
+    ev->data = argument;
+    return server_await(s, SMTP_SERVER_VRFY);
+}
+
+static enum smtp_server_event_kind verb_help(struct smtp_server *s, struct vr_str line,
+                                             struct vr_str argument, struct smtp_server_event *ev)
+{
+    (void)line, (void)argument, (void)ev;
+    server_reply(s, SMTP_REPLY(214, "2.0.0",
+                               "this is veredus; it knows\nEHLO HELO LHLO MAIL RCPT DATA RSET NOOP QUIT VRFY "
+                               "HELP STARTTLS AUTH"));
+    return SMTP_SERVER_IDLE;
+}
+
+static enum smtp_server_event_kind verb_unserved(struct smtp_server *s, struct vr_str line,
+                                                 struct vr_str argument, struct smtp_server_event *ev)
+{
+    (void)argument;
+    return REFUSE(502, "5.5.1", "this command is not served here");
+}
+
+/* ---- STARTTLS, AUTH --------------------------------------------------------------------------------------------------- */
+
+static enum smtp_server_event_kind verb_starttls(struct smtp_server *s, struct vr_str line,
+                                                 struct vr_str argument, struct smtp_server_event *ev)
+{
+    if (argument.n > 0)
+        return REFUSE(501, "5.5.4", "STARTTLS takes no argument");
+    if (s->tls)
+        return REFUSE(503, "5.5.1", "the session is under TLS already");
+    if (!s->config->starttls)
+        return REFUSE(502, "5.5.1", "TLS is not offered here");
+    if (!s->greeted)
+        return REFUSE(503, "5.5.1", "say EHLO first");
+    server_reply(s, SMTP_REPLY(220, "2.0.0", "go ahead with TLS"));
+    server_transaction_end(s);
+    vr_buf_reset(
+        &s->in); /* invariant (3), RFC 3207 §4.2 and §6: nothing that stands behind the command in clear may count */
+    vr_buf_release(&s->in);
+    s->take = s->scanned = 0;
+    s->state = SERVER_SECURING;
+    return SMTP_SERVER_STARTTLS;
+}
+
+/* Decodes base64 into the arena; "=" alone is the empty response (RFC 4954 §4). */
+static bool decode(struct smtp_server *s, struct vr_str text, struct vr_str *out)
+{
+    struct vr_buf plain;
+    vr_buf_init(&plain, SMTP_AUTH_LINE_MAX);
+    bool good = vr_str_equal(text, VR_STR("=")) || vr_base64_decode(&plain, text) == VR_OK;
+    *out = vr_arena_dup(&s->arena, vr_buf_str(&plain));
+    good = good && out->n == vr_buf_size(&plain);
+    if (plain.p != NULL)
+        memset(plain.p, 0, plain.capacity); /* a password may stand there */
+    vr_buf_fini(&plain);
+    return good;
+}
+
+static bool mechanism_offered(const struct smtp_server *s, struct vr_str mechanism)
+{
+    struct vr_str list = s->config->auth_mechanisms, one;
+    while (vr_str_split(&list, ' ', &one))
+        if (vr_str_equal_nocase(one, mechanism))
+            return true;
+    return false;
+}
+
+static struct vr_str upper(struct vr_arena *arena, struct vr_str s)
+{
+    struct vr_str copy = vr_arena_dup(arena, s);
+    for (size_t i = 0; i < copy.n; i++)
+        if (copy.p[i] >= 'a' && copy.p[i] <= 'z')
+            ((char *)copy.p)[i] = (char)(copy.p[i] - 'a' + 'A');
+    return copy;
+}
+
+static enum smtp_server_event_kind verb_auth(struct smtp_server *s, struct vr_str line,
+                                             struct vr_str argument, struct smtp_server_event *ev)
+{
+    line = vr_str_sub(line, 0, 4); /* what follows may be a password: not for logs */
+    size_t blank = vr_str_find(argument, ' ');
+    struct vr_str mechanism = vr_str_sub(argument, 0, blank);
+    struct vr_str initial =
+        blank == VR_NPOS ? vr_str(NULL, 0) : vr_str_trim(vr_str_from_pos(argument, blank + 1));
+    if (s->config->auth_mechanisms.n == 0)
+        return REFUSE(502, "5.5.1", "AUTH is not offered here");
+    if (!s->greeted || !s->extended)
+        return REFUSE(503, "5.5.1", "say EHLO first");
+    if (s->authenticated)
+        return REFUSE(503, "5.5.1", "already authenticated");
+    if (s->in_mail)
+        return server_refuse(s, ev, line, not_now_mail);
+    if (!server_auth_offered(s))
+        return REFUSE(538, "5.7.11", "STARTTLS first: passwords are not taken in clear");
+    if (mechanism.n == 0)
+        return REFUSE(501, "5.5.4", "the form is AUTH MECHANISM");
+    if (!mechanism_offered(s, mechanism))
+        return REFUSE(504, "5.5.4", "this mechanism is not offered; see the EHLO reply");
+    vr_arena_reset(&s->arena);
+    if (blank != VR_NPOS && !decode(s, initial, &ev->data))
+        return REFUSE(501, "5.5.2", "the initial response is not base64");
+    ev->mechanism = upper(&s->arena, mechanism);
+    ev->has_data = blank != VR_NPOS;
+    return server_await(s, SMTP_SERVER_AUTH);
+}
+
+enum smtp_server_event_kind server_auth_line(struct smtp_server *s, struct vr_str line,
+                                             struct smtp_server_event *ev)
+{
+    bool cancelled = vr_str_equal(line, VR_STR("*"));
+    vr_arena_reset(&s->arena);
+    if (!cancelled && decode(s, line, &ev->data)) {
+        ev->has_data = true;
+        return server_await(s, SMTP_SERVER_AUTH_RESPONSE);
+    }
+    s->state = SERVER_COMMANDS;
+    if (cancelled)
+        server_reply(s, SMTP_REPLY(501, "5.7.0", "authentication cancelled"));
+    else
+        server_refuse(s, ev, VR_STR("AUTH"),
+                      SMTP_REPLY(501, "5.5.2", "the response is not base64; authentication ended"));
+    return SMTP_SERVER_AUTH_CANCEL;
+}
+
+/* ---- the table --------------------------------------------------------------------------------------------------------- */
+
+static const struct {
+    const char *name;
+    verb *run;
+    size_t line_max; /* octets with CRLF */
+} verbs[] = {
+    {"MAIL", verb_mail, SMTP_LINE_EXTENDED}, {"RCPT", verb_rcpt, SMTP_LINE_EXTENDED},
+    {"DATA", verb_data, SMTP_LINE_MAX},      {"EHLO", verb_ehlo, SMTP_LINE_MAX},
+    {"HELO", verb_helo, SMTP_LINE_MAX},      {"LHLO", verb_lhlo, SMTP_LINE_MAX},
+    {"RSET", verb_rset, SMTP_LINE_MAX},      {"NOOP", verb_noop, SMTP_LINE_MAX},
+    {"QUIT", verb_quit, SMTP_LINE_MAX},      {"STARTTLS", verb_starttls, SMTP_LINE_MAX},
+    {"AUTH", verb_auth, SMTP_AUTH_LINE_MAX}, {"VRFY", verb_vrfy, SMTP_LINE_MAX},
+    {"HELP", verb_help, SMTP_LINE_MAX},      {"EXPN", verb_unserved, SMTP_LINE_MAX},
+    {"TURN", verb_unserved, SMTP_LINE_MAX},  {"ETRN", verb_unserved, SMTP_LINE_MAX},
+    {"BDAT", verb_unserved, SMTP_LINE_MAX},  {"SEND", verb_unserved, SMTP_LINE_MAX},
+    {"SOML", verb_unserved, SMTP_LINE_MAX},  {"SAML", verb_unserved, SMTP_LINE_MAX},
+};
+
+static size_t verb_index(struct vr_str line)
+{
+    struct vr_str name = vr_str_sub(line, 0, vr_str_find(line, ' '));
+    size_t i = 0;
+    while (i < sizeof verbs / sizeof *verbs && !vr_str_equal_nocase(name, vr_str_from(verbs[i].name)))
+        i++;
+    return i;
+}
+
+size_t server_line_max(struct vr_str line)
+{
+    size_t i = verb_index(line);
+    return i < sizeof verbs / sizeof *verbs ? verbs[i].line_max : SMTP_LINE_MAX;
+}
+
+static struct vr_str trim_blanks(struct vr_str s)
+{
+    while (s.n > 0 && (s.p[0] == ' ' || s.p[0] == '\t'))
+        s = vr_str_from_pos(s, 1);
+    while (s.n > 0 && (s.p[s.n - 1] == ' ' || s.p[s.n - 1] == '\t'))
+        s.n--;
+    return s;
+}
+
+enum smtp_server_event_kind server_command(struct smtp_server *s, struct vr_str line,
+                                           struct smtp_server_event *ev)
+{
+    line = trim_blanks(line); /* trailing blanks are tolerated, §4.1.1; leading ones are seen too */
+    size_t i = verb_index(line);
+    if (i == sizeof verbs / sizeof *verbs)
+        return REFUSE(500, "5.5.1", "this is no command that veredus knows; HELP lists them");
+    size_t blank = vr_str_find(line, ' ');
+    struct vr_str argument = blank == VR_NPOS ? vr_str(NULL, 0) : trim_blanks(vr_str_from_pos(line, blank));
+    if (s->state == SERVER_REFUSED && verbs[i].run != verb_quit)
+        return REFUSE(503, "5.5.1", "this server takes no mail from you; only QUIT is served");
+    return verbs[i].run(s, line, argument, ev);
+}

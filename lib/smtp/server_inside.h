@@ -1,0 +1,73 @@
+/* server_inside.h - the server engine's state, shared by server.c, server_commands.c and server_data.c. Not public. */
+#ifndef SMTP_SERVER_INSIDE_H
+#define SMTP_SERVER_INSIDE_H
+
+#include <veredus/smtp_server.h>
+
+#include <string.h>
+
+#define SERVER_INPUT_MAX  (256u << 10) /* smtp_server_blocked() says so well before */
+#define SERVER_BLOCKED    (64u << 10)
+#define SERVER_OUTPUT_MAX (1u << 20)
+
+enum server_state {
+    SERVER_SILENT,   /* the greeting has not been given */
+    SERVER_COMMANDS, /* waits for a command line */
+    SERVER_REFUSED,  /* greeted with 554: only QUIT is served */
+    SERVER_IN_AUTH,  /* waits for a response to a challenge */
+    SERVER_IN_DATA,  /* message text */
+    SERVER_SECURING, /* waits for the handshake */
+    SERVER_CLOSED
+};
+
+struct server_data { /* of one message */
+    uint64_t size;
+    uint64_t line; /* octets of the current line so far */
+    unsigned received;
+    bool after_crlf; /* the next byte begins a line */
+    bool in_header;
+    bool ended;
+    struct smtp_reply refusal; /* code 0: fine so far */
+};
+
+struct smtp_server {
+    const struct smtp_server_config *config;
+    struct vr_buf in, out;
+    size_t scanned; /* bytes of `in` known to hold no line end */
+    size_t take;    /* bytes of `in` that the last event pointed into: dropped at the next call */
+    enum server_state state;
+    enum smtp_server_event_kind awaiting; /* the event that wants an answer; IDLE: none */
+    bool tls, extended, greeted, authenticated, in_mail, reset_due, eof, skipping, close_due, shutdown;
+    uint16_t close_code;
+    uint64_t skipped;
+    unsigned rcpts, errors, commands, replies_due; /* replies_due: LMTP */
+    struct vr_arena arena;
+    struct smtp_mail mail;
+    struct smtp_reply shutdown_reply;
+    struct server_data data;
+    int64_t now, since; /* since: the last command, or the last piece of data */
+};
+
+/* server.c */
+void server_reply(struct smtp_server *s, struct smtp_reply r);
+/* Replies, counts the error, and makes ev a COMMAND_REFUSED. */
+enum smtp_server_event_kind server_refuse(struct smtp_server *s, struct smtp_server_event *ev,
+                                          struct vr_str line, struct smtp_reply r);
+void server_close(struct smtp_server *s,
+                  uint16_t code); /* CLOSE follows when what is pending has been read */
+void server_transaction_end(struct smtp_server *s);
+bool server_auth_offered(const struct smtp_server *s);
+enum smtp_server_event_kind server_await(struct smtp_server *s, enum smtp_server_event_kind kind);
+
+/* server_commands.c: one command line, or the response to a challenge, without CRLF */
+enum smtp_server_event_kind server_command(struct smtp_server *s, struct vr_str line,
+                                           struct smtp_server_event *ev);
+enum smtp_server_event_kind server_auth_line(struct smtp_server *s, struct vr_str line,
+                                             struct smtp_server_event *ev);
+size_t server_line_max(struct vr_str line);
+
+/* server_data.c */
+void server_data_begin(struct smtp_server *s);
+enum smtp_server_event_kind server_data_next(struct smtp_server *s, struct smtp_server_event *ev);
+
+#endif
