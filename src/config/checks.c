@@ -79,11 +79,10 @@ static void check_host(struct loader *l)
     struct place at = place_or(config_place(l, SECTION_TOP, 0, "hostname"), l->main_file, 1);
     if (c->hostname.n == 0) {
         char name[256] = "";
-        if (!config_place(l, SECTION_TOP, 0, "hostname").file && io_host_name(name, sizeof name) == 0 &&
-            address_domain_valid(vr_str_from(name), 0))
-            c->hostname = vr_arena_lower(&c->arena, vr_str_from(name));
-        else
-            c->hostname = VR_STR("localhost");
+        bool known = io_host_name(name, sizeof name) == 0 && address_domain_valid(vr_str_from(name), 0);
+        c->hostname = known ? vr_arena_lower(&c->arena, vr_str_from(name)) : VR_STR("localhost");
+        if (config_place(l, SECTION_TOP, 0, "hostname").file)
+            return; /* written, and refused already */
     }
     if (vr_str_find(c->hostname, '.') == VR_NPOS)
         problem_warning(&l->problems, at,
@@ -103,6 +102,7 @@ static void check_listeners(struct loader *l)
         x->line = 1;
     }
     struct seen_names seen = seen_new(l, c->listener_count);
+    bool warned = false;
     for (size_t i = 0; i < c->listener_count; i++) {
         struct config_listener *x = &c->listeners[i];
         struct place at = {x->file, x->line};
@@ -117,12 +117,14 @@ static void check_listeners(struct loader *l)
             problem_error(&l->problems, at,
                           "`listen` on %s a second time; it is at %s:%d already; expected each address once",
                           text, before->file, before->line);
-        if (x->role != LISTENER_MX && c->tls_count == 0)
+        if (x->role != LISTENER_MX && c->tls_count == 0 && !warned) {
+            warned = true;
             problem_warning(&l->problems, at,
                             "users log in on %s, but there is no tls section: a self-signed certificate is "
                             "made in %s at the first start, which mail programs will warn of; expected tls "
                             "\"%.*s\" { certificate = … key = … }",
                             text, c->state, VR_STR_ARG(c->hostname));
+        }
     }
 }
 

@@ -96,7 +96,11 @@ static struct vr_str take_string(struct source *s, struct cursor *c)
     }
     problem_error(s->problems, c->at, "a quoted text is not closed on its line; expected a %c at its end",
                   quote);
-    struct vr_str text = vr_str_trim(vr_str(start, (size_t)(c->p - start)));
+    c->p =
+        start + 1; /* likely it was meant to end before the next blank: what follows is then read as usual */
+    while (c->p < c->end && !strchr(" \t\r\n", *c->p))
+        c->p++;
+    struct vr_str text = vr_str(start, (size_t)(c->p - start));
     while (text.n > 1 && text.p[text.n - 1] == '\\') /* it would hide the quote put behind it */
         text.n--;
     char *closed = must_alloc(s->arena, text.n + 1);
@@ -121,7 +125,13 @@ static struct token next_token(struct source *s, struct cursor *c)
         t.text = take_string(s, c);
         return t;
     }
-    if (!ends_word(*c->p)) {
+    const char *variable_end = c->end - c->p > 2 && c->p[0] == '$' && c->p[1] == '{'
+                                   ? memchr(c->p, '}', (size_t)(c->end - c->p))
+                                   : NULL;
+    if (variable_end && !memchr(c->p, '\n', (size_t)(variable_end - c->p))) { /* ${VARIABLE} */
+        c->p = variable_end + 1;
+        t.kind = TOKEN_WORD;
+    } else if (!ends_word(*c->p)) {
         while (c->p < c->end && !ends_word(*c->p))
             c->p++;
         t.kind = TOKEN_WORD;
