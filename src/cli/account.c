@@ -1,0 +1,443 @@
+/* account.c - `veredus account`: adds, lists and removes accounts, changes passwords and sender rights.
+ *
+ * Writes the accounts data base itself (SQLite arranges it with the keeper, which sees each change at once); no server needs to run.
+ * The file belongs to the keeper's user, so that root's command and the keeper both get at it.
+ */
+#include "cli/cli.h"
+
+#include "config/config.h"
+#include "config/routing.h"
+#include "io/env.h"
+#include "io/fs.h"
+#include "io/process.h"
+#include "io/terminal.h"
+#include "keeper/accounts.h"
+#include "keeper/keeper.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+
+#define DEFAULT_STATE  "/var/lib/veredus"
+#define SEND_AS_MAX    64
+#define SHORT_PASSWORD 10
+#define STATE_MODE     0711 /* as the supervisor makes it (supervisor/folders.c) */
+#define PASSWORD_READ  (SASL_PASSWORD_MAX + 2)
+
+struct arguments {
+    const char *config_path;
+    bool config_given;
+    const char *state;
+    const char *send_as[SEND_AS_MAX];
+    size_t send_as_count;
+    const char *not_send_as[SEND_AS_MAX];
+    size_t not_send_as_count;
+    bool password_stdin, json;
+    const struct config *config; /* NULL: none could be read */
+    char path[512];
+};
+
+static void usage(FILE *out)
+{
+    fputs("usage: veredus account add ADDRESS [--send-as ADDRESS|@DOMAIN]... [--password-stdin]\n"
+          "       veredus account password ADDRESS [--password-stdin]\n"
+          "       veredus account change ADDRESS [--send-as ADDRESS|@DOMAIN]... [--not-send-as ...]...\n"
+          "       veredus account remove ADDRESS\n"
+          "       veredus account list [--json]\n\n"
+          "  --send-as A       the account may also send as this address, or as all of @example.org\n"
+          "  --not-send-as A   ... no longer (change)\n"
+          "  --password-stdin  the password is the first line of standard input\n"
+          "  --json            the list as JSON\n"
+          "  --config FILE     where to read the \"state\" folder from (default " CONFIG_DEFAULT_PATH ")\n"
+          "  --state DIR       the \"state\" folder itself; accounts are in its file " KEEPER_DATABASE "\n",
+          out);
+}
+
+/* ---- the data base ------------------------------------------------------------------------------------------------ */
+
+/* Root makes the folder and the file for the keeper's user. False after having said why not. */
+static bool give_to_keeper(const struct arguments *a, const char *path)
+{
+    if (!io_is_root() || a->config == NULL)
+        return true;
+    struct io_user keeper;
+    if (io_user_by_name(a->config->user_keeper, &keeper) != 0)
+        return true; /* not installed for the privileged mode: whoever runs `serve --foreground` owns it */
+    int status = io_fs_chown(path, keeper.uid, keeper.gid);
+    if (status != 0)
+        fprintf(stderr, "veredus account: cannot give %s to the user %s: %s\n", path, keeper.name,
+                io_error_text(status));
+    return status == 0;
+}
+
+static struct accounts *open_data_base(const struct arguments *a, bool create)
+{
+    struct io_fs_stat st;
+    char error[256] = "";
+    bool is_new = io_fs_stat(a->path, &st) == -ENOENT;
+    if (is_new && !create) {
+        fprintf(
+            stderr,
+            "veredus account: there are no accounts yet (%s does not exist); `veredus account add` makes the "
+            "first one\n",
+            a->path);
+        return NULL;
+    }
+    if (is_new && io_fs_stat(a->state, &st) == -ENOENT) {
+        int status = io_fs_mkdir_all(a->state, STATE_MODE);
+        if (status != 0) {
+            fprintf(stderr, "veredus account: cannot make the folder %s: %s%s\n", a->state,
+                    io_error_text(status),
+                    io_is_root() ? "" : " (not root: name a folder of your own with --state)");
+            return NULL;
+        }
+        if (!give_to_keeper(a, a->state))
+            return NULL;
+    }
+    struct accounts *db = accounts_open(a->path, create, error);
+    if (db == NULL)
+        fprintf(stderr, "veredus account: %s%s\n", error,
+                io_is_root() ? "" : " (you are not root: may you read and write there?)");
+    if (db != NULL && is_new && !give_to_keeper(a, a->path)) {
+        accounts_close(db);
+        return NULL;
+    }
+    return db;
+}
+
+/* Prints what became of a call; returns the exit code. */
+static int report(const struct accounts *db, enum accounts_result r, const char *address)
+{
+    switch (r) {
+    case ACCOUNTS_OK:
+        return EX_OK;
+    case ACCOUNTS_NO_SUCH:
+        fprintf(stderr, "veredus account: there is no account %s; `veredus account list` shows all\n",
+                address);
+        return EX_NOUSER;
+    case ACCOUNTS_EXISTS:
+        fprintf(stderr,
+                "veredus account: the account %s exists already; `veredus account password %s` changes its "
+                "password\n",
+                address, address);
+        return EX_DATAERR;
+    case ACCOUNTS_INVALID:
+        fprintf(stderr, "veredus account: %s\n", accounts_error(db));
+        return EX_DATAERR;
+    case ACCOUNTS_TROUBLE:
+        break;
+    }
+    fprintf(stderr, "veredus account: %s\n", accounts_error(db));
+    return EX_IOERR;
+}
+
+/* ---- passwords ---------------------------------------------------------------------------------------------------- */
+
+static void wipe(struct vr_buf *b)
+{
+    if (b->p != NULL)
+        explicit_bzero(b->p, b->capacity);
+    vr_buf_fini(b);
+}
+
+static bool type_twice(const char *address, struct vr_buf *out)
+{
+    struct vr_buf again;
+    vr_buf_init(&again, PASSWORD_READ);
+    char prompt[400];
+    snprintf(prompt, sizeof prompt, "Password for %s: ", address);
+    int status = io_terminal_secret(prompt, out);
+    if (status == 0 && vr_buf_size(out) > 0)
+        status = io_terminal_secret("The same again: ", &again);
+    bool same = status == 0 && vr_str_equal(vr_buf_str(out), vr_buf_str(&again));
+    if (status == -ENXIO)
+        fprintf(stderr, "veredus account: no terminal to ask on; give the password with --password-stdin\n");
+    else if (status == -EFBIG)
+        fprintf(stderr, "veredus account: the password is too long: at most %d bytes\n", SASL_PASSWORD_MAX);
+    else if (status != 0)
+        fprintf(stderr, "veredus account: stopped; nothing was changed\n");
+    else if (!same)
+        fprintf(stderr, "veredus account: the two passwords differ; nothing was changed, try again\n");
+    wipe(&again);
+    return same;
+}
+
+static bool read_password(const struct arguments *a, const char *address, struct vr_buf *out)
+{
+    if (!a->password_stdin && io_is_terminal(IO_STDIN))
+        return type_twice(address, out);
+    int status = io_terminal_read_line(IO_STDIN, out);
+    if (status != 0)
+        fprintf(stderr, "veredus account: no password on standard input: %s\n",
+                status == -ENODATA ? "it is empty" : io_error_text(status));
+    return status == 0;
+}
+
+/* accounts_add or accounts_set_password with a password that was asked for. */
+static int with_password(const struct arguments *a, struct accounts *db, const char *address,
+                         enum accounts_result (*write)(struct accounts *, struct vr_str, struct vr_str,
+                                                       const uint8_t *))
+{
+    struct vr_buf password;
+    vr_buf_init(&password, PASSWORD_READ);
+    int code = EX_NOINPUT;
+    if (read_password(a, address, &password)) {
+        uint8_t salts[32];
+        struct io *io = io_new(1);
+        io_random(io, salts, sizeof salts);
+        io_free(io);
+        code = report(db, write(db, vr_str_from(address), vr_buf_str(&password), salts), address);
+        if (code == EX_OK && vr_buf_size(&password) < SHORT_PASSWORD)
+            fprintf(
+                stderr,
+                "veredus account: note: a password of fewer than %d characters is guessed sooner or later\n",
+                SHORT_PASSWORD);
+    }
+    wipe(&password);
+    return code;
+}
+
+/* ---- operations --------------------------------------------------------------------------------------------------- */
+
+static void hint_domain(const struct arguments *a, const char *address)
+{
+    const char *at = strrchr(address, '@');
+    if (a->config == NULL || at == NULL)
+        return;
+    char lowered[256];
+    size_t n = strlen(at + 1);
+    for (size_t i = 0; i < n && i < sizeof lowered; i++)
+        lowered[i] = vr_lower(at[1 + i]);
+    if (n <= sizeof lowered && routing_domain(a->config, vr_str(lowered, n)) == NULL)
+        fprintf(stderr,
+                "veredus account: note: \"%s\" is no domain of this configuration: the account may log in "
+                "and send, but gets no "
+                "mail here until there is a section: domain \"%s\" { … }\n",
+                at + 1, at + 1);
+}
+
+static int change_rights(const struct arguments *a, struct accounts *db, const char *address)
+{
+    struct vr_str name = vr_str_from(address);
+    for (size_t i = 0; i < a->send_as_count; i++) {
+        enum accounts_result r = accounts_add_send_as(db, name, vr_str_from(a->send_as[i]));
+        if (r != ACCOUNTS_OK)
+            return report(db, r, address);
+    }
+    for (size_t i = 0; i < a->not_send_as_count; i++) {
+        enum accounts_result r = accounts_exists(db, name);
+        if (r == ACCOUNTS_OK)
+            r = accounts_remove_send_as(db, name, vr_str_from(a->not_send_as[i]));
+        else
+            return report(db, r, address);
+        if (r == ACCOUNTS_NO_SUCH)
+            fprintf(stderr, "veredus account: %s had no right to send as %s\n", address, a->not_send_as[i]);
+        else if (r != ACCOUNTS_OK)
+            return report(db, r, address);
+    }
+    return EX_OK;
+}
+
+static int run_add(const struct arguments *a, struct accounts *db, const char *address)
+{
+    enum accounts_result there = accounts_exists(db, vr_str_from(address));
+    if (there == ACCOUNTS_OK || there == ACCOUNTS_TROUBLE) /* before a password is typed in vain */
+        return report(db, there == ACCOUNTS_OK ? ACCOUNTS_EXISTS : there, address);
+    int code = with_password(a, db, address, accounts_add);
+    if (code != EX_OK)
+        return code;
+    code = change_rights(a, db, address);
+    if (code != EX_OK) { /* all or nothing */
+        accounts_remove(db, vr_str_from(address));
+        return code;
+    }
+    printf("Added %s. It may log in at once.\n", address);
+    hint_domain(a, address);
+    return EX_OK;
+}
+
+static int run_password(const struct arguments *a, struct accounts *db, const char *address)
+{
+    enum accounts_result there = accounts_exists(db, vr_str_from(address));
+    if (there != ACCOUNTS_OK)
+        return report(db, there, address);
+    int code = with_password(a, db, address, accounts_set_password);
+    if (code == EX_OK)
+        printf("Changed the password of %s. The old one does not work any more.\n", address);
+    return code;
+}
+
+static int run_change(const struct arguments *a, struct accounts *db, const char *address)
+{
+    if (a->send_as_count + a->not_send_as_count == 0) {
+        fprintf(stderr, "veredus account change: what? --send-as ADDRESS or --not-send-as ADDRESS\n");
+        return EX_USAGE;
+    }
+    int code = change_rights(a, db, address);
+    if (code == EX_OK)
+        printf("Changed %s.\n", address);
+    return code;
+}
+
+static int run_remove(const struct arguments *a, struct accounts *db, const char *address)
+{
+    (void)a;
+    int code = report(db, accounts_remove(db, vr_str_from(address)), address);
+    if (code == EX_OK)
+        printf("Removed %s. Mail in its mailbox was not touched.\n", address);
+    return code;
+}
+
+static bool list_text(void *arg, struct vr_str address, struct vr_str send_as, int64_t created)
+{
+    size_t *count = arg;
+    (void)created;
+    ++*count;
+    printf("%.*s%s%.*s\n", VR_STR_ARG(address), send_as.n > 0 ? "  sends also as " : "", VR_STR_ARG(send_as));
+    return true;
+}
+
+static bool list_json(void *arg, struct vr_str address, struct vr_str send_as, int64_t created)
+{
+    json_t *names = json_array(), *one = json_object();
+    struct vr_str name;
+    while (vr_str_split(&send_as, ' ', &name))
+        json_array_append_new(names, json_stringn(name.p, name.n));
+    json_object_set_new(one, "address", json_stringn(address.p, address.n));
+    json_object_set_new(one, "send_as", names);
+    json_object_set_new(one, "created", json_integer(created));
+    json_array_append_new(arg, one);
+    return true;
+}
+
+static int run_list(const struct arguments *a, struct accounts *db, const char *address)
+{
+    (void)address;
+    json_t *all = json_array();
+    size_t count = 0;
+    enum accounts_result r =
+        a->json ? accounts_list(db, list_json, all) : accounts_list(db, list_text, &count);
+    if (r == ACCOUNTS_OK && a->json) {
+        json_dumpf(all, stdout, JSON_INDENT(2));
+        putchar('\n');
+    } else if (r == ACCOUNTS_OK && count == 0) {
+        printf("There are no accounts.\n");
+    }
+    json_decref(all);
+    return report(db, r, "");
+}
+
+static const struct operation {
+    const char *name;
+    bool needs_address, creates;
+    int (*run)(const struct arguments *a, struct accounts *db, const char *address);
+} operations[] = {
+    {"add", true, true, run_add},        {"password", true, false, run_password},
+    {"change", true, false, run_change}, {"remove", true, false, run_remove},
+    {"list", false, false, run_list},
+};
+
+/* ---- the command line ----------------------------------------------------------------------------------------------- */
+
+static bool add_right(const char **list, size_t *count)
+{
+    if (*count == SEND_AS_MAX) {
+        fprintf(
+            stderr,
+            "veredus account: at most %d addresses at a time; give the rest with `veredus account change`\n",
+            SEND_AS_MAX);
+        return false;
+    }
+    list[(*count)++] = optarg;
+    return true;
+}
+
+/* -1: go on; else the exit code. */
+static int read_options(int argc, char **argv, struct arguments *a)
+{
+    static const struct option options[] = {
+        {"send-as", required_argument, NULL, 's'},  {"not-send-as", required_argument, NULL, 'S'},
+        {"password-stdin", no_argument, NULL, 'p'}, {"json", no_argument, NULL, 'j'},
+        {"config", required_argument, NULL, 'c'},   {"state", required_argument, NULL, 'd'},
+        {"help", no_argument, NULL, 'h'},           {NULL, 0, NULL, 0}};
+    *a = (struct arguments){.config_path = CONFIG_DEFAULT_PATH};
+    optind = 0;
+    for (int o; (o = getopt_long(argc, argv, "c:h", options, NULL)) != -1;) {
+        bool good = true;
+        if (o == 's')
+            good = add_right(a->send_as, &a->send_as_count);
+        else if (o == 'S')
+            good = add_right(a->not_send_as, &a->not_send_as_count);
+        else if (o == 'p')
+            a->password_stdin = true;
+        else if (o == 'j')
+            a->json = true;
+        else if (o == 'c')
+            a->config_path = optarg, a->config_given = true;
+        else if (o == 'd')
+            a->state = optarg;
+        else {
+            usage(o == 'h' ? stdout : stderr);
+            return o == 'h' ? EX_OK : EX_USAGE;
+        }
+        if (!good)
+            return EX_USAGE;
+    }
+    return -1;
+}
+
+/* The state folder: named, from the configuration, or the default one. False after having said why. */
+static bool find_state(struct arguments *a, const struct config_load *load)
+{
+    a->config = load->config;
+    if (a->state == NULL && a->config == NULL && a->config_given) {
+        const struct config_problem *p = load->problems;
+        fprintf(stderr,
+                "veredus account: %s:%d: %s; `veredus check --config %s` says more, --state DIR does without "
+                "it\n",
+                p != NULL ? p->file : a->config_path, p != NULL ? p->line : 0,
+                p != NULL ? p->message : "cannot be read", a->config_path);
+        return false;
+    }
+    if (a->state == NULL)
+        a->state = a->config != NULL ? a->config->state : DEFAULT_STATE;
+    if (snprintf(a->path, sizeof a->path, "%s/%s", a->state, KEEPER_DATABASE) < (int)sizeof a->path)
+        return true;
+    fprintf(stderr, "veredus account: the path of the state folder is too long\n");
+    return false;
+}
+
+int cli_account(int argc, char **argv)
+{
+    struct arguments a;
+    int code = read_options(argc, argv, &a);
+    if (code >= 0)
+        return code;
+    const struct operation *op = NULL;
+    for (size_t i = 0; optind < argc && i < sizeof operations / sizeof *operations; i++)
+        if (strcmp(operations[i].name, argv[optind]) == 0)
+            op = &operations[i];
+    if (op == NULL || argc - optind != (op->needs_address ? 2 : 1)) {
+        if (op != NULL)
+            fprintf(stderr, "veredus account %s: %s\n", op->name,
+                    op->needs_address ? "name exactly one address" : "takes no address");
+        usage(stderr);
+        return EX_USAGE;
+    }
+    const char *address = op->needs_address ? argv[optind + 1] : "";
+    struct config_load *load = config_load_file(a.config_path);
+    code = EX_CONFIG;
+    if (find_state(&a, load)) {
+        struct accounts *db = open_data_base(&a, op->creates);
+        code = db != NULL                         ? op->run(&a, db, address)
+               : op->creates || op->needs_address ? EX_CANTCREAT
+                                                  : EX_NOINPUT;
+        accounts_close(db);
+    }
+    config_load_free(load);
+    return code;
+}

@@ -1,0 +1,538 @@
+/* send.c - `veredus send`: one message to any server, with the dialogue shown; to look at servers, and for scripts.
+ *
+ * Output:     the dialogue on standard error ("->" sent, "<-" received, "**" facts), a line for each recipient on standard output.
+ * Exit code:  sysexits(3): 0 all were taken, 67 no such recipient, 68 no such host, 69 refused, 75 try again later, 76 TLS, 77 log-in refused.
+ */
+#include "cli/cli.h"
+
+#include "cli/compose.h"
+#include "cli/resolve.h"
+#include "cli/session.h"
+#include "cli/trace.h"
+#include "io/env.h"
+#include "io/fs.h"
+#include "io/io.h"
+#include "io/terminal.h"
+
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+
+#define HEADERS_MAX  64
+#define PASSWORD_MAX 1026
+#define ARENA_MAX    (16u << 20)
+
+enum tls_word { TLS_NONE, TLS_MAY, TLS_REQUIRED, TLS_VERIFY, TLS_IMPLICIT };
+static const char *const tls_words[] = {"none", "may", "required", "verify", "implicit"};
+
+struct send {
+    struct vr_arena arena;
+    struct io *io;
+    struct trace trace;
+    /* options */
+    const char *server, *dns, *ca_file, *from, *file, *helo, *user, *mechanism, *password_file;
+    struct compose_parts parts;
+    struct vr_str headers[HEADERS_MAX];
+    struct compose_list recipients;
+    enum tls_word tls;
+    bool insecure, password_stdin, auth_in_clear, lmtp, quiet, trace_only, no_message, print, has_body,
+        has_parts;
+    uint64_t timeout_s;
+    /* made of them */
+    char host[256], own_address[400];
+    struct vr_buf message, text, password;
+    struct address sender;
+};
+
+static void usage(FILE *out)
+{
+    fputs("usage: veredus send --to ADDRESS... [OPTION...] [< MESSAGE]\n\n"
+          "message:\n"
+          "  --to A, --from A     recipients and sender (of the envelope, and for a missing To and From); "
+          "--from '<>': none\n"
+          "  --subject S, --body TEXT|-|@FILE, --header 'Name: value'\n"
+          "                       make a message (\"-\": the text is on standard input)\n"
+          "  --file FILE          a whole message, header and body; without any of these: on standard input\n"
+          "  --print              print the message instead of sending it\n"
+          "server:\n"
+          "  --server [lmtp:]HOST[:PORT] | [lmtp:]unix:PATH\n"
+          "                       without it: the MX hosts of each recipient's domain\n"
+          "  --lmtp               LMTP (port 24) instead of SMTP\n"
+          "  --dns SERVER         ask this name server, such as 127.0.0.1@5353\n"
+          "  --helo NAME          how to greet (default: this host's name)\n"
+          "  --timeout SECONDS    for the connection and each answer\n"
+          "  --no-message         only greet, start TLS, log in, and quit\n"
+          "TLS and log-in:\n"
+          "  --tls none|may|required|verify|implicit\n"
+          "                       default may; required and may take any certificate, verify and implicit "
+          "(port 465) check it\n"
+          "  --insecure           never check the certificate\n"
+          "  --ca FILE            trust these certificates instead of the system's\n"
+          "  --user U             log in (port 587 by default); the password is asked for, or:\n"
+          "  --password-stdin     it is the first line of standard input\n"
+          "  --password-file FILE it is the first line of FILE\n"
+          "  --auth MECHANISM     PLAIN, LOGIN or SCRAM-SHA-256 only\n"
+          "  --auth-in-clear      also without TLS\n"
+          "output:\n"
+          "  --quiet              no dialogue; only what was refused\n",
+          out);
+}
+
+/* ---- options ------------------------------------------------------------------------------------------------------------ */
+
+enum option_key {
+    OPT_TO = 256,
+    OPT_FROM,
+    OPT_SUBJECT,
+    OPT_BODY,
+    OPT_HEADER,
+    OPT_FILE,
+    OPT_PRINT,
+    OPT_SERVER,
+    OPT_LMTP,
+    OPT_DNS,
+    OPT_HELO,
+    OPT_TIMEOUT,
+    OPT_NO_MESSAGE,
+    OPT_TLS,
+    OPT_INSECURE,
+    OPT_CA,
+    OPT_USER,
+    OPT_PASSWORD_STDIN,
+    OPT_PASSWORD_FILE,
+    OPT_AUTH,
+    OPT_AUTH_IN_CLEAR,
+    OPT_QUIET,
+    OPT_TRACE,
+    OPT_HELP
+};
+
+static const struct option options[] = {{"to", required_argument, NULL, OPT_TO},
+                                        {"from", required_argument, NULL, OPT_FROM},
+                                        {"subject", required_argument, NULL, OPT_SUBJECT},
+                                        {"body", required_argument, NULL, OPT_BODY},
+                                        {"header", required_argument, NULL, OPT_HEADER},
+                                        {"file", required_argument, NULL, OPT_FILE},
+                                        {"print", no_argument, NULL, OPT_PRINT},
+                                        {"server", required_argument, NULL, OPT_SERVER},
+                                        {"lmtp", no_argument, NULL, OPT_LMTP},
+                                        {"dns", required_argument, NULL, OPT_DNS},
+                                        {"helo", required_argument, NULL, OPT_HELO},
+                                        {"timeout", required_argument, NULL, OPT_TIMEOUT},
+                                        {"no-message", no_argument, NULL, OPT_NO_MESSAGE},
+                                        {"tls", required_argument, NULL, OPT_TLS},
+                                        {"insecure", no_argument, NULL, OPT_INSECURE},
+                                        {"ca", required_argument, NULL, OPT_CA},
+                                        {"user", required_argument, NULL, OPT_USER},
+                                        {"password-stdin", no_argument, NULL, OPT_PASSWORD_STDIN},
+                                        {"password-file", required_argument, NULL, OPT_PASSWORD_FILE},
+                                        {"auth", required_argument, NULL, OPT_AUTH},
+                                        {"auth-in-clear", no_argument, NULL, OPT_AUTH_IN_CLEAR},
+                                        {"quiet", no_argument, NULL, OPT_QUIET},
+                                        {"trace", no_argument, NULL, OPT_TRACE},
+                                        {"help", no_argument, NULL, OPT_HELP},
+                                        {NULL, 0, NULL, 0}};
+
+static bool complain(const char *what, const char *why)
+{
+    fprintf(stderr, "veredus send: %s: %s\n", what, why);
+    return false;
+}
+
+static bool take_recipient(struct send *s, const char *text)
+{
+    const char *why = "";
+    return compose_add(&s->recipients, &s->arena, vr_str_from(text), vr_str_from(s->host), &why)
+               ? true
+               : complain(text, why);
+}
+
+static bool take_tls(struct send *s, const char *word)
+{
+    for (size_t i = 0; i < sizeof tls_words / sizeof *tls_words; i++)
+        if (strcmp(word, tls_words[i]) == 0) {
+            s->tls = (enum tls_word)i;
+            return true;
+        }
+    return complain(word, "--tls takes none, may, required, verify or implicit");
+}
+
+static bool take_header(struct send *s, const char *text)
+{
+    if (s->parts.header_count == HEADERS_MAX)
+        return complain(text, "one --header too many");
+    s->headers[s->parts.header_count++] = vr_str_from(text);
+    s->has_parts = true;
+    return true;
+}
+
+static bool take_timeout(struct send *s, const char *text)
+{
+    if (vr_str_to_u64(vr_str_from(text), &s->timeout_s) && s->timeout_s > 0 && s->timeout_s < 1000000)
+        return true;
+    return complain(text, "--timeout takes seconds");
+}
+
+/* Those that only keep their argument. */
+static const char **text_option(struct send *s, int o)
+{
+    switch (o) {
+    case OPT_FROM:
+        return &s->from;
+    case OPT_FILE:
+        return &s->file;
+    case OPT_SERVER:
+        return &s->server;
+    case OPT_DNS:
+        return &s->dns;
+    case OPT_HELO:
+        return &s->helo;
+    case OPT_CA:
+        return &s->ca_file;
+    case OPT_USER:
+        return &s->user;
+    case OPT_PASSWORD_FILE:
+        return &s->password_file;
+    case OPT_AUTH:
+        return &s->mechanism;
+    default:
+        return NULL;
+    }
+}
+
+static bool *flag_option(struct send *s, int o)
+{
+    switch (o) {
+    case OPT_PRINT:
+        return &s->print;
+    case OPT_LMTP:
+        return &s->lmtp;
+    case OPT_NO_MESSAGE:
+        return &s->no_message;
+    case OPT_INSECURE:
+        return &s->insecure;
+    case OPT_PASSWORD_STDIN:
+        return &s->password_stdin;
+    case OPT_AUTH_IN_CLEAR:
+        return &s->auth_in_clear;
+    case OPT_QUIET:
+        return &s->quiet;
+    case OPT_TRACE:
+        return &s->trace_only; /* the default; kept for scripts that say what they want */
+    default:
+        return NULL;
+    }
+}
+
+static bool take_option(struct send *s, int o)
+{
+    const char **text = text_option(s, o);
+    bool *flag = flag_option(s, o);
+    if (text != NULL)
+        *text = optarg;
+    else if (flag != NULL)
+        *flag = true;
+    else if (o == OPT_TO)
+        return take_recipient(s, optarg);
+    else if (o == OPT_TLS)
+        return take_tls(s, optarg);
+    else if (o == OPT_HEADER)
+        return take_header(s, optarg);
+    else if (o == OPT_TIMEOUT)
+        return take_timeout(s, optarg);
+    else if (o == OPT_SUBJECT)
+        s->parts.subject = vr_str_from(optarg), s->has_parts = true;
+    else if (o == OPT_BODY)
+        s->parts.body = vr_str_from(optarg), s->has_body = true;
+    return true;
+}
+
+/* ---- what is sent --------------------------------------------------------------------------------------------------------- */
+
+static bool read_into(struct vr_buf *out, const char *path)
+{
+    int status = path != NULL ? io_fs_read_file(path, out) : io_terminal_read_all(IO_STDIN, out);
+    return status == 0 ? true : complain(path != NULL ? path : "standard input", io_error_text(status));
+}
+
+static bool read_password(struct send *s)
+{
+    if (s->user == NULL)
+        return true;
+    int status;
+    char prompt[400];
+    snprintf(prompt, sizeof prompt, "Password for %s: ", s->user);
+    if (s->password_file != NULL) {
+        status = io_fs_read_file(s->password_file, &s->password);
+        size_t end = vr_str_find(vr_buf_str(&s->password), '\n');
+        if (end != VR_NPOS)
+            s->password.end = s->password.start + end;
+    } else if (s->password_stdin) {
+        status = io_terminal_read_line(IO_STDIN, &s->password);
+    } else {
+        status = io_terminal_secret(prompt, &s->password);
+    }
+    if (status == 0)
+        return true;
+    return complain("no password",
+                    s->password_file != NULL ? io_error_text(status)
+                    : s->password_stdin
+                        ? "standard input is empty"
+                        : "there is no terminal to ask on; use --password-stdin or --password-file");
+}
+
+/* The envelope's sender, and what stands in a missing From. */
+static bool find_sender(struct send *s)
+{
+    struct io_user me;
+    const char *why = "", *name = io_user_by_id(io_terminal_user(), &me) == 0 ? me.name : "postmaster";
+    snprintf(s->own_address, sizeof s->own_address, "%s@%s", name, s->host);
+    const char *text = s->from != NULL ? s->from : s->own_address;
+    if (strcmp(text, "") == 0 || strcmp(text, "<>") == 0) {
+        s->sender.null = true;
+        return true;
+    }
+    struct compose_list one = {0};
+    if (!compose_add(&one, &s->arena, vr_str_from(text), vr_str_from(s->host), &why))
+        return complain(text, why);
+    s->sender = one.items[0];
+    return true;
+}
+
+static bool make_message(struct send *s)
+{
+    struct compose how = {.hostname = vr_str_from(s->host),
+                          .from = s->sender.null ? vr_str_from(s->own_address)
+                                                 : address_text(&s->arena, &s->sender),
+                          .now = io_now_us(s->io) / 1000000};
+    const char *why = "it is too large";
+    io_random(s->io, how.random, sizeof how.random);
+    enum vr_err e;
+    if (s->has_parts || s->has_body) {
+        if (s->file != NULL)
+            return complain(s->file,
+                            "--file is a whole message: it does not go with --subject, --body and --header");
+        struct vr_str body = s->parts.body;
+        bool from_file = vr_str_starts(body, VR_STR("@"));
+        if ((from_file || vr_str_equal(body, VR_STR("-"))) &&
+            !read_into(&s->text, from_file ? body.p + 1 : NULL))
+            return false;
+        if (from_file || vr_str_equal(body, VR_STR("-")))
+            s->parts.body = vr_buf_str(&s->text);
+        s->parts.headers = s->headers;
+        s->parts.recipients = s->recipients.items;
+        s->parts.recipient_count = s->recipients.count;
+        e = compose_parts(&s->message, &s->parts, &how, &why);
+    } else {
+        if (s->file == NULL && io_is_terminal(IO_STDIN))
+            fprintf(stderr, "veredus send: reading the message from the terminal; Ctrl-D ends it (--body "
+                            "TEXT is an easier way)\n");
+        if (!read_into(&s->text, s->file))
+            return false;
+        e = compose_message(&s->message, &s->arena, vr_buf_str(&s->text), &how, &s->recipients, &why);
+    }
+    return e == VR_OK ? true : complain("the message", why);
+}
+
+/* ---- sending --------------------------------------------------------------------------------------------------------------- */
+
+static void session_options(const struct send *s, struct session_options *o)
+{
+    static const enum session_tls tls[] = {[TLS_NONE] = SESSION_TLS_NONE,
+                                           [TLS_MAY] = SESSION_TLS_MAY,
+                                           [TLS_REQUIRED] = SESSION_TLS_REQUIRED,
+                                           [TLS_VERIFY] = SESSION_TLS_REQUIRED,
+                                           [TLS_IMPLICIT] = SESSION_TLS_IMPLICIT};
+    *o = (struct session_options){.tls = tls[s->tls],
+                                  .verify = (s->tls == TLS_VERIFY || s->tls == TLS_IMPLICIT) && !s->insecure,
+                                  .ca_file = s->ca_file,
+                                  .lmtp = s->lmtp,
+                                  .auth_in_clear = s->auth_in_clear,
+                                  .helo = vr_str_from(s->helo != NULL ? s->helo : s->host),
+                                  .user = vr_str_from(s->user),
+                                  .password = vr_buf_str(&s->password),
+                                  .mechanism = vr_str_from(s->mechanism),
+                                  .timeout_ms = (int64_t)s->timeout_s * 1000,
+                                  .message = vr_buf_str(&s->message)};
+}
+
+static void print_results(const struct send *s, const struct address *rcpts, size_t n,
+                          const struct session_result *r)
+{
+    char reply[600];
+    for (size_t i = 0; i < n; i++) {
+        const struct session_rcpt *one = &r->rcpts[i];
+        struct vr_buf address;
+        vr_buf_init(&address, 1024);
+        address_write(&address, &rcpts[i]);
+        session_reply_text(one->fate == SESSION_SENT || one->fate == SESSION_REFUSED ? &one->reply
+                                                                                     : &r->failure,
+                           reply, sizeof reply);
+        bool sent = one->fate == SESSION_SENT;
+        if (!sent || !s->quiet)
+            fprintf(sent ? stdout : stderr, "%.*s: %s: %s\n", VR_STR_ARG(vr_buf_str(&address)),
+                    sent ? "sent" : "not sent", reply);
+        vr_buf_fini(&address);
+    }
+    if (n == 0 && r->failed) {
+        session_reply_text(&r->failure, reply, sizeof reply);
+        fprintf(stderr, "veredus send: failed at %s: %s\n", r->failed_at, reply);
+    }
+}
+
+/* One transaction: host after host until one of them gives an answer. */
+static int send_to(struct send *s, struct resolve *hosts, const struct address *rcpts, size_t n)
+{
+    struct session_result result = {.rcpts = vr_arena_alloc(&s->arena, (n + 1) * sizeof *result.rcpts)};
+    struct smtp_rcpt *paths = vr_arena_alloc(&s->arena, (n + 1) * sizeof *paths);
+    if (result.rcpts == NULL || paths == NULL) {
+        fprintf(stderr, "veredus send: too many recipients\n");
+        return EX_DATAERR;
+    }
+    for (size_t i = 0; i < n; i++)
+        paths[i].forward_path = rcpts[i];
+    struct smtp_mail mail = {.reverse_path = s->sender,
+                             .size = vr_buf_size(&s->message),
+                             .body = compose_is_8bit(vr_buf_str(&s->message)) ? SMTP_BODY_8BITMIME
+                                                                              : SMTP_BODY_7BIT};
+    struct session_options o;
+    session_options(s, &o);
+    o.trace = &s->trace;
+    o.mail = &mail;
+    o.rcpts = paths;
+    o.rcpt_count = s->no_message ? 0 : n;
+    for (size_t i = 0; i < hosts->count; i++) {
+        o.address = hosts->targets[i].address;
+        o.name = hosts->targets[i].host;
+        if (o.address.family == IO_UNIX)
+            o.tls = SESSION_TLS_NONE;
+        session_run(s->io, &o, &result);
+        if (result.transaction || !result.failed || result.failure.permanent)
+            break;
+    }
+    print_results(s, rcpts, o.rcpt_count, &result);
+    return session_exit_code(&result, o.rcpt_count);
+}
+
+static uint16_t default_port(const struct send *s)
+{
+    return s->lmtp ? 24 : s->tls == TLS_IMPLICIT ? 465 : s->user != NULL ? 587 : 25;
+}
+
+static int to_server(struct send *s)
+{
+    struct server_name name;
+    struct resolve hosts = {.arena = &s->arena};
+    struct resolve_target one;
+    if (!server_name_parse(vr_str_from(s->server), &name)) {
+        complain(s->server,
+                 "--server takes HOST, HOST:PORT, [IPv6]:PORT, unix:PATH, each also with lmtp: in front");
+        return EX_USAGE;
+    }
+    s->lmtp = s->lmtp || name.lmtp;
+    uint16_t port = name.port != 0 ? name.port : default_port(s);
+    if (name.host.n == 0) {
+        if (name.address.family != IO_UNIX)
+            name.address.port = port;
+        one = (struct resolve_target){.address = name.address};
+        hosts.targets = &one;
+        hosts.count = 1;
+    } else {
+        resolve_host(s->io, s->dns, name.host, port, &hosts);
+    }
+    if (hosts.count == 0) {
+        fprintf(stderr, "veredus send: %s\n", hosts.error);
+        return hosts.code;
+    }
+    return send_to(s, &hosts, s->recipients.items, s->recipients.count);
+}
+
+static int to_domain(struct send *s, struct vr_str domain, const struct address *rcpts, size_t n)
+{
+    struct resolve hosts = {.arena = &s->arena};
+    trace_note(&s->trace, "looking for the mail hosts of %.*s", VR_STR_ARG(domain));
+    resolve_domain(s->io, s->dns, domain, default_port(s), &hosts);
+    if (hosts.count > 0)
+        return send_to(s, &hosts, rcpts, n);
+    fprintf(stderr, "%.*s: not sent: %s\n", VR_STR_ARG(domain), hosts.error);
+    return hosts.code;
+}
+
+/* A session for each domain of the recipients. */
+static int to_mx(struct send *s)
+{
+    size_t n = s->recipients.count;
+    struct address *group = vr_arena_alloc(&s->arena, (n + 1) * sizeof *group);
+    bool *done = vr_arena_alloc(&s->arena, n + 1);
+    int code = EX_OK;
+    for (size_t i = 0; i < n && group != NULL && done != NULL; i++) {
+        struct vr_str domain = s->recipients.items[i].domain;
+        size_t count = 0;
+        for (size_t j = i; j < n; j++)
+            if (!done[j] && vr_str_equal_nocase(s->recipients.items[j].domain, domain)) {
+                group[count++] = s->recipients.items[j];
+                done[j] = true;
+            }
+        int mine = count > 0 ? to_domain(s, domain, group, count) : EX_OK;
+        if (mine != EX_OK && code != EX_TEMPFAIL)
+            code = mine;
+    }
+    return code;
+}
+
+static int run(struct send *s)
+{
+    if (s->recipients.count == 0 && !(s->no_message && s->server != NULL)) {
+        complain("no recipient", "name at least one with --to");
+        return EX_USAGE;
+    }
+    if (!find_sender(s) || !read_password(s) || (!s->no_message && !make_message(s)))
+        return EX_DATAERR;
+    if (s->print) {
+        struct vr_str text = vr_buf_str(&s->message);
+        fwrite(text.p, 1, text.n, stdout);
+        return EX_OK;
+    }
+    trace_init(&s->trace, s->io, !s->quiet);
+    int code = s->server != NULL ? to_server(s) : to_mx(s);
+    trace_fini(&s->trace);
+    return code;
+}
+
+int cli_send(int argc, char **argv)
+{
+    struct send s = {.tls = TLS_MAY, .parts = {.subject = VR_STR("A test from veredus")}};
+    vr_arena_init(&s.arena, ARENA_MAX);
+    vr_buf_init(&s.message, COMPOSE_MAX);
+    vr_buf_init(&s.text, COMPOSE_MAX);
+    vr_buf_init(&s.password, PASSWORD_MAX);
+    if (io_host_name(s.host, sizeof s.host) != 0 || s.host[0] == '\0')
+        snprintf(s.host, sizeof s.host, "localhost");
+    int code = -1;
+    optind = 0;
+    for (int o; code < 0 && (o = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
+        if (o == OPT_HELP || o == 'h' || o == '?') {
+            usage(o == '?' ? stderr : stdout);
+            code = o == '?' ? EX_USAGE : EX_OK;
+        } else if (!take_option(&s, o)) {
+            code = EX_USAGE;
+        }
+    }
+    for (; code < 0 && optind < argc; optind++) /* recipients may stand alone, too */
+        if (!take_recipient(&s, argv[optind]))
+            code = EX_USAGE;
+    if (code < 0) {
+        s.io = io_new(1);
+        code = run(&s);
+        io_free(s.io);
+    }
+    if (s.password.p != NULL)
+        explicit_bzero(s.password.p, s.password.capacity);
+    vr_buf_fini(&s.password);
+    vr_buf_fini(&s.text);
+    vr_buf_fini(&s.message);
+    vr_arena_fini(&s.arena);
+    return code;
+}
