@@ -69,6 +69,8 @@ void stream_update(struct io_stream *s)
     if (s->armed && !s->connecting && !s->ended && !s->write_only &&
         (!s->paused || (s->watch.events & EPOLLIN)))
         events |= EPOLLIN;
+    if (s->write_only && !s->ended)
+        events |= EPOLLERR; /* a pipe whose reader leaves */
     if (io_watch_set(&s->watch, events) == -EPERM) {
         s->is_file = true;
         stream_pend(s, PENDING_READ);
@@ -312,7 +314,7 @@ void io_stream_pause(struct io_stream *s, bool paused)
         }
         return;
     }
-    if (s->tls != NULL || s->is_file)
+    if (s->is_file || (s->tls != NULL && stream_tls_has_input(s)))
         stream_pend(s, PENDING_READ); /* what was decrypted or held back already */
     stream_update(s);
 }

@@ -72,6 +72,7 @@ void stream_tls_received(struct io_stream *s,
 void stream_tls_write(struct io_stream *s, struct vr_str bytes);
 void stream_tls_encrypt(struct io_stream *s); /* what was gathered goes to s->out */
 size_t stream_tls_unsent(const struct io_stream *s);
+bool stream_tls_has_input(const struct io_stream *s); /* received, not delivered */
 bool stream_tls_handshaking(const struct io_stream *s);
 void stream_tls_peer_gone(struct io_stream *s); /* in the handshake: fills in the error */
 void stream_tls_shut(struct io_stream *s);      /* close_notify */

@@ -278,6 +278,12 @@ size_t stream_tls_unsent(const struct io_stream *s)
     return vr_buf_size(&s->tls->plain);
 }
 
+bool stream_tls_has_input(const struct io_stream *s)
+{
+    const struct stream_tls *t = s->tls;
+    return t->ssl != NULL && (vr_buf_size(&t->held) > 0 || SSL_has_pending(t->ssl));
+}
+
 bool stream_tls_handshaking(const struct io_stream *s)
 {
     return s->tls->state == TLS_HANDSHAKE;
