@@ -22,7 +22,7 @@ static char tools_folder[256];
 static char tools_files[TOOLS_FILES][512];
 static int tools_count;
 
-static int __attribute__((unused)) folder_make(void **state)
+static __attribute__((unused)) int folder_make(void **state)
 {
     (void)state;
     const char *base = getenv("TMPDIR");
@@ -31,7 +31,7 @@ static int __attribute__((unused)) folder_make(void **state)
     return mkdtemp(tools_folder) ? 0 : -1;
 }
 
-static int __attribute__((unused)) folder_remove(void **state)
+static __attribute__((unused)) int folder_remove(void **state)
 {
     (void)state;
     for (int i = 0; i < tools_count; i++)
@@ -40,7 +40,7 @@ static int __attribute__((unused)) folder_remove(void **state)
 }
 
 /* Writes a file into the folder (mode 0600); "$" in its text becomes the folder. Returns its path. */
-static const char *__attribute__((unused)) file_write(const char *name, const char *text)
+static __attribute__((unused)) const char *file_write(const char *name, const char *text)
 {
     assert_in_range(tools_count, 0, TOOLS_FILES - 1);
     char *path = tools_files[tools_count++];
@@ -58,7 +58,7 @@ static const char *__attribute__((unused)) file_write(const char *name, const ch
 }
 
 /* "name:line: [warning: ]message\n" for each problem; the folder is left out of names and messages. */
-static char *__attribute__((unused)) problems_text(const struct config_load *l)
+static __attribute__((unused)) char *problems_text(const struct config_load *l)
 {
     static char out[65536];
     size_t n = 0, folder = strlen(tools_folder);
@@ -79,7 +79,7 @@ static char *__attribute__((unused)) problems_text(const struct config_load *l)
 }
 
 /* "file:line " for each error, in order. */
-static char *__attribute__((unused)) error_places(const struct config_load *l)
+static __attribute__((unused)) char *error_places(const struct config_load *l)
 {
     static char out[8192];
     size_t n = 0;
@@ -93,7 +93,7 @@ static char *__attribute__((unused)) error_places(const struct config_load *l)
 }
 
 /* A text that must load without errors. */
-static struct config *__attribute__((unused)) config_of(const char *text)
+static __attribute__((unused)) struct config *config_of(const char *text)
 {
     struct config_load *l = config_load_text("test.conf", vr_str_from(text));
     if (l->errors)
