@@ -30,14 +30,16 @@ int io_user_by_name(const char *name, struct io_user *out)
 {
     char texts[ENTRY_MAX];
     struct passwd entry, *found = NULL;
-    return fill(getpwnam_r(name, &entry, texts, sizeof texts, &found), found, out);
+    int error = getpwnam_r(name, &entry, texts, sizeof texts, &found); /* before `found` is read as an argument */
+    return fill(error, found, out);
 }
 
 int io_user_by_id(uint32_t uid, struct io_user *out)
 {
     char texts[ENTRY_MAX];
     struct passwd entry, *found = NULL;
-    return fill(getpwuid_r(uid, &entry, texts, sizeof texts, &found), found, out);
+    int error = getpwuid_r(uid, &entry, texts, sizeof texts, &found); /* before `found` is read as an argument */
+    return fill(error, found, out);
 }
 
 int io_host_name(char *out, size_t n)
