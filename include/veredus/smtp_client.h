@@ -34,9 +34,11 @@ struct smtp_client_config {        /* must outlive the engine */
     bool auth_in_clear;            /* … unless this is set */
     struct vr_str auth_mechanism;  /* only this one; empty: the best that both know (SCRAM-SHA-256, PLAIN, LOGIN) */
     uint8_t nonce[18];             /* random, for SCRAM */
+    bool trace;                    /* SMTP_CLIENT_REPLY events for each reply */
+    int64_t timeout_ms;            /* instead of the table of timeouts; 0: the table */
 };
 
-/* Per-command timeouts, RFC 5321 §4.5.3.2, as a table in lib/smtp/client.c: greeting 5 min, MAIL 5, RCPT 5, DATA 2, block 3, final dot 10. */
+/* Per-command timeouts, RFC 5321 §4.5.3.2, are the table stages[] in lib/smtp/client.c: greeting 5 min, MAIL 5, RCPT 5, DATA 2, block 3, final dot 10. */
 
 enum smtp_client_event_kind {
     SMTP_CLIENT_IDLE = 0,    /* wait for bytes from the server */
