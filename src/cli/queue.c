@@ -9,6 +9,7 @@
 #include "io/stream.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <getopt.h>
 #include <jansson.h>
 #include <stdio.h>
@@ -64,10 +65,13 @@ static json_t *ask(const char *run, json_t *request, int *code)
     memcpy(q.text + n, "\n", 2);
     vr_buf_init(&q.answer, ANSWER_MAX);
     struct io_address to = {.family = IO_UNIX};
-    snprintf(to.path, sizeof to.path, "%s/control", run);
-    q.stream = io_stream_connect(q.io, &to, NULL, CONNECT_MS, &ops, &q);
-    io_run(q.io);
-    io_stream_close(q.stream);
+    if (snprintf(to.path, sizeof to.path, "%s/control", run) < (int)sizeof to.path) {
+        q.stream = io_stream_connect(q.io, &to, NULL, CONNECT_MS, &ops, &q);
+        io_run(q.io);
+        io_stream_close(q.stream);
+    } else {
+        q.status = -ENAMETOOLONG; /* of the kernel: 107 bytes */
+    }
     json_t *answer = NULL;
     *code = EX_OK;
     if (q.status != 0) {
