@@ -1,0 +1,266 @@
+/* address_list.c - the mailboxes of From, To, Cc, … (RFC 5322 §3.4, §4.4), as they are found in the wild.
+ *
+ * A lenient scanner over the field's body: quoted strings and comments are undone, groups are remembered, RFC 2047 words decoded; what is no
+ * address becomes a name without one. Nothing is refused: the caller sees what could be understood.
+ * Tests: tests/unit/address.c, tests/conformance/ (mail-parser's address.json)
+ */
+#include <veredus/address.h>
+#include <veredus/message.h>
+
+#include <string.h>
+
+#define TEXT_MAX 65536
+
+struct scanner {
+    struct vr_arena *arena;
+    struct vr_str rest;
+    struct vr_buf text; /* words outside of <>, quotes undone */
+    struct vr_buf comment;
+    struct vr_buf angle; /* what stood in <> */
+    bool has_angle;
+    struct vr_str group;
+    struct address_mailbox *first, **end;
+    bool full;
+};
+
+static char take(struct scanner *s)
+{
+    char c = s->rest.p[0];
+    s->rest = vr_str_from_pos(s->rest, 1);
+    return c;
+}
+
+static bool is_blank(char c)
+{
+    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
+/* Words are separated by one blank, however they were folded. */
+static void add_blank(struct vr_buf *b)
+{
+    struct vr_str so_far = vr_buf_str(b);
+    if (so_far.n > 0 && so_far.p[so_far.n - 1] != ' ')
+        vr_buf_add_byte(b, ' ');
+}
+
+/* comment = "(" *([FWS] ccontent) [FWS] ")" , nested; the outer parentheses are not kept */
+static void read_comment(struct scanner *s)
+{
+    unsigned depth = 1;
+    add_blank(&s->comment);
+    while (s->rest.n > 0) {
+        char c = take(s);
+        if (c == '\\' && s->rest.n > 0)
+            c = take(s);
+        else if (c == '(')
+            depth++;
+        else if (c == ')' && --depth == 0)
+            return;
+        if (is_blank(c))
+            add_blank(&s->comment);
+        else
+            vr_buf_add_byte(&s->comment, c);
+    }
+}
+
+/* quoted-string, into `to`; raw keeps the quotes (inside of an address they mean something) */
+static void read_quoted(struct scanner *s, struct vr_buf *to, bool raw)
+{
+    if (raw)
+        vr_buf_add_byte(to, '"');
+    while (s->rest.n > 0) {
+        char c = take(s);
+        if (c == '"')
+            break;
+        if (c == '\\' && s->rest.n > 0) {
+            if (raw)
+                vr_buf_add_byte(to, c);
+            c = take(s);
+        }
+        if (c != '\r' && c != '\n')
+            vr_buf_add_byte(to, c);
+    }
+    if (raw)
+        vr_buf_add_byte(to, '"');
+}
+
+static void read_angle(struct scanner *s)
+{
+    s->has_angle = true;
+    while (s->rest.n > 0) {
+        char c = take(s);
+        if (c == '>')
+            return;
+        if (c == '(')
+            read_comment(s);
+        else if (c == '"')
+            read_quoted(s, &s->angle, true);
+        else if (!is_blank(c) && c != '<')
+            vr_buf_add_byte(&s->angle, c);
+    }
+}
+
+/* An address without <>: blanks around "@" and "." are obsolete syntax and vanish */
+static struct vr_str squeeze(struct vr_arena *arena, struct vr_str text)
+{
+    struct vr_str copy = vr_arena_dup(arena, text);
+    char *p = (char *)copy.p;
+    size_t n = 0;
+    for (size_t i = 0; i < copy.n; i++)
+        if (!is_blank(p[i]))
+            p[n++] = p[i];
+    copy.n = n;
+    return copy;
+}
+
+static void split_address(struct scanner *s, struct address_mailbox *m)
+{
+    struct vr_str text = m->text;
+    if (text.n > 0 && text.p[0] == '@') { /* source route: @a,@b:user@c */
+        size_t colon = vr_str_find(text, ':');
+        if (colon != VR_NPOS)
+            text = m->text = vr_str_from_pos(text, colon + 1);
+    }
+    struct address a;
+    const char *why;
+    if (address_parse(s->arena, text, ADDRESS_ALLOW_UTF8, &a, &why) == VR_OK) {
+        m->local = a.local;
+        m->domain = a.domain;
+        return;
+    }
+    size_t at = vr_str_find_last(text, '@');
+    m->local = vr_str_sub(text, 0, at);
+    m->domain = at == VR_NPOS ? vr_str(NULL, 0) : vr_str_from_pos(text, at + 1);
+}
+
+static void finish_mailbox(struct scanner *s)
+{
+    struct vr_str text = vr_str_trim(vr_buf_str(&s->text)), comment = vr_str_trim(vr_buf_str(&s->comment));
+    bool bare = !s->has_angle && vr_str_find(text, '@') != VR_NPOS;
+    struct vr_str name = bare ? vr_str(NULL, 0) : text;
+    if (s->has_angle || text.n > 0) {
+        struct address_mailbox *m = vr_arena_alloc(s->arena, sizeof *m);
+        s->full = s->full || m == NULL;
+        if (m != NULL) {
+            m->group = s->group;
+            m->text = bare ? squeeze(s->arena, text) : vr_arena_dup(s->arena, vr_buf_str(&s->angle));
+            if (comment.n > 0 && name.n > 0)
+                name = vr_arena_printf(s->arena, "%.*s (%.*s)", VR_STR_ARG(name), VR_STR_ARG(comment));
+            else if (comment.n > 0)
+                name = comment;
+            m->name = header_decode(s->arena, name);
+            split_address(s, m);
+            *s->end = m;
+            s->end = &m->next;
+        }
+    }
+    vr_buf_reset(&s->text);
+    vr_buf_reset(&s->comment);
+    vr_buf_reset(&s->angle);
+    s->has_angle = false;
+}
+
+/* "name:" begins a group, unless what stands before is half an address */
+static void read_colon(struct scanner *s)
+{
+    struct vr_str text = vr_str_trim(vr_buf_str(&s->text));
+    if (text.n == 0 || s->has_angle || vr_str_find(text, '@') != VR_NPOS) {
+        vr_buf_add_byte(&s->text, ':');
+        return;
+    }
+    s->group = header_decode(s->arena, text);
+    vr_buf_reset(&s->text);
+    vr_buf_reset(&s->comment);
+}
+
+static void scan(struct scanner *s)
+{
+    while (s->rest.n > 0 && !s->full) {
+        char c = take(s);
+        switch (c) {
+        case '(':
+            read_comment(s);
+            break;
+        case '"':
+            read_quoted(s, &s->text, s->rest.n > 0 && vr_str_find(vr_buf_str(&s->text), '@') != VR_NPOS);
+            break;
+        case '<':
+            if (s->has_angle) /* two addresses without a comma */
+                finish_mailbox(s);
+            read_angle(s);
+            break;
+        case ',':
+            finish_mailbox(s);
+            break;
+        case ';':
+            finish_mailbox(s);
+            s->group = vr_str(NULL, 0);
+            break;
+        case ':':
+            read_colon(s);
+            break;
+        default:
+            if (is_blank(c))
+                add_blank(&s->text);
+            else
+                vr_buf_add_byte(&s->text, c);
+            break;
+        }
+    }
+    finish_mailbox(s);
+}
+
+enum vr_err address_parse_list(struct vr_arena *arena, struct vr_str field_body, struct address_mailbox **out)
+{
+    struct scanner s = {.arena = arena, .rest = field_body};
+    s.end = &s.first;
+    vr_buf_init(&s.text, TEXT_MAX);
+    vr_buf_init(&s.comment, TEXT_MAX);
+    vr_buf_init(&s.angle, TEXT_MAX);
+    scan(&s);
+    bool too_big = s.full || s.text.too_big || s.comment.too_big || s.angle.too_big;
+    vr_buf_fini(&s.text);
+    vr_buf_fini(&s.comment);
+    vr_buf_fini(&s.angle);
+    *out = s.first;
+    return too_big ? VR_ERR_TOO_BIG : VR_OK;
+}
+
+/* phrase: atoms and blanks need no quotes (RFC 5322 §3.2.5) */
+static bool needs_quotes(struct vr_str name)
+{
+    for (size_t i = 0; i < name.n; i++)
+        if (strchr("()<>[]:;@\\,.\"", name.p[i]) != NULL)
+            return true;
+    return false;
+}
+
+bool address_write_mailbox(struct vr_buf *out, struct vr_str name, struct vr_str addr_spec)
+{
+    struct vr_buf clean;
+    vr_buf_init(&clean, name.n + 1);
+    for (size_t i = 0; i < name.n; i++)
+        vr_buf_add_byte(&clean, (unsigned char)name.p[i] < 0x20 || name.p[i] == 0x7f ? ' ' : name.p[i]);
+    name = vr_str_trim(vr_buf_str(&clean));
+    if (name.n == 0) {
+        vr_buf_add(out, addr_spec);
+    } else if (!vr_str_is_ascii(name)) {
+        vr_buf_add(out, VR_STR("=?UTF-8?B?"));
+        vr_base64_encode(out, name);
+        vr_buf_add(out, VR_STR("?="));
+    } else if (needs_quotes(name)) {
+        vr_buf_add_byte(out, '"');
+        for (size_t i = 0; i < name.n; i++) {
+            if (name.p[i] == '"' || name.p[i] == '\\')
+                vr_buf_add_byte(out, '\\');
+            vr_buf_add_byte(out, name.p[i]);
+        }
+        vr_buf_add_byte(out, '"');
+    } else {
+        vr_buf_add(out, name);
+    }
+    if (name.n > 0)
+        vr_buf_addf(out, " <%.*s>", VR_STR_ARG(addr_spec));
+    vr_buf_fini(&clean);
+    return !out->too_big;
+}
