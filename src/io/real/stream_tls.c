@@ -102,9 +102,8 @@ static BIO *bio_new(struct io_stream *s)
 
 /* ---- what went wrong ------------------------------------------------------------------------------------- */
 
-static void subject_of(const struct stream_tls *t, char *out, size_t n)
+static void subject_text(X509 *x, char *out, size_t n)
 {
-    X509 *x = SSL_get0_peer_certificate(t->ssl);
     BIO *b = x != NULL ? BIO_new(BIO_s_mem()) : NULL;
     const char *p = NULL;
     out[0] = '\0';
@@ -118,19 +117,29 @@ static void subject_of(const struct stream_tls *t, char *out, size_t n)
     BIO_free(b);
 }
 
+/* Called by OpenSSL for each certificate of the chain, and for the name; only here the offending one is known. */
+static int on_verify(int good, X509_STORE_CTX *x)
+{
+    SSL *ssl = X509_STORE_CTX_get_ex_data(x, SSL_get_ex_data_X509_STORE_CTX_idx());
+    struct stream_tls *t = ((struct io_stream *)BIO_get_data(SSL_get_rbio(ssl)))->tls;
+    if (!good && t->error[0] == '\0') {
+        char subject[160];
+        subject_text(X509_STORE_CTX_get_current_cert(x), subject, sizeof subject);
+        snprintf(t->error, sizeof t->error, "%s%s%s%s",
+                 X509_verify_cert_error_string(X509_STORE_CTX_get_error(x)), subject[0] ? " (" : "", subject,
+                 subject[0] ? ")" : "");
+    }
+    return good;
+}
+
 static int describe(struct stream_tls *t)
 {
-    char reason[160], subject[128];
-    long verify = SSL_get_verify_result(t->ssl);
+    char reason[160];
     tls_reason(reason, sizeof reason);
-    if (t->server || verify == X509_V_OK || SSL_get_verify_mode(t->ssl) == SSL_VERIFY_NONE) {
-        snprintf(t->error, sizeof t->error, "%s", reason);
-        return -EPROTO;
-    }
-    subject_of(t, subject, sizeof subject);
-    snprintf(t->error, sizeof t->error, "%s%s%s%s", X509_verify_cert_error_string(verify),
-             subject[0] ? " (" : "", subject, subject[0] ? ")" : "");
-    return -EKEYREJECTED;
+    if (t->error[0] != '\0')
+        return -EKEYREJECTED; /* on_verify has said it */
+    snprintf(t->error, sizeof t->error, "%s", reason);
+    return -EPROTO;
 }
 
 /* The session cannot go on: an alert may have been written. */
@@ -352,7 +361,8 @@ static bool prepare(struct io_stream *s, struct io_tls *context, enum io_tls_ver
     copy_name(t, name);
     if (verify == IO_TLS_OPPORTUNISTIC) /* a weak key is better than none at all: RFC 7435 §3 */
         SSL_set_security_level(t->ssl, 1);
-    SSL_set_verify(t->ssl, verify == IO_TLS_VERIFY ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, NULL);
+    SSL_set_verify(t->ssl, verify == IO_TLS_VERIFY ? SSL_VERIFY_PEER : SSL_VERIFY_NONE,
+                   verify == IO_TLS_VERIFY ? on_verify : NULL);
     return expect_name(t, verify);
 }
 
@@ -401,7 +411,7 @@ bool io_stream_tls_info(const struct io_stream *s, struct io_tls_info *out)
         snprintf(out->server_name, sizeof out->server_name, "%s", asked);
     out->verified = !t->server && t->name[0] != '\0' && SSL_get0_peer_certificate(t->ssl) != NULL &&
                     SSL_get_verify_result(t->ssl) == X509_V_OK;
-    subject_of(t, out->peer_subject, sizeof out->peer_subject);
+    subject_text(SSL_get0_peer_certificate(t->ssl), out->peer_subject, sizeof out->peer_subject);
     return true;
 }
 
