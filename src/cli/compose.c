@@ -76,6 +76,14 @@ static bool list_add(struct compose_list *list, struct vr_arena *arena, const st
     return true;
 }
 
+/* "carl" and "carl (Carl C.)" look like a display name to the grammar of messages; to sendmail(1) they are local users. */
+static struct vr_str local_user(const struct address_mailbox *m)
+{
+    struct vr_str name = vr_str_sub(m->name, 0, vr_str_find(m->name, '('));
+    name = vr_str_trim(name);
+    return m->text.n == 0 && vr_str_find(name, ' ') == VR_NPOS ? name : m->local;
+}
+
 bool compose_add(struct compose_list *list, struct vr_arena *arena, struct vr_str text,
                  struct vr_str hostname, const char **why)
 {
@@ -87,7 +95,14 @@ bool compose_add(struct compose_list *list, struct vr_arena *arena, struct vr_st
     if (m == NULL)
         return false;
     for (; m != NULL; m = m->next) {
-        struct address named = {.local = m->local, .domain = m->domain.n > 0 ? m->domain : hostname}, checked;
+        struct address named = {.local = m->local, .domain = m->domain}, checked;
+        if (named.domain.n == 0) {
+            named.local = local_user(m);
+            named.domain = hostname;
+        }
+        *why = "it holds no address";
+        if (named.local.n == 0)
+            return false;
         /* read again by the grammar of envelopes, which is stricter than that of messages */
         if (address_parse(arena, address_text(arena, &named), 0, &checked, why) != VR_OK)
             return false;

@@ -45,7 +45,9 @@ static void show(const struct trace *t, const char *mark, const char *colour, st
 
 void trace_mask(struct vr_buf *out, struct vr_str line, bool *secret)
 {
-    if (*secret && !vr_str_equal(line, VR_STR("*"))) {
+    if (vr_str_equal(line, VR_STR("*"))) /* gives the exchange up, RFC 4954 §4 */
+        *secret = false;
+    if (*secret) {
         vr_buf_add(out, VR_STR("[hidden]"));
         return;
     }
