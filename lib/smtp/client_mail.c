@@ -177,7 +177,7 @@ enum smtp_client_event_kind client_on_rcpt(struct smtp_client *c, const struct c
 enum smtp_client_event_kind client_mail_pending(struct smtp_client *c, struct smtp_client_event *ev)
 {
     struct client_transaction *t = &c->tx;
-    if (c->stage == STAGE_RCPT && t->mail_refused && !t->grouped)
+    if (c->stage == STAGE_RCPT && t->mail_refused && !t->grouped && t->at < t->count)
         return rcpt_result(c, ev, t->mail_code, vr_buf_str(&c->mail_text));
     while (c->stage == STAGE_DATA && t->refused_data && t->at < t->count)
         if (t->taken[t->at++]) {
