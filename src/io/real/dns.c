@@ -386,11 +386,14 @@ static bool configure_servers(struct ub_ctx *ub, const char *const *forwarders, 
             return false;
         }
     }
-    if (!forwarding)
-        forwarding =
-            ub_ctx_resolvconf(ub, NULL) == 0; /* without it, libunbound asks the root servers itself */
-    if (forwarding)                           /* a server on this machine is meant */
-        ub_ctx_set_option(ub, "do-not-query-localhost:", "no");
+    if (!forwarding && ub_ctx_resolvconf(ub, NULL) != 0)
+        return true; /* libunbound asks the root servers itself */
+    /* The administrator's server decides what exists, also on this machine, in private networks' reverse zones and in
+     * the names for tests (RFC 6761 §6.2), all of which libunbound would answer or refuse by itself. */
+    ub_ctx_set_option(ub, "do-not-query-localhost:", "no");
+    ub_ctx_set_option(ub, "unblock-lan-zones:", "yes");
+    ub_ctx_set_option(ub, "insecure-lan-zones:", "yes");
+    ub_ctx_set_option(ub, "domain-insecure:", "test.");
     return true;
 }
 
@@ -408,6 +411,7 @@ struct io_dns *io_dns_new(struct io *io, const struct io_dns_config *config, cha
         ub_ctx_delete(ub);
         return NULL;
     }
+    ub_ctx_zone_remove(ub, "test."); /* after all options: it makes the configuration final */
     struct io_dns *d = real_alloc(sizeof *d);
     d->ub = ub;
     d->timeout_ms = config->timeout_ms > 0 ? config->timeout_ms : TIMEOUT_DEFAULT_MS;
