@@ -1,0 +1,26 @@
+/* maildir.h - one message into one Maildir, on a worker thread. Internal to src/local/.
+ *
+ * Promise: when maildir_write returns 0 the message survives power loss; otherwise new/ holds nothing of it.
+ * Steps:   tmp/NAME written -> synced -> renamed to new/NAME,S=SIZE -> new/ synced. A crash before the rename leaves a file in tmp/, which
+ *          Maildir readers remove after 36 hours.
+ */
+#ifndef LOCAL_MAILDIR_H
+#define LOCAL_MAILDIR_H
+
+#include <veredus/base.h>
+
+struct maildir_write {
+    const char *folder; /* absolute */
+    const char *name;   /* unique: time.unique.host */
+    uint32_t uid, gid;  /* whose files they will be */
+    bool become;        /* act as that user (the process is root) */
+    bool folder_known;  /* tmp, new and cur were there a moment ago */
+    struct vr_str head; /* Return-Path, Delivered-To and the fields on top, CRLF line ends */
+    struct vr_str body; /* CRLF line ends; empty when in fd */
+    int fd;             /* -1: none */
+    uint64_t body_size;
+    const char *failed_at; /* what was being done, when it failed */
+};
+int maildir_write(struct maildir_write *w); /* 0 or negative errno. Blocks */
+
+#endif
