@@ -1,7 +1,7 @@
 /* load.h - how a configuration is loaded. Internal to src/config/.
  *
  * The path: config_load_file (load.c) → source_read (source.c: includes laid out, comments blanked, statements found) → statement_values
- * (parse.c: libConfuse reads one statement) → section_apply (apply.c: the row of config_keys[] says where the value goes) → checks
+ * (parse.c: libConfuse reads one statement) → config_apply (apply.c and settings.c: the row of config_keys[] says where the value goes) → config_check
  * (checks.c: what only shows when all is known) → alias tables (aliases.c) → the routing index (routing.c). Each step adds to one list of problems and
  * goes on, so that one run shows all of them.
  */
@@ -114,6 +114,18 @@ struct loader {
     const char *main_file;
     struct section sections[SECTION_COUNT];
 };
+
+/* One value to be put in its place (settings.c). */
+struct setting {
+    struct loader *l;
+    void *target; /* struct config, config_domain, … */
+    const struct config_key *row;
+    struct place at;
+    struct value *values;
+};
+void setting_apply(const struct setting *s);
+/* What config_keys[] names as defaults, where it is a value of the key. */
+void settings_default(struct config *c);
 
 /* Statements → the fields of l->c; defaults where nothing was written. */
 void config_apply(struct loader *l, struct statement *statements);

@@ -7,6 +7,7 @@
 #include "config/load.h"
 
 #include <confuse.h>
+#include <string.h>
 
 static void be_silent(cfg_t *cfg, const char *format, va_list arguments)
 {
@@ -36,12 +37,17 @@ static struct value *read_value(struct vr_arena *arena, struct vr_str text, bool
                 const char *v = cfg_getnstr(cfg, "value", i);
                 struct value *one = must_alloc(arena, sizeof *one);
                 one->text = must_dup(arena, vr_str_from(v));
+                explicit_bzero(
+                    (char *)(uintptr_t)v,
+                    one->text.n); /* it may be a password, and the heap is shared with every child */
                 one->at = at;
                 *end = one;
                 end = &one->next;
             }
         cfg_free(cfg);
     }
+    if (line.p)
+        explicit_bzero(line.p, line.capacity);
     vr_buf_fini(&line);
     return first;
 }

@@ -51,7 +51,7 @@ void write_amount(struct vr_buf *out, enum config_kind kind, uint64_t v)
 static void put_next_hop(struct vr_buf *out, const char *key, const struct next_hop *h)
 {
     struct vr_buf text;
-    vr_buf_init(&text, 4096);
+    vr_buf_init(&text, h->host.n + 64);
     if (h->kind == NEXT_HOP_MX)
         vr_buf_add(&text, VR_STR("mx"));
     else if (h->kind == NEXT_HOP_ERROR)
@@ -116,8 +116,13 @@ static void put_domain(struct vr_buf *out, const struct config_domain *d)
 {
     put_titled(out, "domain", d->name);
     if (d->deliver == DELIVER_MAILDIR) {
-        vr_buf_add(out, VR_STR("    deliver = \"maildir:"));
-        vr_buf_addf(out, "%.*s\"\n", VR_STR_ARG(d->maildir));
+        vr_buf_add(out, VR_STR("    deliver = "));
+        struct vr_buf text;
+        vr_buf_init(&text, d->maildir.n + 16);
+        vr_buf_addf(&text, "maildir:%.*s", VR_STR_ARG(d->maildir));
+        put_text(out, vr_buf_str(&text));
+        vr_buf_fini(&text);
+        vr_buf_add_byte(out, '\n');
     } else {
         put_next_hop(out, "deliver", &d->next_hop);
     }

@@ -1,0 +1,520 @@
+/* settings.c - one value of one key: is it what the key may hold, and where does it go?
+ *
+ * Most keys are of a simple kind, and their rows of config_keys[] say all. The others have a function in specials[].
+ * Each complaint says what was expected.
+ * Tests: tests/unit/config.c
+ */
+#include "config/load.h"
+
+#include <veredus/address.h>
+
+#include "io/fs.h"
+
+#include <string.h>
+
+/* ---- values of the simple kinds --------------------------------------------------------------------------------- */
+
+static void wrong(const struct setting *s, const char *expected)
+{
+    problem_error(&s->l->problems, s->at, "`%s` is \"%.*s\"; expected %s", s->row->key,
+                  VR_STR_ARG(s->values->text), expected);
+}
+
+static bool read_amount(const struct config_key *row, struct vr_str text, uint64_t *out)
+{
+    int64_t ms;
+    if (row->kind == CONFIG_SIZE)
+        return value_size(text, out);
+    if (row->kind == CONFIG_TIME)
+        return value_time(text, &ms) && (*out = (uint64_t)ms, true);
+    return vr_str_to_u64(text, out);
+}
+
+static void store_amount(const struct config_key *row, void *field, uint64_t v)
+{
+    if (row->kind == CONFIG_SIZE)
+        *(uint64_t *)field = v;
+    else if (row->kind == CONFIG_TIME)
+        *(int64_t *)field = (int64_t)v;
+    else if (row->kind == CONFIG_PORT)
+        *(uint16_t *)field = (uint16_t)v;
+    else
+        *(unsigned *)field = (unsigned)v;
+}
+
+static void set_amount(const struct setting *s, void *field)
+{
+    uint64_t v;
+    if (read_amount(s->row, s->values->text, &v) && v >= s->row->min && v <= s->row->max) {
+        store_amount(s->row, field, v);
+        return;
+    }
+    struct vr_buf expected;
+    vr_buf_init(&expected, 256);
+    vr_buf_addf(&expected, "%s from ",
+                s->row->kind == CONFIG_SIZE   ? "a size in bytes, or with K, M or G,"
+                : s->row->kind == CONFIG_TIME ? "a time with its unit (ms, s, m, h or d)"
+                                              : "a whole number");
+    write_amount(&expected, s->row->kind, s->row->min);
+    vr_buf_add(&expected, VR_STR(" to "));
+    write_amount(&expected, s->row->kind, s->row->max);
+    wrong(s, must_text(&s->l->scratch, vr_buf_str(&expected)));
+    vr_buf_fini(&expected);
+}
+
+static void set_path(const struct setting *s, void *field)
+{
+    if (s->values->text.n == 0 || s->values->text.p[0] != '/')
+        wrong(s, "a path that begins with /");
+    else
+        *(const char **)field = must_text(&s->l->c->arena, s->values->text);
+}
+
+static void set_bool(const struct setting *s, void *field)
+{
+    if (!value_bool(s->values->text, field))
+        wrong(s, "yes or no");
+}
+
+static void set_simple(const struct setting *s)
+{
+    void *field = (char *)s->target + s->row->offset;
+    struct vr_str text = s->values->text;
+    switch (s->row->kind) {
+    case CONFIG_TEXT:
+    case CONFIG_NAME:
+        if (text.n == 0)
+            wrong(s, "a text that is not empty");
+        else if (s->row->kind == CONFIG_TEXT)
+            *(struct vr_str *)field = must_dup(&s->l->c->arena, text);
+        else
+            *(const char **)field = must_text(&s->l->c->arena, text);
+        break;
+    case CONFIG_PATH:
+        set_path(s, field);
+        break;
+    case CONFIG_BOOL:
+        set_bool(s, field);
+        break;
+    case CONFIG_SIZE:
+    case CONFIG_TIME:
+    case CONFIG_COUNT:
+    case CONFIG_PORT:
+        set_amount(s, field);
+        break;
+    case CONFIG_SPECIAL:
+        break;
+    }
+}
+
+/* ---- the others ------------------------------------------------------------------------------------------------- */
+
+struct word_value {
+    const char *word;
+    int value;
+};
+static bool choose(const struct setting *s, const struct word_value *words, size_t n, const char *expected,
+                   int *out)
+{
+    for (size_t i = 0; i < n; i++)
+        if (vr_str_equal_nocase(s->values->text, vr_str_from(words[i].word)))
+            return *out = words[i].value, true;
+    wrong(s, expected);
+    return false;
+}
+#define CHOOSE(s, words, expected, out) choose(s, words, sizeof(words) / sizeof(words)[0], expected, out)
+
+static void set_hostname(const struct setting *s)
+{
+    if (!address_domain_valid(s->values->text, 0))
+        wrong(s, "a domain name such as \"mail.example.org\"");
+    else
+        s->l->c->hostname = vr_arena_lower(&s->l->c->arena, s->values->text);
+}
+
+/* An address, completed with `domain` when it has none. */
+static bool read_address(const struct setting *s, struct vr_str domain, struct vr_str *out)
+{
+    struct vr_arena *arena = &s->l->c->arena;
+    struct vr_str text = s->values->text;
+    if (domain.n && vr_str_find(text, '@') == VR_NPOS)
+        text = vr_arena_printf(arena, "%.*s@%.*s", VR_STR_ARG(text), VR_STR_ARG(domain));
+    struct address a;
+    const char *why = "";
+    if (address_parse(arena, text, ADDRESS_ALLOW_UTF8, &a, &why) != VR_OK) {
+        problem_error(&s->l->problems, s->at,
+                      "`%s` is \"%.*s\", which is no address: %s; expected \"user@example.org\"", s->row->key,
+                      VR_STR_ARG(s->values->text), why);
+        return false;
+    }
+    a.domain = vr_arena_lower(arena, a.domain);
+    *out = address_text(arena, &a);
+    return true;
+}
+
+static void set_postmaster(const struct setting *s)
+{
+    read_address(s, vr_str(NULL, 0), &s->l->c->postmaster);
+}
+
+static void set_trusted(const struct setting *s)
+{
+    struct config_networks *all = &s->l->c->trusted;
+    size_t more = 0;
+    for (const struct value *v = s->values; v; v = v->next)
+        more++;
+    struct io_network *items = must_alloc(&s->l->c->arena, (all->count + more) * sizeof *items);
+    if (all->count)
+        memcpy(items, all->items, all->count * sizeof *items);
+    all->items = items;
+    for (const struct value *v = s->values; v; v = v->next) {
+        struct io_network *network = &items[all->count];
+        if (!io_network_parse(v->text, network))
+            problem_error(&s->l->problems, s->at,
+                          "`trusted` has \"%.*s\"; expected a network such as \"192.0.2.0/24\", \"::1\" or "
+                          "\"2001:db8::/32\"",
+                          VR_STR_ARG(v->text));
+        else if (network->bits == 0)
+            problem_error(&s->l->problems, s->at,
+                          "`trusted` has \"%.*s\", which is the whole Internet: an open relay; expected your "
+                          "own networks only",
+                          VR_STR_ARG(v->text));
+        else
+            all->count++;
+    }
+}
+
+static void set_role(const struct setting *s)
+{
+    static const struct word_value roles[] = {
+        {"mx", LISTENER_MX}, {"submission", LISTENER_SUBMISSION}, {"submissions", LISTENER_SUBMISSIONS}};
+    int role;
+    if (CHOOSE(s, roles,
+               "mx (mail from other servers), submission (users, STARTTLS) or submissions (users, TLS from "
+               "the start)",
+               &role))
+        ((struct config_listener *)s->target)->role = (enum listener_role)role;
+}
+
+static void set_deliver(const struct setting *s)
+{
+    struct config_domain *d = s->target;
+    struct vr_str text = s->values->text;
+    if (vr_str_starts(text, VR_STR("maildir:"))) {
+        d->deliver = DELIVER_MAILDIR;
+        d->maildir = must_dup(&s->l->c->arena, vr_str_from_pos(text, 8));
+        return;
+    }
+    const char *bad = value_next_hop(&s->l->c->arena, text, &d->next_hop);
+    if (!bad && d->next_hop.kind != NEXT_HOP_LMTP &&
+        (d->next_hop.kind != NEXT_HOP_SMTP || vr_str_starts(text, VR_STR("smtps:"))))
+        bad = "a domain is not delivered like this";
+    if (bad)
+        problem_error(&s->l->problems, s->at,
+                      "`deliver` is \"%.*s\": %s; expected \"maildir:/path/{domain}/{local}\", "
+                      "\"lmtp:unix:/path\", \"lmtp:host:port\" or \"smtp:host:port\"",
+                      VR_STR_ARG(text), bad);
+    d->deliver = d->next_hop.kind == NEXT_HOP_LMTP ? DELIVER_LMTP : DELIVER_SMTP;
+}
+
+static void set_mailboxes(const struct setting *s)
+{
+    static const struct word_value kinds[] = {
+        {"accounts", MAILBOXES_ACCOUNTS}, {"system", MAILBOXES_SYSTEM}, {"any", MAILBOXES_ANY}};
+    int kind;
+    if (CHOOSE(s, kinds, "accounts (made with `veredus account`), system (users of this machine) or any",
+               &kind))
+        ((struct config_domain *)s->target)->mailboxes = (enum mailboxes_kind)kind;
+}
+
+static void set_catch_all(const struct setting *s)
+{
+    struct config_domain *d = s->target;
+    read_address(s, d->name, &d->catch_all);
+}
+
+static void set_delimiter(const struct setting *s)
+{
+    struct vr_str text = s->values->text;
+    bool good =
+        text.n <= 1 && (text.n == 0 || (text.p[0] > ' ' && text.p[0] < 0x7f && !strchr("@\"\\", text.p[0])));
+    if (!good)
+        wrong(s, "one character such as \"+\" or \"-\", or \"\" for none");
+    else
+        ((struct config_domain *)s->target)->delimiter = text.n ? text.p[0] : '\0';
+}
+
+static bool route_writes_tls(const struct setting *s)
+{
+    return config_place(s->l, SECTION_ROUTE, (size_t)((struct config_route *)s->target - s->l->c->routes),
+                        "tls")
+               .file != NULL;
+}
+
+/* `tls` as written, against what `to` is: called by whichever of the two stands second. */
+static void join_tls(const struct setting *s, enum next_hop_tls tls)
+{
+    struct config_route *r = s->target;
+    bool demands = tls == NEXT_HOP_TLS_REQUIRED || tls == NEXT_HOP_TLS_VERIFY;
+    if (r->next_hop.tls == NEXT_HOP_TLS_IMPLICIT) {
+        if (!demands)
+            problem_error(&s->l->problems, s->at,
+                          "`tls` turns TLS off for smtps:, which is always under TLS and verified; expected "
+                          "no `tls`, or `to` with smtp:");
+    } else if (r->next_hop.kind == NEXT_HOP_LMTP && r->next_hop.port == 0) {
+        if (demands)
+            problem_error(
+                &s->l->problems, s->at,
+                "`tls` demands TLS on a UNIX socket, where there is none; expected none, or no `tls`");
+    } else {
+        r->next_hop.tls = tls;
+    }
+}
+
+static void set_to(const struct setting *s)
+{
+    struct config_route *r = s->target;
+    enum next_hop_tls tls = r->next_hop.tls;
+    const char *bad = value_next_hop(&s->l->c->arena, s->values->text, &r->next_hop);
+    if (bad)
+        problem_error(&s->l->problems, s->at,
+                      "`to` is \"%.*s\": %s; expected \"smtp:host:port\", \"smtps:host\", "
+                      "\"lmtp:host:port\", \"lmtp:unix:/path\", \"mx\" or \"error:5.7.1 text\"",
+                      VR_STR_ARG(s->values->text), bad);
+    else if (route_writes_tls(s))
+        join_tls(s, tls);
+    r->next_hop.route = (uint32_t)(r - s->l->c->routes);
+}
+
+static void set_tls(const struct setting *s)
+{
+    static const struct word_value words[] = {{"may", NEXT_HOP_TLS_MAY},
+                                              {"none", NEXT_HOP_TLS_NONE},
+                                              {"required", NEXT_HOP_TLS_REQUIRED},
+                                              {"verify", NEXT_HOP_TLS_VERIFY}};
+    int tls;
+    if (CHOOSE(s, words,
+               "may (when offered), none, required (any certificate) or verify (a valid certificate)", &tls))
+        join_tls(s, (enum next_hop_tls)tls);
+}
+
+static void set_password(const struct setting *s)
+{
+    struct config_route *r = s->target;
+    if (r->password.n)
+        problem_error(&s->l->problems, s->at,
+                      "a password and a password file are given; expected one of them");
+    else if (s->values->text.n == 0)
+        problem_error(&s->l->problems, s->at, "`password` is empty; expected a text (or password_file)");
+    else
+        r->password = must_dup(&s->l->c->arena, s->values->text);
+    explicit_bzero((char *)(uintptr_t)s->values->text.p, s->values->text.n);
+}
+
+static void set_password_file(const struct setting *s)
+{
+    struct config_route *r = s->target;
+    const char *path = NULL;
+    set_path(s, &path);
+    if (!path)
+        return;
+    struct vr_buf content;
+    vr_buf_init(&content, 4096);
+    int status = io_fs_read_file(path, &content);
+    struct vr_str rest = vr_buf_str(&content), line = {NULL, 0};
+    vr_str_split(&rest, '\n', &line);
+    if (line.n && line.p[line.n - 1] == '\r')
+        line.n--;
+    if (status < 0)
+        problem_error(&s->l->problems, s->at,
+                      "cannot read the password file %s: %s; correct the path or its permissions", path,
+                      io_error_text(status));
+    else if (line.n == 0)
+        problem_error(&s->l->problems, s->at,
+                      "the first line of the password file %s is empty; expected the password", path);
+    else if (r->password.n)
+        problem_error(&s->l->problems, s->at,
+                      "a password and a password file are given; expected one of them");
+    else
+        r->password = must_dup(&s->l->c->arena, line);
+    if (content.p)
+        explicit_bzero(content.p, content.capacity);
+    vr_buf_fini(&content);
+    struct io_fs_stat st;
+    if (status >= 0 && io_fs_stat(path, &st) == 0 && (st.mode & 04))
+        problem_warning(
+            &s->l->problems, s->at,
+            "everybody on this machine can read the password file %s; expected mode 0600 (chmod 600 %s)",
+            path, path);
+}
+
+static void set_retry(const struct setting *s)
+{
+    size_t n = 0;
+    for (const struct value *v = s->values; v; v = v->next)
+        n++;
+    int64_t *table = must_alloc(&s->l->c->arena, n * sizeof *table), previous = 0;
+    size_t count = 0;
+    for (const struct value *v = s->values; v; v = v->next) {
+        int64_t ms;
+        if (!value_time(v->text, &ms) || ms < 1000 || ms > 86400000ll * 10) {
+            problem_error(
+                &s->l->problems, s->at,
+                "`retry` has \"%.*s\"; expected times from 1s to 10d, such as { 1m, 5m, 15m, 30m, 1h }",
+                VR_STR_ARG(v->text));
+            return;
+        }
+        if (ms < previous) {
+            problem_error(&s->l->problems, s->at,
+                          "`retry` goes down at \"%.*s\"; expected each pause to be as long as the one "
+                          "before or longer",
+                          VR_STR_ARG(v->text));
+            return;
+        }
+        table[count++] = previous = ms;
+    }
+    if (count > 64) {
+        problem_error(&s->l->problems, s->at,
+                      "`retry` has %zu times; expected at most 64 (the last one repeats)", count);
+        return;
+    }
+    s->l->c->retry = table;
+    s->l->c->retry_count = count;
+}
+
+static void set_source(const struct setting *s, enum io_family family, struct io_address *out,
+                       const char *expected)
+{
+    struct vr_str text = s->values->text;
+    struct vr_str bracketed = family == IO_INET6 && text.n && text.p[0] != '['
+                                  ? vr_arena_printf(&s->l->scratch, "[%.*s]", VR_STR_ARG(text))
+                                  : text;
+    struct io_address a;
+    if (!io_address_parse(bracketed, 1, &a) || a.family != family) {
+        wrong(s, expected);
+        return;
+    }
+    a.port = 0;
+    *out = a;
+}
+
+static void set_source4(const struct setting *s)
+{
+    set_source(s, IO_INET, &s->l->c->source, "an IPv4 address of this machine");
+}
+
+static void set_source6(const struct setting *s)
+{
+    set_source(s, IO_INET6, &s->l->c->source6, "an IPv6 address of this machine");
+}
+
+static bool dns_server_valid(struct loader *l, struct vr_str text)
+{
+    struct vr_str host = text;
+    size_t at = vr_str_find(text, '@');
+    uint64_t port = 53;
+    if (at != VR_NPOS) {
+        host = vr_str_sub(text, 0, at);
+        if (!vr_str_to_u64(vr_str_from_pos(text, at + 1), &port) || port < 1 || port > 65535)
+            return false;
+    }
+    bool v6 = vr_str_find(host, ':') != VR_NPOS;
+    struct io_address a;
+    return host.n && host.p[0] != '[' &&
+           io_address_parse(v6 ? vr_arena_printf(&l->scratch, "[%.*s]", VR_STR_ARG(host)) : host, 53, &a) &&
+           (a.family == IO_INET || a.family == IO_INET6);
+}
+
+static void set_dns_servers(const struct setting *s)
+{
+    size_t n = 0;
+    for (const struct value *v = s->values; v; v = v->next)
+        n++;
+    const char **servers = must_alloc(&s->l->c->arena, (n + 1) * sizeof *servers);
+    n = 0;
+    for (const struct value *v = s->values; v; v = v->next)
+        if (dns_server_valid(s->l, v->text))
+            servers[n++] = must_text(&s->l->c->arena, v->text);
+        else
+            problem_error(&s->l->problems, s->at,
+                          "`servers` has \"%.*s\"; expected IP addresses such as \"192.0.2.1\" or, with a "
+                          "port, \"127.0.0.1@5353\"",
+                          VR_STR_ARG(v->text));
+    if (n)
+        s->l->c->dns_servers = servers;
+}
+
+static void set_log_format(const struct setting *s)
+{
+    static const struct word_value words[] = {{"text", EVENT_KEY_VALUE}, {"json", EVENT_JSON}};
+    int format;
+    if (CHOOSE(s, words, "text or json", &format))
+        s->l->c->log_format = (enum event_format)format;
+}
+
+static void set_log_level(const struct setting *s)
+{
+    static const struct word_value words[] = {{"debug", EVENT_DEBUG},
+                                              {"info", EVENT_INFO},
+                                              {"notice", EVENT_NOTICE},
+                                              {"warning", EVENT_WARNING},
+                                              {"error", EVENT_ERROR}};
+    int level;
+    if (CHOOSE(s, words, "debug, info, notice, warning or error", &level))
+        s->l->c->log_level = (enum event_level)level;
+}
+
+static const struct {
+    const char *section, *key;
+    void (*set)(const struct setting *s);
+} specials[] = {
+    {"", "hostname", set_hostname},
+    {"", "postmaster", set_postmaster},
+    {"", "trusted", set_trusted},
+    {"listen", "role", set_role},
+    {"domain", "deliver", set_deliver},
+    {"domain", "mailboxes", set_mailboxes},
+    {"domain", "catch_all", set_catch_all},
+    {"domain", "delimiter", set_delimiter},
+    {"route", "to", set_to},
+    {"route", "tls", set_tls},
+    {"route", "password", set_password},
+    {"route", "password_file", set_password_file},
+    {"queue", "retry", set_retry},
+    {"sending", "source", set_source4},
+    {"sending", "source6", set_source6},
+    {"dns", "servers", set_dns_servers},
+    {"log", "format", set_log_format},
+    {"log", "level", set_log_level},
+};
+
+void setting_apply(const struct setting *s)
+{
+    set_simple(s);
+    for (size_t i = 0; s->row->kind == CONFIG_SPECIAL && i < sizeof specials / sizeof specials[0]; i++)
+        if (strcmp(specials[i].section, s->row->section) == 0 && strcmp(specials[i].key, s->row->key) == 0)
+            specials[i].set(s);
+}
+
+void settings_default(struct config *c)
+{
+    for (size_t i = 0; i < config_key_count; i++) {
+        const struct config_key *row = &config_keys[i];
+        void *field = (char *)c + row->offset;
+        uint64_t amount;
+        if (strcmp(row->section, "tls") == 0 || strcmp(row->section, "domain") == 0 ||
+            strcmp(row->section, "route") == 0)
+            continue;
+        if (row->kind == CONFIG_NAME || (row->kind == CONFIG_PATH && row->fallback[0] == '/'))
+            *(const char **)field = row->fallback;
+        else if ((row->kind == CONFIG_SIZE || row->kind == CONFIG_TIME || row->kind == CONFIG_COUNT ||
+                  row->kind == CONFIG_PORT) &&
+                 read_amount(row, vr_str_from(row->fallback), &amount))
+            store_amount(row, field, amount);
+    }
+    static const int64_t retry[] = {60000, 300000, 900000, 1800000, 3600000};
+    c->retry = must_alloc(&c->arena, sizeof retry);
+    memcpy(c->retry, retry, sizeof retry);
+    c->retry_count = sizeof retry / sizeof retry[0];
+    c->log_level = EVENT_INFO;
+}
