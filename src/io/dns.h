@@ -30,7 +30,8 @@ struct io_dns_answer {
 };
 
 struct io_dns_config {
-    const char *const *forwarders; /* "127.0.0.1@5353" or "192.0.2.1"; NULL-terminated; NULL: /etc/resolv.conf */
+    const char *const *forwarders; /* "127.0.0.1@5353" or "192.0.2.1"; NULL-terminated; NULL: /etc/resolv.conf.
+                                    * They decide about *.test and private reverse zones, too */
     const char *trust_anchor_file; /* NULL: the distribution's, when it exists; else no validation */
     int64_t timeout_ms;            /* per question; IO_DNS_FAILED after it. 0: 20 s */
 };

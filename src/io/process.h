@@ -44,7 +44,8 @@ struct io_confine {
     bool keep_root;           /* local: needs root to become the owning user */
     bool no_network;          /* seccomp: no socket(AF_INET/AF_INET6) from here on */
 };
-/* Changes user (groups dropped), sets no_new_privs (unless keep_root), applies Landlock where the kernel has it, and the seccomp rule. What the kernel lacks is
+/* Call before the first io_work and the first question to the DNS: Landlock binds the calling thread and what it starts later.
+ * Changes user (groups dropped), sets no_new_privs (unless keep_root), applies Landlock where the kernel has it, and the seccomp rule. What the kernel lacks is
  * reported in `weaker` (a phrase, "" when all holds) and is no error. 0 or negative errno. */
 int io_confine(const struct io_confine *c, char weaker[256]);
 bool io_is_root(void);

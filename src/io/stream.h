@@ -58,11 +58,14 @@ struct io_stream_ops {
     void (*connected)(void *arg, int status);
     /* Bytes came. The slice lives until the return; take all of it. Pause the stream when you have enough. */
     void (*data)(void *arg, struct vr_str bytes);
-    /* The stream ended: 0 = the peer closed its side in order; else a negative errno. No more data comes. */
+    /* The stream ended: 0 = the peer closed its side in order (under TLS also without a close_notify, which many SMTP
+     * peers never send); else a negative errno. No more data comes. */
     void (*ended)(void *arg, int status);
     /* All that was written has left for the kernel. May be NULL. */
     void (*drained)(void *arg);
-    /* Of io_stream_start_tls: the handshake is done; status 0, or negative, with the reason in io_stream_tls_error. */
+    /* Of io_stream_start_tls: the handshake is done; status 0, or negative, with the reason in io_stream_tls_error:
+     * -EKEYREJECTED (certificate refused), -EPROTO, or the error by which the connection was lost. After a failure ended()
+     * does not come: close it. */
     void (*secured)(void *arg, int status);
 };
 
@@ -76,7 +79,8 @@ void io_stream_pause(struct io_stream *s, bool paused);
 /* Copies what the kernel does not take at once. Writing to an ended stream is silently dropped. */
 void io_stream_write(struct io_stream *s, struct vr_str bytes);
 size_t io_stream_unsent(const struct io_stream *s); /* bytes written but not taken by the kernel yet */
-/* Closes after what was written has been sent (close_notify included), or after linger_ms. NULL is fine. */
+/* Closes after what was written has been sent (close_notify included), or after linger_ms. The stream is no longer the
+ * caller's: no callback comes any more. A peer that still sends gets time to read our last words. NULL is fine. */
 void io_stream_finish(struct io_stream *s, int64_t linger_ms);
 void io_stream_close(struct io_stream *s); /* at once; frees. NULL is fine */
 void io_stream_peer(const struct io_stream *s, struct io_address *out);
@@ -87,7 +91,8 @@ bool io_stream_peer_user(const struct io_stream *s, uint32_t *uid, char *name, s
 /* ---- TLS on a stream ------------------------------------------------------------------------------------------ */
 
 /* Starts the handshake; data(), once secured(0) came, is plaintext. Bytes of plaintext that the kernel held already are treated as
- * handshake (nothing that came in clear is ever shown as secured). name: SNI and the name to verify (client); empty: none. */
+ * handshake (nothing that came in clear is ever shown as secured). What was written before goes out in clear, what is written from now on waits
+ * for the handshake. A paused stream is resumed. name: SNI and the name to verify (client); empty: none. */
 void io_stream_start_tls(struct io_stream *s, struct io_tls *context, enum io_tls_verify verify, struct vr_str name);
 bool io_stream_tls_info(const struct io_stream *s, struct io_tls_info *out); /* false when plain */
 const char *io_stream_tls_error(const struct io_stream *s); /* "certificate has expired (CN=…)"; "" when none */
