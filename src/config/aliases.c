@@ -7,6 +7,8 @@
  */
 #include "config/aliases.h"
 
+#include "config/routing.h"
+
 #include <veredus/address.h>
 
 #include "io/fs.h"
@@ -223,9 +225,8 @@ static bool read_key(struct reader *r, struct vr_str key, struct place at, struc
     *local = vr_arena_lower(&r->c->arena, a.local);
     if (vr_str_equal_nocase(a.domain, r->d->name))
         return true;
-    for (size_t i = 0; r->is_virtual && i < r->c->domain_count; i++)
-        if (vr_str_equal_nocase(a.domain, r->c->domains[i].name))
-            return false; /* one virtual table may serve several domains */
+    if (r->is_virtual && routing_domain(r->c, a.domain))
+        return false; /* one virtual table may serve several domains */
     problem_warning(r->p, at,
                     "\"%.*s\" is never used: %.*s is no domain of this server; expected an address of %.*s",
                     VR_STR_ARG(key), VR_STR_ARG(a.domain), VR_STR_ARG(r->d->name));
@@ -248,9 +249,8 @@ static bool read_rest(struct reader *r, struct vr_str key, struct vr_str list, s
         return false;
     struct vr_str domain = vr_str_from_pos(key, 1);
     bool ours = vr_str_equal_nocase(domain, r->d->name);
-    for (size_t i = 0; i < r->c->domain_count && !ours; i++)
-        if (vr_str_equal_nocase(domain, r->c->domains[i].name))
-            return true;
+    if (!ours && routing_domain(r->c, domain))
+        return true;
     if (!ours) {
         problem_warning(r->p, at, "\"%.*s\" is never used: it is no domain of this server", VR_STR_ARG(key));
     } else if (r->table->rest) {

@@ -8,6 +8,7 @@
 #include <veredus/address.h>
 
 #include "config/aliases.h"
+#include "config/routing.h"
 #include "io/fs.h"
 
 #include <string.h>
@@ -188,9 +189,7 @@ static void check_maildir(struct loader *l, const struct config_domain *d, struc
 static void check_catch_all(struct loader *l, const struct config_domain *d, struct place at)
 {
     struct vr_str domain = vr_str_from_pos(d->catch_all, vr_str_find_last(d->catch_all, '@') + 1);
-    bool ours = false;
-    for (size_t i = 0; i < l->c->domain_count && !ours; i++)
-        ours = vr_str_equal(l->c->domains[i].name, domain);
+    bool ours = routing_domain(l->c, domain) != NULL;
     if (!ours && domain.n && domain.p[0] != '[' && vr_str_find(domain, '.') == VR_NPOS)
         problem_error(&l->problems, at,
                       "`catch_all` points nowhere: \"%.*s\" is no domain of this server and no name in the "
@@ -295,9 +294,7 @@ static void check_login(struct loader *l, size_t i)
 static void check_routes(struct loader *l)
 {
     struct config *c = l->c;
-    struct seen_names seen = seen_new(l, c->route_count), domains = seen_new(l, c->domain_count);
-    for (size_t i = 0; i < c->domain_count; i++)
-        seen_before(&domains, c->domains[i].name, (struct place){c->domains[i].file, c->domains[i].line});
+    struct seen_names seen = seen_new(l, c->route_count);
     for (size_t i = 0; i < c->route_count; i++) {
         struct config_route *r = &c->routes[i];
         struct place at = {r->file, r->line};
@@ -306,14 +303,12 @@ static void check_routes(struct loader *l)
             problem_error(&l->problems, at,
                           "the route %.*s a second time; it is at %s:%d already; expected one section for it",
                           VR_STR_ARG(r->pattern), before->file, before->line);
-        struct seen_names probe = domains;
-        for (size_t k = vr_crc32c(0, r->pattern.p, r->pattern.n) & probe.mask; probe.names[k].p;
-             k = (k + 1) & probe.mask)
-            if (vr_str_equal(probe.names[k], r->pattern))
-                problem_warning(&l->problems, at,
-                                "this route is never used: %.*s is a domain of this server (%s:%d), and "
-                                "`deliver` says where its mail goes",
-                                VR_STR_ARG(r->pattern), probe.places[k].file, probe.places[k].line);
+        const struct config_domain *own = routing_domain(c, r->pattern);
+        if (own)
+            problem_warning(&l->problems, at,
+                            "this route is never used: %.*s is a domain of this server (%s:%d), and "
+                            "`deliver` says where its mail goes",
+                            VR_STR_ARG(r->pattern), own->file, own->line);
         if (!config_place(l, SECTION_ROUTE, i, "to").file)
             problem_error(&l->problems, at,
                           "the route %.*s goes nowhere; expected to = \"smtp:host:port\" (or smtps:, lmtp:, "

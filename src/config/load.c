@@ -59,9 +59,8 @@ struct config_load *config_load_text(const char *name, struct vr_str text)
     l.c = must_calloc(sizeof *l.c);
     vr_arena_init(&l.c->arena, CONFIG_MAX_BYTES);
     config_apply(&l, source_read(&l.scratch, &l.problems, name, text));
+    routing_index(l.c); /* the checks look domains up too */
     config_check(&l);
-    if (l.problems.errors == 0)
-        routing_index(l.c);
     return load_end(load, &l);
 }
 
