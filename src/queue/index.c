@@ -1,0 +1,227 @@
+/* index.c - messages and their recipients in memory: compact, without bodies.
+ *
+ * Memory: a message with one recipient is two blocks (struct message; recipients with the text behind them), about 230 bytes with
+ * ordinary addresses, its slot in the table and its place in the heap included. What only a delivery needs (Received lines, ORCPT,
+ * ENVID) is read from the log with the body.
+ * Tests: tests/unit/queue_index.c
+ */
+#include "queue/inside.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define REPLY_MAX 512
+
+/* ---- reply texts ------------------------------------------------------------------------------------------------------ */
+
+struct text *text_take(struct queue *q, struct vr_str s)
+{
+    if (s.n == 0)
+        return NULL;
+    if (s.n > REPLY_MAX)
+        s.n = REPLY_MAX;
+    struct text *t = NULL;
+    HASH_FIND(hh, q->texts, s.p, s.n, t);
+    if (t == NULL) {
+        t = calloc(1, sizeof *t + s.n);
+        assert(t != NULL);
+        t->n = (uint32_t)s.n;
+        memcpy(t->bytes, s.p, s.n);
+        HASH_ADD_KEYPTR(hh, q->texts, t->bytes, t->n, t);
+    }
+    t->refs++;
+    return t;
+}
+
+void text_drop(struct queue *q, struct text *t)
+{
+    if (t == NULL || --t->refs > 0)
+        return;
+    HASH_DELETE(hh, q->texts, t);
+    free(t);
+}
+
+/* ---- making ----------------------------------------------------------------------------------------------------------- */
+
+uint8_t notify_of_child(uint8_t parent, uint32_t siblings)
+{
+    if (siblings <= 1 || !(parent & DSN_NOTIFY_SUCCESS))
+        return parent;
+    uint8_t rest = parent & (uint8_t)~DSN_NOTIFY_SUCCESS;
+    return rest != 0 ? rest : DSN_NOTIFY_NEVER; /* only success was asked for: nothing else is reported */
+}
+
+static char *text_of(const struct message *m)
+{
+    return (char *)(m->recipients + m->count);
+}
+
+static uint32_t put_text(char *text, uint32_t *n, struct vr_str s)
+{
+    uint32_t at = *n;
+    if (s.n > 0)
+        memcpy(text + at, s.p, s.n);
+    *n += (uint32_t)s.n;
+    return at;
+}
+
+static uint16_t length16(size_t n)
+{
+    assert(n <= UINT16_MAX); /* the engines bound paths far below */
+    return (uint16_t)n;
+}
+
+static uint8_t first_state(const struct message *m, const struct recipient *r, uint32_t children)
+{
+    if (children == 0)
+        return RECIPIENT_WAITING;
+    return children > 1 && (r->notify & DSN_NOTIFY_SUCCESS) && m->reverse_path_n > 0 ? RECIPIENT_EXPANDING : RECIPIENT_EXPANDED;
+}
+
+static size_t text_size(const struct record_message *r)
+{
+    size_t n = r->envelope.reverse_path.n;
+    for (uint32_t i = 0; i < r->envelope.rcpt_count; i++)
+        n += r->envelope.rcpts[i].address.n;
+    for (uint32_t i = 0; i < r->target_count; i++)
+        n += r->targets[i].address.n;
+    return n;
+}
+
+static void make_recipients(struct message *m, const struct record_message *r, const uint32_t *children)
+{
+    char *text = text_of(m);
+    uint32_t n = 0;
+    put_text(text, &n, r->envelope.reverse_path);
+    for (uint32_t i = 0; i < m->count; i++) {
+        bool given = i < m->given;
+        struct recipient *to = &m->recipients[i];
+        const struct envelope_rcpt *from = given ? &r->envelope.rcpts[i] : NULL;
+        struct vr_str address = given ? from->address : r->targets[i - m->given].address;
+        to->address = put_text(text, &n, address);
+        to->address_n = length16(address.n);
+        to->parent = given ? i : r->targets[i - m->given].parent;
+        to->notify = given ? (uint8_t)from->notify : notify_of_child(m->recipients[to->parent].notify, children[to->parent]);
+        to->flags = given && from->catch_all ? RECIPIENT_CATCH_ALL : 0;
+        to->state = given ? first_state(m, to, children[i]) : RECIPIENT_WAITING;
+        m->open += !recipient_final(to->state);
+    }
+    m->text_n = n;
+}
+
+struct message *message_new(const struct record_message *r)
+{
+    const struct envelope *e = &r->envelope;
+    struct message *m = calloc(1, sizeof *m);
+    uint32_t *children = calloc(e->rcpt_count + 1u, sizeof *children);
+    assert(m != NULL && children != NULL);
+    *m = (struct message){.id = e->id, .position = r->position, .record_length = r->length, .arrival_us = e->arrival_us,
+                          .size = e->prefix.n + e->body_size, .given = e->rcpt_count, .count = e->rcpt_count + r->target_count,
+                          .reverse_path_n = length16(e->reverse_path.n), .large = e->large};
+    for (uint32_t i = 0; i < r->target_count; i++)
+        children[r->targets[i].parent]++;
+    m->recipients = calloc(1, m->count * sizeof *m->recipients + text_size(r) + 1);
+    assert(m->recipients != NULL);
+    make_recipients(m, r, children);
+    free(children);
+    return m;
+}
+
+uint32_t message_expand(struct queue *q, struct message *m, uint32_t parent, const struct vr_str *addresses, uint32_t n,
+                        uint8_t flags, uint8_t notify)
+{
+    size_t more = 0;
+    for (uint32_t i = 0; i < n; i++)
+        more += addresses[i].n;
+    struct recipient *fresh = calloc(1, (m->count + n) * sizeof *fresh + m->text_n + more + 1);
+    assert(fresh != NULL);
+    memcpy(fresh, m->recipients, m->count * sizeof *fresh);
+    char *text = (char *)(fresh + m->count + n);
+    memcpy(text, text_of(m), m->text_n);
+    uint32_t first = m->count;
+    for (uint32_t i = 0; i < n; i++) {
+        struct recipient *to = &fresh[first + i];
+        to->address = put_text(text, &m->text_n, addresses[i]);
+        to->address_n = length16(addresses[i].n);
+        to->parent = fresh[parent].parent;
+        to->notify = notify;
+        to->flags = flags;
+        to->state = RECIPIENT_WAITING;
+    }
+    free(m->recipients);
+    m->recipients = fresh;
+    m->count += n;
+    m->open += n;
+    recipient_set(q, m, &fresh[parent], RECIPIENT_EXPANDED);
+    return first;
+}
+
+/* ---- reading and changing ------------------------------------------------------------------------------------------------ */
+
+struct vr_str message_reverse_path(const struct message *m)
+{
+    return vr_str(text_of(m), m->reverse_path_n);
+}
+
+struct vr_str recipient_address(const struct message *m, const struct recipient *r)
+{
+    return vr_str(text_of(m) + r->address, r->address_n);
+}
+
+void recipient_set(struct queue *q, struct message *m, struct recipient *r, enum recipient_state state)
+{
+    if (r->destination != NULL && (recipient_final(state) || state == RECIPIENT_WAITING)) {
+        destination_release(q, r->destination);
+        r->destination = NULL;
+    }
+    bool was = recipient_final(r->state), is = recipient_final(state);
+    r->state = (uint8_t)state;
+    if (is && !was)
+        m->open--;
+    else if (was && !is)
+        m->open++;
+}
+
+void recipient_reply(struct queue *q, struct recipient *r, struct vr_str reply)
+{
+    struct text *t = text_take(q, reply);
+    text_drop(q, r->reply);
+    r->reply = t;
+}
+
+void message_free(struct queue *q, struct message *m)
+{
+    schedule_forget(q, m);
+    cache_drop(q, m);
+    idmap_remove(&q->messages, m->id);
+    for (uint32_t i = 0; i < m->count; i++) {
+        text_drop(q, m->recipients[i].reply);
+        if (m->recipients[i].destination != NULL)
+            destination_release(q, m->recipients[i].destination);
+    }
+    free(m->recipients);
+    free(m);
+}
+
+static void message_end(struct queue *q, struct message *m)
+{
+    event_begin(q->events, EVENT_INFO, "message.done", m->id);
+    event_u64(q->events, "age_ms", (uint64_t)((io_now_us(q->io) - m->arrival_us) / 1000));
+    event_end(q->events);
+    qlog_dead(q->log, m->position, m->record_length);
+    if (m->large)
+        bodies_unlink(q, m->id);
+    message_free(q, m);
+}
+
+void message_release(struct queue *q, struct message *m)
+{
+    assert(m->refs > 0);
+    if (--m->refs > 0)
+        return;
+    if (m->dead) /* was never acknowledged: intake.c */
+        message_free(q, m);
+    else if (m->open == 0 && !m->unsaved)
+        message_end(q, m);
+}

@@ -1,0 +1,383 @@
+/* inside.h - what the files of the queue share. README.md has the states and the rules.
+ *
+ * Files, in the order of a message's way: queue.c (glue), intake.c, records.c (payloads of the log), index.c (messages in memory), bodies.c
+ * (large files, room on the disk), cache.c, router.c, schedule.c (who sleeps until when), dispatch.c, results.c, bounce.c, control.c.
+ */
+#ifndef QUEUE_INSIDE_H
+#define QUEUE_INSIDE_H
+
+#include "config/routing.h"
+#include "ipc/process.h"
+#include "queue/log/log.h"
+
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wconversion"
+#include <uthash.h>
+#pragma GCC diagnostic pop
+
+struct queue;
+struct message;
+struct destination;
+
+/* ---- idmap.c: objects by their 64-bit id ----------------------------------------------------------------------------- */
+
+/* Open addressing, 8 bytes a slot: the id is the object's first member. (uthash costs 56 bytes an object, a fifth of what a queued
+ * recipient may cost.) */
+struct idmap {
+    uint64_t **slots;
+    size_t capacity, count;
+};
+void idmap_fini(struct idmap *m);
+void *idmap_find(const struct idmap *m, uint64_t id);
+void idmap_add(struct idmap *m, void *object); /* its id must not be there, and not be 0 */
+void idmap_remove(struct idmap *m, uint64_t id);
+/* For walking: the object in slot i < capacity, or NULL. Do not add or remove meanwhile. */
+static inline void *idmap_slot(const struct idmap *m, size_t i)
+{
+    return m->slots[i];
+}
+
+/* ---- index.c: messages and recipients in memory ------------------------------------------------------------------------ */
+
+/* The numbers are written to disk (docs/queue-format.md). From RECIPIENT_DELIVERED on a state is final. */
+enum recipient_state {
+    RECIPIENT_WAITING = 1,   /* until `next` */
+    RECIPIENT_READY = 2,     /* in its destination's ready queue */
+    RECIPIENT_SENDING = 3,   /* with a sender or local, or being read for it */
+    RECIPIENT_REPORTING = 4, /* its fate is decided, the record that says so is being made */
+    RECIPIENT_EXPANDING = 5, /* an alias of several: a report about it is owed (RFC 3461 §5.2.7.3 c) */
+    RECIPIENT_DELIVERED = 16,
+    RECIPIENT_RELAYED = 17,
+    RECIPIENT_FAILED = 18,
+    RECIPIENT_EXPANDED = 19, /* others stand in its place */
+    RECIPIENT_REMOVED = 20
+};
+static inline bool recipient_final(uint8_t state)
+{
+    return state >= RECIPIENT_DELIVERED;
+}
+
+enum recipient_flag {
+    RECIPIENT_CATCH_ALL = 1, /* the receiver found only the domain's catch-all for it */
+    RECIPIENT_WARNED = 2,    /* the delay warning was sent */
+    RECIPIENT_CAUGHT = 4     /* came out of a catch-all: no second one */
+};
+
+/* Reply texts are shared: a thousand recipients of a dead host have one. */
+struct text {
+    UT_hash_handle hh;
+    uint32_t refs, n;
+    char bytes[];
+};
+struct text *text_take(struct queue *q, struct vr_str s); /* NULL for the empty one */
+void text_drop(struct queue *q, struct text *t);
+static inline struct vr_str text_str(const struct text *t)
+{
+    return t != NULL ? vr_str(t->bytes, t->n) : vr_str(NULL, 0);
+}
+
+struct recipient {
+    struct destination *destination; /* while READY or SENDING, or known from intake; else NULL */
+    struct text *reply;              /* the last one's words */
+    uint32_t address;                /* offset into the message's text */
+    uint32_t next;                   /* seconds since 1970 */
+    uint32_t parent;                 /* index of the recipient as given by the client; itself mostly */
+    uint16_t address_n, attempts;
+    uint8_t state, notify, flags;
+};
+
+struct message {
+    uint64_t id; /* first: idmap */
+    qlog_position position;
+    int64_t arrival_us;
+    uint64_t size; /* prefix and body */
+    struct recipient *recipients; /* and behind them the text, in one block */
+    struct cached *cached;
+    uint32_t record_length; /* bytes of the MESSAGE record's payload */
+    uint32_t count, given;  /* recipients; those that the client gave come first */
+    uint32_t open;          /* not final */
+    uint32_t refs;          /* records not yet durable, ready entries, dispatches, reports, reads */
+    uint32_t wake;          /* seconds; while in the heap */
+    uint32_t heap_at;       /* its place there + 1; 0: not in it */
+    uint32_t text_n;
+    uint16_t reverse_path_n; /* at the start of the text */
+    bool large, held, durable, unsaved, dead;
+};
+
+struct record_message;
+/* From a decoded MESSAGE record; not yet in the index. */
+struct message *message_new(const struct record_message *r);
+/* More recipients in the place of `parent` (which becomes EXPANDED); returns the first one's index. */
+uint32_t message_expand(struct queue *q, struct message *m, uint32_t parent, const struct vr_str *addresses, uint32_t n,
+                        uint8_t flags, uint8_t notify);
+void message_free(struct queue *q, struct message *m); /* out of index, heap and cache too */
+struct vr_str message_reverse_path(const struct message *m);
+struct vr_str recipient_address(const struct message *m, const struct recipient *r);
+/* Sets the state, keeps m->open. A final state, and WAITING, give the destination back. */
+void recipient_set(struct queue *q, struct message *m, struct recipient *r, enum recipient_state state);
+void recipient_reply(struct queue *q, struct recipient *r, struct vr_str reply);
+static inline void message_hold(struct message *m) /* a reference */
+{
+    m->refs++;
+}
+/* The reference is given back; a message with nothing open and nothing under way ends here. */
+void message_release(struct queue *q, struct message *m);
+/* NOTIFY of what an alias expanded to: SUCCESS is kept for a single target only (RFC 3461 §5.2.7.2, §5.2.7.3 c). */
+uint8_t notify_of_child(uint8_t parent, uint32_t siblings);
+
+/* ---- records.c: payloads of the log's records (docs/queue-format.md) ------------------------------------------------------ */
+
+enum record_type { RECORD_MESSAGE = 1, RECORD_RESULT = 2, RECORD_EXPAND = 3 };
+#define RECORD_VERSION 1
+
+struct record_target {
+    uint32_t parent;
+    struct vr_str address;
+};
+struct record_message {
+    struct envelope envelope;
+    struct vr_str envelope_bytes; /* as packed by ipc_put_envelope */
+    struct record_target *targets; /* recipients beyond the given ones: what aliases expanded to */
+    uint32_t target_count;
+    struct vr_str cause; /* a RESULT payload that becomes true in the same instant (a DSN and what it tells); empty: none */
+    struct vr_str body;
+    qlog_position position;
+    uint32_t length;
+};
+/* The part of a MESSAGE record before its body. */
+void record_message_head(struct vr_buf *b, struct vr_str envelope_bytes, const struct record_target *targets, uint32_t n,
+                         struct vr_str cause);
+bool record_message_read(struct vr_str payload, struct vr_arena *arena, struct record_message *out);
+
+struct record_result_item {
+    uint32_t index, attempts, next;
+    uint8_t state, flags;
+    struct vr_str reply;
+};
+/* Current states of these recipients, and whether the message is held. */
+void record_result(struct vr_buf *b, const struct message *m, const uint32_t *indexes, uint32_t n);
+void record_expand(struct vr_buf *b, uint64_t id, uint32_t parent, uint8_t flags, const struct vr_str *addresses, uint32_t n);
+/* Brings a replayed record into the index. */
+void record_replay(void *queue, const struct qlog_record *r);
+/* A record of a segment that is being emptied. */
+void record_move(void *queue, const struct qlog_record *r);
+/* Appends a RESULT for these recipients (NULL: all) with the next commit; again each second until that succeeds. */
+void result_save(struct queue *q, struct message *m, const uint32_t *indexes, uint32_t n);
+void unsaved_again(struct queue *q);
+void unsaved_add(struct queue *q, struct message *m);
+/* Ended not long before this queue began: a receiver whose acknowledgement was lost asks again. */
+bool finished_recently(const struct queue *q, uint64_t id);
+void finished_sort(struct queue *q); /* after the replay */
+
+/* ---- cache.c: bodies just accepted, so that relaying does not read the log back -------------------------------------------- */
+
+struct cached {
+    struct cached *older, *newer;
+    struct message *message;
+    size_t n;
+    char payload[]; /* the MESSAGE record's */
+};
+void cache_add(struct queue *q, struct message *m, const struct vr_str *parts, size_t count);
+void cache_drop(struct queue *q, struct message *m);
+
+/* ---- intake.c ---------------------------------------------------------------------------------------------------------------- */
+
+void intake_submit(struct queue *q, struct peer *peer, struct vr_str payload);
+/* A message of our own (a DSN), with what it tells about another one. durable: status of the log. False: nothing was appended. */
+bool intake_own(struct queue *q, const struct envelope *e, struct vr_str body, struct vr_str cause,
+                void (*durable)(void *arg, int status), void *arg);
+/* Is in the index and durable: reports that are owed, and the first attempts. */
+void message_begin(struct queue *q, struct message *m);
+
+/* ---- bodies.c: large bodies, and room on the disk ------------------------------------------------------------------------------ */
+
+void bodies_open(struct queue *q, struct peer *peer, uint64_t id);
+void bodies_drop(struct queue *q, uint64_t id);
+void bodies_peer_gone(struct queue *q, struct peer *peer);
+/* Makes the file durable; done(arg, status) from the loop. -EMSGSIZE: it has another size. */
+void bodies_commit(struct queue *q, uint64_t id, uint64_t size, void (*done)(void *arg, int status), void *arg);
+void bodies_unlink(struct queue *q, uint64_t id);
+bool bodies_committing(const struct queue *q, uint64_t id);
+bool bodies_idle(const struct queue *q); /* none is being made durable */
+/* In a worker: bodies_path, then io_fs. */
+#define BODY_PATH 512
+void bodies_path(const struct queue *q, uint64_t id, char out[BODY_PATH]);
+int bodies_start(struct queue *q); /* makes the folder, unlinks orphans. Blocks */
+void bodies_sweep(struct queue *q);
+void guard_check(struct queue *q); /* about each second */
+void guard_full(struct queue *q, int status); /* the log met ENOSPC or EDQUOT */
+
+/* ---- router.c ------------------------------------------------------------------------------------------------------------------- */
+
+struct destination {
+    UT_hash_handle hh;
+    char *name;        /* for people: next_hop_text */
+    char *key;         /* name, and what else makes it another one */
+    struct next_hop next_hop;
+    uint32_t refs;     /* recipients that point here */
+    uint32_t active;   /* deliveries under way */
+    uint32_t hash;     /* picks the sender */
+    struct ready *first, *last; /* messages with recipients for here */
+    struct destination *ring_next; /* while in the ring */
+    bool in_ring;
+};
+struct destination *destination_get(struct queue *q, const struct next_hop *h); /* with a reference */
+void destination_release(struct queue *q, struct destination *d);
+void destinations_sweep(struct queue *q); /* frees those without references */
+/* Where this recipient goes, by the configuration of now. */
+struct routed {
+    bool found;
+    struct next_hop next_hop;  /* found */
+    struct vr_str *addresses;  /* not found, count > 0: it is an alias now (the configuration changed), these stand in its place */
+    uint32_t count;
+    struct vr_str error;       /* not found, count 0: the refusal, "5.4.6 …" */
+};
+void router_route(struct queue *q, struct vr_arena *arena, const struct message *m, const struct recipient *r, struct routed *out);
+/* Expands the given recipients at intake. False: too many. */
+struct router_plan {
+    struct record_target *targets;
+    struct next_hop *target_hops;
+    uint32_t count;
+    struct next_hop *given_hops; /* per given recipient: where it goes when it stands for itself; else kind 0 */
+};
+bool router_plan(struct queue *q, struct vr_arena *arena, const struct envelope *e, struct router_plan *out);
+/* What the domain's catch-all stands for; 0: it has none. */
+uint32_t router_catch_all(struct queue *q, struct vr_arena *arena, struct vr_str address, struct vr_str **addresses);
+
+/* ---- schedule.c -------------------------------------------------------------------------------------------------------------------- */
+
+/* Seconds since 1970 of the attempt after `attempts` failed ones. random: 0..UINT32_MAX, for ±10 %. Never behind the expiry of a
+ * message that has not expired. */
+uint32_t retry_time(const struct config *c, uint32_t attempts, int64_t arrival_us, int64_t now_us, uint32_t random);
+bool retry_expired(const struct config *c, int64_t arrival_us, int64_t now_us);
+bool retry_warns(const struct config *c, int64_t arrival_us, int64_t now_us, uint8_t notify, uint8_t flags, bool null_reverse_path);
+
+void schedule_message(struct queue *q, struct message *m); /* its waiting recipients: now, or in the heap */
+void schedule_replayed(struct queue *q, struct message *m); /* into the heap only: cheap at start */
+void schedule_forget(struct queue *q, struct message *m);
+void schedule_timer(struct queue *q);
+void schedule_due(void *queue); /* the timer's */
+struct sleepers {
+    struct message **items;
+    size_t count, capacity;
+};
+
+/* ---- dispatch.c -------------------------------------------------------------------------------------------------------------------- */
+
+struct ready {
+    struct ready *next;
+    struct message *message;
+};
+struct dispatch {
+    uint64_t id; /* first: idmap; 0: taken over from an earlier queue */
+    struct message *message;
+    struct destination *destination; /* NULL: taken over */
+    struct peer *peer;               /* NULL: its body is being read */
+    struct dispatch *next, *prev;    /* of the peer */
+    int64_t started_ms;
+    uint32_t count;
+    uint32_t indexes[];
+};
+/* peer->data of senders and local. */
+struct deliverer {
+    struct dispatch *first;
+    uint32_t count;
+    bool introduced; /* has told what it has in flight */
+};
+void ready_add(struct queue *q, struct message *m, struct destination *d); /* recipients of m are READY for d */
+void dispatch_turn(struct queue *q);
+void dispatch_forget(struct queue *q, struct dispatch *d); /* ended, one way or another */
+void dispatch_return(struct queue *q, struct dispatch *d, uint32_t after_s); /* its recipients wait again */
+void dispatch_link(struct queue *q, struct dispatch *d, struct peer *peer);
+bool dispatch_may_begin(struct queue *q);
+uint32_t destination_limit(const struct queue *q, const struct destination *d);
+
+/* ---- results.c --------------------------------------------------------------------------------------------------------------------- */
+
+void results_frame(struct queue *q, struct peer *peer, struct vr_str payload);
+void results_inflight(struct queue *q, struct peer *peer, struct vr_str payload);
+void results_peer_gone(struct queue *q, struct peer *peer);
+/* Our own verdict on recipients: routing failed, the record is damaged. words: "5.4.6 …". */
+void results_refuse(struct queue *q, struct message *m, const uint32_t *indexes, uint32_t n, struct vr_str words, bool permanent);
+/* These stand in its place from now on; they are scheduled when that is durable. */
+void results_expand(struct queue *q, struct message *m, uint32_t index, const struct vr_str *addresses, uint32_t n, uint8_t flags);
+
+/* ---- bounce.c ---------------------------------------------------------------------------------------------------------------------- */
+
+struct report_item {
+    uint32_t index;
+    uint8_t action; /* enum dsn_action */
+    struct vr_str status, diagnostic, remote_mta;
+    bool smtp;      /* the diagnostic is a server's reply */
+};
+struct report {
+    struct queue *queue;
+    struct message *message;
+    struct vr_arena arena;
+    struct report_item *items;
+    uint32_t count, capacity;
+    int64_t now_us;
+};
+bool report_wanted(enum dsn_action action, uint8_t notify, bool null_reverse_path); /* RFC 3461 §4.1, RFC 5321 §6.1 */
+struct report *report_new(struct queue *q, struct message *m);
+void report_add(struct report *r, const struct report_item *item); /* copies */
+/* Makes the DSN and stores it together with the new states of its recipients. Takes r over. NULL or empty: nothing. */
+void report_send(struct report *r);
+
+/* ---- control.c --------------------------------------------------------------------------------------------------------------------- */
+
+void control_frame(struct queue *q, struct peer *peer, struct vr_str payload);
+void control_peer_gone(struct queue *q, struct peer *peer);
+
+/* ---- the process ---------------------------------------------------------------------------------------------------------------------- */
+
+struct queue {
+    struct process *process;
+    const struct config *config;
+    struct io *io;
+    struct event_log *events;
+    char spool[BODY_PATH - 64];
+    int lock_fd;
+    struct qlog *log;
+    uint64_t last_id, last_delivery;
+    uint8_t hash_key[16];
+    struct vr_buf scratch, scratch2;
+
+    struct idmap messages;
+    uint64_t *finished; /* sorted: ended before the replay began to serve; a receiver may ask again for these */
+    size_t finished_count, finished_capacity;
+    struct text *texts;
+    uint64_t *unsaved; /* messages whose RESULT could not be written */
+    size_t unsaved_count, unsaved_capacity;
+
+    struct cached *cache_oldest, *cache_newest;
+    size_t cache_bytes;
+
+    struct idmap bodies; /* files that receivers write now */
+    bool full;           /* intake is refused */
+    bool guard_running, sweeping;
+    int64_t sweep_at_ms;
+
+    struct destination *destinations;
+    struct destination *ring_first, *ring_last;
+    struct sleepers sleepers;
+    struct io_timer *wake, *tick;
+    struct idmap dispatches;
+    uint32_t reading; /* bodies being read for deliveries */
+    uint32_t reports; /* being made */
+
+    bool begun;          /* deliveries may begin */
+    uint32_t expected;   /* senders and locals */
+    bool expected_known;
+    int64_t begin_at_ms; /* at the latest */
+    bool serving; /* the lock is ours, the log is open */
+    bool draining;
+    int64_t lock_until_ms, leave_at_ms;
+    struct io_timer *lock_timer;
+    struct early *early_first, *early_last; /* frames that came before */
+    struct listing *listings;
+};
+
+#define NOW_S(q) ((uint32_t)(io_now_us((q)->io) / 1000000))
+
+#endif

@@ -1,0 +1,85 @@
+/* log.h - the durable log: append-only segments of checksummed records, one writer, group commit.
+ *
+ * Promise:    once `durable(arg, 0)` was called for a record, it survives the loss of power; the record is read back exactly, or its
+ *             damage is reported (event log.damage), never passed over in silence.
+ * Order:      durable() comes in the order of the appends. A record never becomes durable before one that was appended earlier.
+ * Failure:    when a write or fdatasync fails, all that was not yet durable in that segment fails with it (durable(arg, -ENOSPC …)), the
+ *             segment is cut at its last durable byte and never written again; the next append begins a new one.
+ * Lifetime:   the owner says what is alive (qlog_alive/qlog_dead, in bytes). Segments are given back oldest first: a record that ends
+ *             another one's life is always younger, so it never goes before what it speaks of. An old segment whose few living
+ *             records block the rest is offered for moving (qlog_options.move).
+ * Format:     docs/queue-format.md.   Tests: tests/unit/queue_log.c
+ */
+#ifndef QUEUE_LOG_LOG_H
+#define QUEUE_LOG_LOG_H
+
+#include "event/event.h"
+#include "io/io.h"
+
+#include <veredus/base.h>
+
+struct qlog;
+
+/* Segment number << 32 | offset of the record in it. 0: none. */
+typedef uint64_t qlog_position;
+
+#define QLOG_RECORD_MAX (8u << 20) /* bytes of payload */
+
+struct qlog_record {
+    qlog_position position;
+    uint8_t type;    /* the owner's, 1..250 */
+    uint8_t version; /* of the payload's layout */
+    struct vr_str payload;
+};
+
+struct qlog_counts {
+    uint64_t records;  /* valid records replayed */
+    uint64_t damaged;  /* stretches of bytes set aside at replay */
+    uint64_t cut;      /* bytes of a torn tail cut at replay */
+    uint64_t segments; /* in use now */
+    uint64_t bytes;    /* of records in segments now */
+    uint64_t alive;    /* bytes declared alive now */
+    uint64_t commits, failures;
+};
+
+struct qlog_options {
+    struct io *io;
+    struct event_log *events;
+    const char *folder;    /* made when missing */
+    uint64_t segment_size; /* raised to 64 KiB, cut to 1 GiB */
+    int64_t lazy_ms;       /* a record that nobody waits for is committed after so long at the latest */
+    void *arg;
+    /* At replay: each record in the order of its writing; payload lives until the return. */
+    void (*replay)(void *arg, const struct qlog_record *r);
+    /* A record of the oldest segment, which is to be emptied: append it again if it is alive. NULL: nothing is moved. */
+    void (*move)(void *arg, const struct qlog_record *r);
+};
+
+/* Replays what is there (blocks), then begins a new segment. 0 or a negative errno with the reason in an event. */
+int qlog_open(const struct qlog_options *options, struct qlog **out);
+void qlog_close(struct qlog *l); /* must be idle; files stay */
+
+enum qlog_when { QLOG_URGENT /* somebody waits */, QLOG_LAZY /* with the next commit, after lazy_ms at the latest */ };
+/* The record is the parts joined. Its place is known at once; it may be read only after durable. durable may be NULL. It comes from
+ * the loop, never from inside this call. 0: too big, or too much is waiting already (durable is not called). */
+qlog_position qlog_append(struct qlog *l, uint8_t type, uint8_t version, const struct vr_str *parts, size_t count,
+                          enum qlog_when when, void (*durable)(void *arg, int status), void *arg);
+bool qlog_idle(const struct qlog *l); /* nothing appended waits to be durable */
+void qlog_flush(struct qlog *l);      /* commits now what waits */
+/* Called (from the loop) whenever the log has become idle. */
+void qlog_on_idle(struct qlog *l, void (*idle)(void *arg), void *arg);
+
+/* Reads a durable record in a worker thread, checks it. payload lives until the return of done. status: 0, -EBADMSG (damaged),
+ * -ENOENT (no such segment), or the system's error. length: bytes of payload, as the owner remembers it. */
+void qlog_read(struct qlog *l, qlog_position position, uint32_t length,
+               void (*done)(void *arg, int status, const struct qlog_record *r), void *arg);
+
+/* bytes of payload at this position are alive / no longer (call only when the record that says so is durable). */
+void qlog_alive(struct qlog *l, qlog_position position, uint32_t bytes);
+void qlog_dead(struct qlog *l, qlog_position position, uint32_t bytes);
+/* Gives back what is dead at the old end, and begins moving when the log is mostly dead weight. Cheap; call about each second. */
+void qlog_trim(struct qlog *l);
+
+void qlog_counts(const struct qlog *l, struct qlog_counts *out);
+
+#endif

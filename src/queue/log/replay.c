@@ -1,0 +1,181 @@
+/* replay.c - at start: every record of every segment in order; the torn tail cut, damage reported.
+ *
+ * A segment ends well with its END record, or exactly at the end of its file (cut after a failure or at an earlier start). The
+ * youngest one may end anywhere: what was being written when the power went was never acknowledged.
+ */
+#include "queue/log/inside.h"
+
+#include "io/fs.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct names {
+    uint32_t *numbers;
+    size_t count, capacity;
+};
+
+static bool gather_name(void *arg, const char *name)
+{
+    struct names *names = arg;
+    unsigned number;
+    int n = 0;
+    if (sscanf(name, "%12u.seg%n", &number, &n) != 1 || n == 0 || name[n] != '\0' || number == 0)
+        return true;
+    if (names->count == names->capacity) {
+        names->capacity = names->capacity > 0 ? 2 * names->capacity : 64;
+        names->numbers = realloc(names->numbers, names->capacity * sizeof *names->numbers);
+        assert(names->numbers != NULL);
+    }
+    names->numbers[names->count++] = number;
+    return true;
+}
+
+static int by_number(const void *a, const void *b)
+{
+    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    return (x > y) - (x < y);
+}
+
+static void damage(struct qlog *l, uint32_t number, uint64_t from, uint64_t to, const char *what)
+{
+    char path[QLOG_PATH];
+    segment_path(l, number, false, path);
+    l->counts.damaged++;
+    event_begin(l->o.events, EVENT_ERROR, "log.damage", 0);
+    event_text(l->o.events, "file", path);
+    event_u64(l->o.events, "from", from);
+    event_u64(l->o.events, "to", to);
+    event_text(l->o.events, "what", what);
+    event_text(l->o.events, "next", "the records there are lost; check the disk, keep a copy of the file if they matter");
+    event_end(l->o.events);
+}
+
+/* No valid record follows at s->at. */
+static int end_badly(struct qlog *l, struct segment *seg, struct scan *s, bool youngest)
+{
+    if (!youngest) {
+        damage(l, seg->number, s->at, s->size, "the segment has no end");
+        return 0;
+    }
+    char path[QLOG_PATH];
+    segment_path(l, seg->number, false, path);
+    l->counts.cut += s->size - s->at;
+    event_begin(l->o.events, EVENT_INFO, "log.tail_cut", 0);
+    event_text(l->o.events, "file", path);
+    event_u64(l->o.events, "at", s->at);
+    event_u64(l->o.events, "bytes", s->size - s->at);
+    event_end(l->o.events);
+    int status = io_fs_truncate(seg->fd, s->at);
+    if (status == 0)
+        status = io_fs_sync(seg->fd);
+    seg->recyclable = false;
+    return status;
+}
+
+static int replay_records(struct qlog *l, struct segment *seg, struct scan *s, bool youngest)
+{
+    for (;;) {
+        struct qlog_record r;
+        switch (scan_next(s, &r)) {
+        case SCAN_RECORD:
+            l->counts.records++;
+            l->o.replay(l->o.arg, &r);
+            break;
+        case SCAN_END:
+            return 0;
+        case SCAN_ERROR:
+            return s->error;
+        case SCAN_BAD: {
+            uint64_t from = s->at, to = scan_resync(s);
+            if (to == 0)
+                return s->error != 0 ? s->error : end_badly(l, seg, s, youngest);
+            damage(l, seg->number, from, to, "checksum or framing does not hold");
+            break;
+        }
+        }
+    }
+}
+
+/* Was the file only being made into this segment when the power went? Then its first page is blank still, or that of the file's
+ * earlier life, and nothing in it was ever acknowledged as this segment's. */
+static bool never_begun(const char page[QLOG_HEADER], const struct segment_header *h, int status, uint32_t number)
+{
+    if (status == 0)
+        return h->number != number;
+    for (size_t i = 0; i < QLOG_HEADER; i++)
+        if (page[i] != 0)
+            return false;
+    return true;
+}
+
+/* Without its first page nothing of a segment can be told from noise: it is set aside whole. */
+static int set_aside(struct qlog *l, uint32_t number, const char *path, bool begun, uint64_t size)
+{
+    if (!begun) {
+        l->counts.cut += size;
+        return io_fs_unlink(path);
+    }
+    damage(l, number, 0, size, "the first page does not hold; the file was renamed to ….damaged");
+    char aside[QLOG_PATH + 16];
+    snprintf(aside, sizeof aside, "%s.damaged", path);
+    return io_fs_rename(path, aside);
+}
+
+static int replay_segment(struct qlog *l, uint32_t number, bool youngest)
+{
+    char path[QLOG_PATH];
+    segment_path(l, number, false, path);
+    struct segment *seg = segment_add(l, number);
+    seg->sealed = true;
+    seg->fd = io_fs_open(path, IO_FS_READ | IO_FS_WRITE | IO_FS_NO_FOLLOW, 0);
+    struct io_fs_stat st = {0};
+    int status = seg->fd < 0 ? seg->fd : io_fs_fstat(seg->fd, &st);
+    if (status < 0)
+        return status;
+    char page[QLOG_HEADER] = {0};
+    struct segment_header h = {0};
+    int64_t got = io_fs_pread(seg->fd, page, sizeof page, 0);
+    status = got < 0 ? (int)got : segment_header_read(page, &h);
+    if (status == -ENOTSUP) {
+        qlog_event_file(l, EVENT_ERROR, "log.version", path, 0,
+                        "the segment was written by another version or machine: serve the spool with that one");
+        return status;
+    }
+    if (status == -EBADMSG || (status == 0 && h.number != number)) {
+        bool begun = !never_begun(page, &h, status, number);
+        io_fs_close(seg->fd);
+        l->segment_count--;
+        free(seg);
+        return set_aside(l, number, path, begun, st.size);
+    }
+    if (status != 0)
+        return status;
+    seg->size = h.size;
+    seg->marker = h.marker;
+    seg->seed = h.seed;
+    seg->recyclable = st.size == h.size;
+    struct scan s;
+    scan_init(&s, seg->fd, st.size, &h);
+    status = replay_records(l, seg, &s, youngest);
+    seg->used = seg->durable = s.at;
+    scan_fini(&s);
+    return status;
+}
+
+int replay_all(struct qlog *l)
+{
+    struct names names = {0};
+    int status = io_fs_list(l->folder, gather_name, &names);
+    if (names.count > 0)
+        qsort(names.numbers, names.count, sizeof *names.numbers, by_number);
+    for (size_t i = 0; i < names.count && status == 0; i++)
+        status = replay_segment(l, names.numbers[i], i + 1 == names.count);
+    if (names.count > 0)
+        l->next_number = names.numbers[names.count - 1] + 1;
+    free(names.numbers);
+    return status;
+}

@@ -1,0 +1,366 @@
+/* records.c - what the records of the log say, replaying them, saving states, moving what lives.
+ *
+ * Rules: a RESULT holds states, not changes, so that saying it twice does no harm; a MESSAGE that comes again is the same one at a new
+ * place (moved); a RESULT about nobody is old news.
+ * Layout: docs/queue-format.md. Tests: tests/unit/queue_index.c, tests/unit/queue_process.c
+ */
+#include "queue/inside.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ARENA_MAX        (16u << 20)
+#define RECENT_US        (10ll * 60 * 1000000) /* a receiver asks again at once; ten minutes are plenty */
+#define RESULT_ITEMS     4096u /* states in one record: replies of 512 bytes stay below QLOG_RECORD_MAX */
+#define RESULT_HELD      1u                    /* flag of the message in a RESULT */
+
+/* ---- MESSAGE ------------------------------------------------------------------------------------------------------------- */
+
+void record_message_head(struct vr_buf *b, struct vr_str envelope_bytes, const struct record_target *targets, uint32_t n,
+                         struct vr_str cause)
+{
+    ipc_put_str(b, envelope_bytes);
+    ipc_put_u32(b, n);
+    for (uint32_t i = 0; i < n; i++) {
+        ipc_put_u32(b, targets[i].parent);
+        ipc_put_str(b, targets[i].address);
+    }
+    ipc_put_str(b, cause);
+}
+
+bool record_message_read(struct vr_str payload, struct vr_arena *arena, struct record_message *out)
+{
+    *out = (struct record_message){.length = (uint32_t)payload.n};
+    struct ipc_reader r = ipc_reader(payload);
+    out->envelope_bytes = ipc_get_str(&r);
+    struct ipc_reader e = ipc_reader(out->envelope_bytes);
+    if (!ipc_get_envelope(&e, arena, &out->envelope) || !ipc_done(&e))
+        return false;
+    uint32_t n = ipc_get_u32(&r);
+    if (r.bad || (uint64_t)n * 8 > r.rest.n)
+        return false;
+    out->targets = vr_arena_alloc(arena, (n + 1u) * sizeof *out->targets);
+    if (out->targets == NULL)
+        return false;
+    for (uint32_t i = 0; i < n; i++) {
+        out->targets[i].parent = ipc_get_u32(&r);
+        out->targets[i].address = ipc_get_str(&r);
+        if (out->targets[i].parent >= out->envelope.rcpt_count)
+            return false;
+    }
+    out->target_count = n;
+    out->cause = ipc_get_str(&r);
+    out->body = r.rest;
+    return !r.bad && out->envelope.id != 0;
+}
+
+/* ---- RESULT ---------------------------------------------------------------------------------------------------------------- */
+
+static uint8_t state_to_keep(uint8_t state)
+{
+    return state == RECIPIENT_EXPANDING || recipient_final(state) ? state : RECIPIENT_WAITING;
+}
+
+void record_result(struct vr_buf *b, const struct message *m, const uint32_t *indexes, uint32_t n)
+{
+    ipc_put_u64(b, m->id);
+    ipc_put_u8(b, m->held ? RESULT_HELD : 0);
+    ipc_put_u32(b, n);
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t index = indexes[i];
+        const struct recipient *r = &m->recipients[index];
+        ipc_put_u32(b, index);
+        ipc_put_u8(b, state_to_keep(r->state));
+        ipc_put_u8(b, r->flags);
+        ipc_put_u32(b, r->attempts);
+        ipc_put_u32(b, r->next);
+        ipc_put_str(b, text_str(r->reply));
+    }
+}
+
+void record_expand(struct vr_buf *b, uint64_t id, uint32_t parent, uint8_t flags, const struct vr_str *addresses, uint32_t n)
+{
+    ipc_put_u64(b, id);
+    ipc_put_u32(b, parent);
+    ipc_put_u8(b, flags);
+    ipc_put_u32(b, n);
+    for (uint32_t i = 0; i < n; i++)
+        ipc_put_str(b, addresses[i]);
+}
+
+/* ---- replay ------------------------------------------------------------------------------------------------------------------ */
+
+static void remember_finished(struct queue *q, uint64_t id)
+{
+    if (queue_id_time_us(id) < io_now_us(q->io) - RECENT_US)
+        return;
+    if (q->finished_count == q->finished_capacity) {
+        q->finished_capacity = q->finished_capacity > 0 ? 2 * q->finished_capacity : 1024;
+        q->finished = realloc(q->finished, q->finished_capacity * sizeof *q->finished);
+        assert(q->finished != NULL);
+    }
+    q->finished[q->finished_count++] = id;
+}
+
+static void replay_result(struct queue *q, struct vr_str payload)
+{
+    struct ipc_reader r = ipc_reader(payload);
+    struct message *m = idmap_find(&q->messages, ipc_get_u64(&r));
+    uint8_t flags = ipc_get_u8(&r);
+    uint32_t n = ipc_get_u32(&r);
+    if (m == NULL || r.bad)
+        return;
+    m->held = (flags & RESULT_HELD) != 0;
+    for (uint32_t i = 0; i < n && !r.bad; i++) {
+        uint32_t index = ipc_get_u32(&r);
+        uint8_t state = ipc_get_u8(&r), rcpt_flags = ipc_get_u8(&r);
+        uint32_t attempts = ipc_get_u32(&r), next = ipc_get_u32(&r);
+        struct vr_str reply = ipc_get_str(&r);
+        if (r.bad || index >= m->count)
+            continue;
+        struct recipient *to = &m->recipients[index];
+        recipient_set(q, m, to, state_to_keep(state));
+        to->flags = rcpt_flags;
+        to->attempts = (uint16_t)attempts;
+        to->next = next;
+        recipient_reply(q, to, reply);
+    }
+    if (m->open > 0)
+        return;
+    remember_finished(q, m->id);
+    qlog_dead(q->log, m->position, m->record_length);
+    message_free(q, m); /* a large body's file goes with the orphans */
+}
+
+static void replay_message(struct queue *q, const struct qlog_record *record)
+{
+    struct vr_arena arena;
+    vr_arena_init(&arena, ARENA_MAX);
+    struct record_message r;
+    if (record_message_read(record->payload, &arena, &r)) {
+        r.position = record->position;
+        struct message *m = idmap_find(&q->messages, r.envelope.id);
+        if (m != NULL) { /* moved */
+            qlog_dead(q->log, m->position, m->record_length);
+            m->position = r.position;
+            m->record_length = r.length;
+        } else {
+            m = message_new(&r);
+            m->durable = true;
+            idmap_add(&q->messages, m);
+        }
+        qlog_alive(q->log, m->position, m->record_length);
+        if (r.cause.n > 0)
+            replay_result(q, r.cause);
+    } else {
+        event_begin(q->events, EVENT_ERROR, "log.damage", 0);
+        event_u64(q->events, "position", record->position);
+        event_text(q->events, "what", "a message record whose checksum holds makes no sense");
+        event_text(q->events, "next", "report this: it was written by a fault of this program");
+        event_end(q->events);
+    }
+    vr_arena_fini(&arena);
+}
+
+static void replay_expand(struct queue *q, struct vr_str payload)
+{
+    struct ipc_reader r = ipc_reader(payload);
+    struct message *m = idmap_find(&q->messages, ipc_get_u64(&r));
+    uint32_t parent = ipc_get_u32(&r);
+    uint8_t flags = ipc_get_u8(&r);
+    uint32_t n = ipc_get_u32(&r);
+    if (m == NULL || r.bad || parent >= m->count || (uint64_t)n * 4 > r.rest.n)
+        return;
+    struct vr_str *addresses = calloc(n + 1u, sizeof *addresses);
+    assert(addresses != NULL);
+    for (uint32_t i = 0; i < n; i++)
+        addresses[i] = ipc_get_str(&r);
+    if (!r.bad && m->recipients[parent].state != RECIPIENT_EXPANDED) /* else: moved since, its MESSAGE tells all */
+        message_expand(q, m, parent, addresses, n, flags, notify_of_child(m->recipients[parent].notify, n));
+    free(addresses);
+}
+
+void record_replay(void *queue, const struct qlog_record *r)
+{
+    struct queue *q = queue;
+    if (r->version != RECORD_VERSION) {
+        event_begin(q->events, EVENT_ERROR, "log.unknown_record", 0);
+        event_u64(q->events, "type", r->type);
+        event_u64(q->events, "version", r->version);
+        event_text(q->events, "next", "a later version wrote it: serve the spool with that one");
+        event_end(q->events);
+    } else if (r->type == RECORD_MESSAGE) {
+        replay_message(q, r);
+    } else if (r->type == RECORD_RESULT) {
+        replay_result(q, r->payload);
+    } else if (r->type == RECORD_EXPAND) {
+        replay_expand(q, r->payload);
+    }
+}
+
+static int by_id(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return (x > y) - (x < y);
+}
+
+bool finished_recently(const struct queue *q, uint64_t id)
+{
+    return q->finished_count > 0 && bsearch(&id, q->finished, q->finished_count, sizeof id, by_id) != NULL;
+}
+
+void finished_sort(struct queue *q)
+{
+    if (q->finished_count > 0)
+        qsort(q->finished, q->finished_count, sizeof *q->finished, by_id);
+}
+
+/* ---- saving --------------------------------------------------------------------------------------------------------------------- */
+
+struct saving {
+    struct queue *queue;
+    struct message *message;
+};
+
+static void save_done(void *arg, int status)
+{
+    struct saving *s = arg;
+    if (status != 0) {
+        guard_full(s->queue, status);
+        unsaved_add(s->queue, s->message);
+    }
+    message_release(s->queue, s->message);
+    free(s);
+}
+
+void unsaved_add(struct queue *q, struct message *m)
+{
+    if (m->unsaved)
+        return;
+    m->unsaved = true;
+    if (q->unsaved_count == q->unsaved_capacity) {
+        q->unsaved_capacity = q->unsaved_capacity > 0 ? 2 * q->unsaved_capacity : 64;
+        q->unsaved = realloc(q->unsaved, q->unsaved_capacity * sizeof *q->unsaved);
+        assert(q->unsaved != NULL);
+    }
+    q->unsaved[q->unsaved_count++] = m->id;
+}
+
+void unsaved_again(struct queue *q)
+{
+    size_t n = q->unsaved_count;
+    uint64_t *ids = q->unsaved;
+    q->unsaved = NULL;
+    q->unsaved_count = q->unsaved_capacity = 0;
+    for (size_t i = 0; i < n; i++) {
+        struct message *m = idmap_find(&q->messages, ids[i]);
+        if (m == NULL)
+            continue;
+        m->unsaved = false;
+        result_save(q, m, NULL, 0);
+    }
+    free(ids);
+}
+
+/* As many records as it takes; durable comes for the last one. */
+static bool append_states(struct queue *q, const struct message *m, const uint32_t *indexes, uint32_t n,
+                          void (*durable)(void *arg, int status), void *arg)
+{
+    uint32_t all[RESULT_ITEMS]; /* 16 KiB */
+    for (uint32_t at = 0; at < n || at == 0;) {
+        uint32_t some = n - at < RESULT_ITEMS ? n - at : RESULT_ITEMS;
+        for (uint32_t i = 0; i < some; i++)
+            all[i] = indexes != NULL ? indexes[at + i] : at + i;
+        at += some > 0 ? some : 1;
+        vr_buf_reset(&q->scratch);
+        record_result(&q->scratch, m, all, some);
+        assert(!q->scratch.too_big);
+        struct vr_str payload = vr_buf_str(&q->scratch);
+        bool last = at >= n;
+        if (qlog_append(q->log, RECORD_RESULT, RECORD_VERSION, &payload, 1, QLOG_LAZY, last ? durable : NULL,
+                        last ? arg : NULL) == 0)
+            return false;
+    }
+    return true;
+}
+
+void result_save(struct queue *q, struct message *m, const uint32_t *indexes, uint32_t n)
+{
+    struct saving *s = malloc(sizeof *s);
+    assert(s != NULL);
+    *s = (struct saving){q, m};
+    message_hold(m);
+    if (append_states(q, m, indexes, indexes != NULL ? n : m->count, save_done, s))
+        return;
+    free(s);
+    unsaved_add(q, m);
+    message_release(q, m);
+}
+
+/* ---- moving ----------------------------------------------------------------------------------------------------------------------- */
+
+struct moving {
+    struct queue *queue;
+    struct message *message;
+    qlog_position position;
+    uint32_t length;
+};
+
+static void move_done(void *arg, int status)
+{
+    struct moving *v = arg;
+    struct message *m = v->message;
+    if (status == 0) {
+        qlog_dead(v->queue->log, m->position, m->record_length);
+        m->position = v->position;
+        m->record_length = v->length;
+    } else {
+        qlog_dead(v->queue->log, v->position, v->length);
+    }
+    message_release(v->queue, m);
+    free(v);
+}
+
+/* What aliases added since is in EXPAND records that go with their segments: the copy tells it all, and a RESULT the states. */
+static void move_message(struct queue *q, struct message *m, const struct record_message *r, struct vr_arena *arena)
+{
+    uint32_t extra = m->count - m->given;
+    struct record_target *targets = vr_arena_alloc(arena, (extra + 1u) * sizeof *targets);
+    if (targets == NULL)
+        return;
+    for (uint32_t i = 0; i < extra; i++) {
+        const struct recipient *to = &m->recipients[m->given + i];
+        targets[i] = (struct record_target){to->parent, recipient_address(m, to)};
+    }
+    vr_buf_reset(&q->scratch);
+    record_message_head(&q->scratch, r->envelope_bytes, targets, extra, vr_str(NULL, 0));
+    struct vr_str parts[] = {vr_buf_str(&q->scratch), r->body};
+    qlog_position position = qlog_append(q->log, RECORD_MESSAGE, RECORD_VERSION, parts, 2, QLOG_LAZY, NULL, NULL);
+    if (position == 0)
+        return;
+    uint32_t length = (uint32_t)(parts[0].n + parts[1].n);
+    struct moving *v = malloc(sizeof *v);
+    assert(v != NULL);
+    *v = (struct moving){q, m, position, length};
+    qlog_alive(q->log, position, length);
+    message_hold(m);
+    if (!append_states(q, m, NULL, m->count, move_done, v))
+        move_done(v, -1);
+}
+
+void record_move(void *queue, const struct qlog_record *record)
+{
+    struct queue *q = queue;
+    if (record->type != RECORD_MESSAGE || record->version != RECORD_VERSION)
+        return;
+    struct vr_arena arena;
+    vr_arena_init(&arena, ARENA_MAX);
+    struct record_message r;
+    if (record_message_read(record->payload, &arena, &r)) {
+        struct message *m = idmap_find(&q->messages, r.envelope.id);
+        if (m != NULL && m->durable && m->open > 0 && m->position == record->position)
+            move_message(q, m, &r, &arena);
+    }
+    vr_arena_fini(&arena);
+}
