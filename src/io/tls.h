@@ -18,6 +18,7 @@ struct io_tls_info {
     unsigned bits;
     char server_name[256];/* SNI: what the client asked for (server), or what was asked (client); "" if none */
     bool verified;        /* the peer's certificate was verified against our CAs and its name */
+    bool dane;            /* verified by a TLSA record */
     char peer_subject[256];
 };
 

@@ -5,6 +5,9 @@
 
 #include <errno.h>
 #include <netinet/in.h>
+#include <openssl/pem.h>
+#include <openssl/sha.h>
+#include <openssl/x509.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 
@@ -19,11 +22,16 @@ struct end {
     size_t stop_at;
     bool start_at_connect, start_at_data, stop_when_secured, stop_at_end, echo, pause_when_secured;
     const char *say; /* once secured */
+    struct vr_str tlsa[3];
+    size_t tlsa_count;
 };
 
 static void start(struct end *e)
 {
-    io_stream_start_tls(e->s, e->tls, e->verify, vr_str_from(e->name));
+    if (e->tlsa_count > 0)
+        io_stream_start_tls_dane(e->s, e->tls, vr_str_from(e->name), e->tlsa, e->tlsa_count);
+    else
+        io_stream_start_tls(e->s, e->tls, e->verify, vr_str_from(e->name));
     assert_int_equal(e->secured, 0); /* never from inside the call */
 }
 
@@ -242,6 +250,61 @@ static void unknown_authority_fails_or_passes_unverified(void **state)
     assert_false(info.verified);
 }
 
+/* "3 1 1": SHA-256 of the public key (RFC 6698 §2.1). */
+static struct vr_str tlsa_of(const char *path, char out[35])
+{
+    FILE *file = fopen(path, "r");
+    X509 *x = PEM_read_X509(file, NULL, NULL, NULL);
+    unsigned char *spki = NULL;
+    assert_non_null(x);
+    int n = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(x), &spki);
+    memcpy(out, "\x03\x01\x01", 3);
+    SHA256(spki, (size_t)n, (unsigned char *)out + 3);
+    OPENSSL_free(spki);
+    X509_free(x);
+    fclose(file);
+    return vr_str(out, 35);
+}
+
+static void dane_trusts_the_record_and_nothing_else(void **state)
+{
+    struct fixture *f = *state;
+    char right[35], wrong[35], error[256];
+    struct io_tls_info info;
+    struct vr_str good = tlsa_of(f->cert, right), bad = tlsa_of(f->cert2, wrong),
+                  pkix = VR_STR("\x01\x01\x01xxxxxxxx");
+    const struct {
+        struct vr_str records[3];
+        size_t count;
+        int status;
+        bool verified;
+    } rows[] = {
+        {{bad, pkix, good}, 3, 0, true}, /* one match is enough; the name is another one */
+        {{bad}, 1, -EKEYREJECTED, false},
+        {{pkix}, 1, 0, false}, /* unusable: as without, but encrypted */
+    };
+    io_tls_free(f->client.tls);
+    f->client.tls = io_tls_client(f->cert2, error); /* would never verify by CA */
+    f->server.start_at_connect = f->client.start_at_connect = f->client.stop_when_secured = true;
+    f->client.name = "mx.other.test";
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        f->client.secured = f->server.secured = 0;
+        memcpy(f->client.tlsa, rows[i].records, sizeof rows[i].records);
+        f->client.tlsa_count = rows[i].count;
+        connect_client(f);
+        run_guarded(f->io);
+        assert_int_equal(f->client.secured_status, rows[i].status);
+        assert_int_equal(io_stream_tls_info(f->client.s, &info), rows[i].status == 0);
+        assert_int_equal(info.verified, rows[i].verified);
+        assert_int_equal(info.dane, rows[i].verified);
+        io_stream_close(f->client.s);
+        f->client.s = NULL;
+        run_for(f->io, 5);
+        io_stream_close(f->server.s);
+        f->server.s = NULL;
+    }
+}
+
 static void verify_without_a_name_is_refused(void **state)
 {
     struct fixture *f = *state;
@@ -448,6 +511,7 @@ int main(void)
         T(verified_by_address),
         T(wrong_name_fails),
         T(unknown_authority_fails_or_passes_unverified),
+        T(dane_trusts_the_record_and_nothing_else),
         T(verify_without_a_name_is_refused),
         T(sni_chooses_the_certificate),
         T(injected_plaintext_never_surfaces),

@@ -322,16 +322,37 @@ void stream_tls_free(struct io_stream *s)
 
 /* ---- the start ------------------------------------------------------------------------------------------- */
 
+struct peer_wish { /* what a client wants of the server's certificate */
+    enum io_tls_verify verify;
+    struct vr_str name;
+    const struct vr_str *tlsa;
+    size_t tlsa_count;
+};
+
 /* Whom the certificate must name, and the SNI (RFC 6066 §3: no addresses in it). */
-static bool expect_name(struct stream_tls *t, enum io_tls_verify verify)
+static bool expect_name(struct stream_tls *t)
 {
     unsigned char ip[16];
-    if (t->name[0] == '\0')
-        return verify == IO_TLS_OPPORTUNISTIC;
     if (inet_pton(AF_INET, t->name, ip) == 1 || inet_pton(AF_INET6, t->name, ip) == 1)
         return X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(t->ssl), t->name) == 1;
     SSL_set_hostflags(t->ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
     return SSL_set1_host(t->ssl, t->name) == 1 && SSL_set_tlsext_host_name(t->ssl, t->name) == 1;
+}
+
+/* RFC 7672 §3.1: DANE-TA(2) and DANE-EE(3) only; with the latter neither names nor dates count. True when a usable record was found. */
+static bool expect_tlsa(struct stream_tls *t, const struct peer_wish *w)
+{
+    bool usable = false;
+    if (w->tlsa_count == 0 || t->name[0] == '\0' || SSL_dane_enable(t->ssl, t->name) != 1)
+        return false;
+    SSL_dane_set_flags(t->ssl, DANE_FLAG_NO_DANE_EE_NAMECHECKS);
+    for (size_t i = 0; i < w->tlsa_count; i++) {
+        const unsigned char *p = (const unsigned char *)w->tlsa[i].p;
+        if (w->tlsa[i].n > 3 && (p[0] == 2 || p[0] == 3))
+            usable |= SSL_dane_tlsa_add(t->ssl, p[0], p[1], p[2], p + 3, w->tlsa[i].n - 3) == 1;
+    }
+    ERR_clear_error();
+    return usable;
 }
 
 static void copy_name(struct stream_tls *t, struct vr_str name)
@@ -342,8 +363,25 @@ static void copy_name(struct stream_tls *t, struct vr_str name)
         snprintf(t->name, sizeof t->name, "%.*s", VR_STR_ARG(name));
 }
 
-static bool prepare(struct io_stream *s, struct io_tls *context, enum io_tls_verify verify,
-                    struct vr_str name)
+static bool prepare_client(struct stream_tls *t, const struct peer_wish *w)
+{
+    SSL_set_connect_state(t->ssl);
+    copy_name(t, w->name);
+    bool verify = w->verify == IO_TLS_VERIFY;
+    if (expect_tlsa(t, w))
+        verify = true; /* and SSL_dane_enable has set the name */
+    else if (t->name[0] == '\0' || !expect_name(t)) {
+        if (verify)
+            return false;
+        t->name[0] = '\0'; /* no name, nothing that could be verified */
+    }
+    if (!verify) /* a weak key is better than none at all: RFC 7435 §3 */
+        SSL_set_security_level(t->ssl, 1);
+    SSL_set_verify(t->ssl, verify ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, verify ? on_verify : NULL);
+    return true;
+}
+
+static bool prepare(struct io_stream *s, struct io_tls *context, const struct peer_wish *w)
 {
     struct stream_tls *t = s->tls;
     BIO *b = bio_new(s);
@@ -353,21 +391,13 @@ static bool prepare(struct io_stream *s, struct io_tls *context, enum io_tls_ver
         return false;
     }
     SSL_set_bio(t->ssl, b, b);
-    if (t->server) {
-        SSL_set_accept_state(t->ssl);
-        return true;
-    }
-    SSL_set_connect_state(t->ssl);
-    copy_name(t, name);
-    if (verify == IO_TLS_OPPORTUNISTIC) /* a weak key is better than none at all: RFC 7435 §3 */
-        SSL_set_security_level(t->ssl, 1);
-    SSL_set_verify(t->ssl, verify == IO_TLS_VERIFY ? SSL_VERIFY_PEER : SSL_VERIFY_NONE,
-                   verify == IO_TLS_VERIFY ? on_verify : NULL);
-    return expect_name(t, verify);
+    if (!t->server)
+        return prepare_client(t, w);
+    SSL_set_accept_state(t->ssl);
+    return true;
 }
 
-void io_stream_start_tls(struct io_stream *s, struct io_tls *context, enum io_tls_verify verify,
-                         struct vr_str name)
+static void start(struct io_stream *s, struct io_tls *context, const struct peer_wish *w)
 {
     assert(s->tls == NULL);
     struct stream_tls *t = real_alloc(sizeof *t);
@@ -378,12 +408,12 @@ void io_stream_start_tls(struct io_stream *s, struct io_tls *context, enum io_tl
     s->paused = false; /* a handshake needs both directions */
     stream_update(s);
     ERR_clear_error();
-    if (!prepare(s, context, verify, name)) {
+    if (!prepare(s, context, w)) {
         char reason[160];
         tls_reason(reason, sizeof reason);
         snprintf(t->error, sizeof t->error, "cannot start TLS for the name \"%.*s\": %s",
-                 name.n < 256 ? (int)name.n : 255, name.p != NULL ? name.p : "",
-                 name.n == 0 ? "there is no name to verify" : reason);
+                 w->name.n < 256 ? (int)w->name.n : 255, w->name.p != NULL ? w->name.p : "",
+                 w->name.n == 0 ? "there is no name to verify" : reason);
         t->state = TLS_OVER;
         s->ended = true;
         s->pending_status = -EINVAL;
@@ -393,6 +423,19 @@ void io_stream_start_tls(struct io_stream *s, struct io_tls *context, enum io_tl
     }
     if (!t->server && !s->ended)
         stream_pend(s, PENDING_READ); /* the ClientHello, from the loop */
+}
+
+void io_stream_start_tls(struct io_stream *s, struct io_tls *context, enum io_tls_verify verify,
+                         struct vr_str name)
+{
+    start(s, context, &(struct peer_wish){.verify = verify, .name = name});
+}
+
+void io_stream_start_tls_dane(struct io_stream *s, struct io_tls *context, struct vr_str name,
+                              const struct vr_str *tlsa, size_t n)
+{
+    start(s, context,
+          &(struct peer_wish){.verify = IO_TLS_OPPORTUNISTIC, .name = name, .tlsa = tlsa, .tlsa_count = n});
 }
 
 bool io_stream_tls_info(const struct io_stream *s, struct io_tls_info *out)
@@ -411,6 +454,7 @@ bool io_stream_tls_info(const struct io_stream *s, struct io_tls_info *out)
         snprintf(out->server_name, sizeof out->server_name, "%s", asked);
     out->verified = !t->server && t->name[0] != '\0' && SSL_get0_peer_certificate(t->ssl) != NULL &&
                     SSL_get_verify_result(t->ssl) == X509_V_OK;
+    out->dane = out->verified && SSL_get0_dane_authority(t->ssl, NULL, NULL) >= 0;
     subject_text(SSL_get0_peer_certificate(t->ssl), out->peer_subject, sizeof out->peer_subject);
     return true;
 }

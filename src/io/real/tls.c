@@ -155,6 +155,7 @@ struct io_tls *io_tls_client(const char *ca_file, char error[256])
         return NULL;
     }
     SSL_CTX_set_session_cache_mode(t->ctx, SSL_SESS_CACHE_OFF);
+    SSL_CTX_dane_enable(t->ctx);
     ERR_clear_error();
     if (ca_file == NULL) {
         SSL_CTX_set_default_verify_paths(
