@@ -11,7 +11,8 @@
 struct io_supervise;
 struct io_supervise *io_supervise_new(void); /* blocks SIGTERM, SIGINT, SIGHUP, SIGCHLD, SIGUSR1 and hears them by descriptor */
 
-/* Forks. In the child: every descriptor but 0, 1, 2 and keep[] is closed, signal masks are reset, SIGPIPE ignored, the process title set to
+/* Forks. In the child: every descriptor but 0, 1, 2 and keep[] is closed, signal masks are reset, SIGPIPE, SIGINT and SIGHUP ignored (what a terminal
+ * sends to all is the supervisor's to hear), the process title set to
  * "veredus: <title>", and run(arg) decides the exit code. It dies when the supervisor dies (its channel closes).
  * Returns the pid, or a negative errno. */
 int io_supervise_fork(struct io_supervise *s, const char *title, const int *keep, size_t keep_count, int (*run)(void *arg), void *arg);

@@ -127,6 +127,8 @@ static int check_surroundings(void *arg)
     for (int i = 1; i < 32; i++)
         if (sigismember(&blocked, i) == 1)
             return 2;
+    raise(SIGINT); /* what a terminal sends to the whole group */
+    raise(SIGHUP);
     char name[16];
     prctl(PR_GET_NAME, name);
     if (strcmp(name, "vd-receiver") != 0)

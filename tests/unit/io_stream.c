@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <malloc.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 
@@ -465,6 +466,11 @@ static void pipes_and_files_are_streams(void **state)
     assert_int_equal(f->server.ended, 1);
 }
 
+static void count_turn(void *arg)
+{
+    ++*(int *)arg;
+}
+
 static void listener_pauses(void **state)
 {
     struct fixture *f = *state;
@@ -476,6 +482,29 @@ static void listener_pauses(void **state)
     assert_int_equal(f->client.connected, 1); /* the backlog holds it */
     f->stop_at_accept = true;
     io_listener_pause(f->listener, false);
+    run_guarded(f->io);
+    assert_int_equal(f->accepted, 1);
+}
+
+/* The backlog holds newcomers while no descriptor is free; the loop does not spin, and later they are served. */
+static void out_of_descriptors_the_listener_rests(void **state)
+{
+    struct fixture *f = *state;
+    struct rlimit before, tight;
+    listen_on(f, "127.0.0.1:0");
+    connect_client(f);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    int next = dup(0);
+    close(next);
+    tight = (struct rlimit){.rlim_cur = (rlim_t)next, .rlim_max = before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &tight), 0);
+    int turns = 0;
+    io_on_turn_end(f->io, count_turn, &turns);
+    run_for(f->io, 50);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    assert_int_equal(f->accepted, 0);
+    assert_true(turns < 20);
+    f->stop_at_accept = true;
     run_guarded(f->io);
     assert_int_equal(f->accepted, 1);
 }
@@ -547,6 +576,7 @@ int main(void)
         T(finish_gives_up_after_its_time),
         T(pipes_and_files_are_streams),
         T(listener_pauses),
+        T(out_of_descriptors_the_listener_rests),
         T(idle_streams_are_small),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -115,6 +115,9 @@ static void reset_signals(void)
     for (int i = 1; i < NSIG; i++)
         signal(i, SIG_DFL); /* fails for SIGKILL and SIGSTOP, which is right */
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGINT,
+           SIG_IGN); /* a terminal tells the whole group: the supervisor alone decides how its children end */
+    signal(SIGHUP, SIG_IGN);
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
 }
