@@ -405,7 +405,9 @@ static int send_to(struct send *s, struct resolve *hosts, const struct address *
     o.rcpt_count = s->no_message ? 0 : n;
     for (size_t i = 0; i < hosts->count; i++) {
         o.address = hosts->targets[i].address;
-        o.name = hosts->targets[i].host;
+        char ip[IO_ADDRESS_TEXT]; /* a server named by its address has a certificate for it, or none that can be verified */
+        io_address_ip_text(&o.address, ip);
+        o.name = hosts->targets[i].host.n > 0 ? hosts->targets[i].host : vr_str_from(ip);
         if (o.address.family == IO_UNIX)
             o.tls = SESSION_TLS_NONE;
         session_run(s->io, &o, &result);

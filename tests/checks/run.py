@@ -1,0 +1,124 @@
+#!/usr/bin/env python3
+"""Checks that keep the house: what lib/ and src/ may touch, and that docs/architecture.md tells the truth.
+
+usage: run.py BUILD_FOLDER. The last line is `N passed, N failed`.
+"""
+import glob
+import os
+import re
+import subprocess
+import sys
+
+TOP = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
+
+# Headers by which a program reaches the system.
+IO_HEADERS = {"aio.h", "dirent.h", "fcntl.h", "ifaddrs.h", "netdb.h", "poll.h", "pthread.h", "sched.h", "signal.h", "spawn.h", "stdio_ext.h",
+              "sys/epoll.h", "sys/file.h", "sys/inotify.h", "sys/ioctl.h", "sys/mman.h", "sys/poll.h", "sys/resource.h", "sys/select.h",
+              "sys/socket.h", "sys/stat.h", "sys/statvfs.h", "sys/syscall.h", "sys/time.h", "sys/uio.h", "sys/un.h", "sys/wait.h", "termios.h",
+              "threads.h", "time.h", "unistd.h", "uv.h", "liburing.h", "netinet/in.h", "arpa/inet.h", "unbound.h", "openssl/ssl.h"}
+# Functions by which it would, without a header of its own.
+IO_SYMBOLS = {"accept", "bind", "clock", "clock_gettime", "close", "connect", "creat", "exit", "fopen", "fopen64", "fork", "fread", "freopen",
+              "fwrite", "getenv", "getrandom", "gettimeofday", "getaddrinfo", "listen", "localtime", "mktime", "open", "open64", "openat",
+              "pipe", "poll", "popen", "printf", "puts", "putchar", "rand", "random", "read", "recv", "rename", "secure_getenv", "select",
+              "send", "sleep", "socket", "srand", "stat", "system", "time", "unlink", "usleep", "write", "RAND_bytes"}
+
+
+def sources(*folders):
+    for folder in folders:
+        for path in glob.glob(os.path.join(TOP, folder, "**", "*.[ch]"), recursive=True):
+            yield os.path.relpath(path, TOP)
+
+
+def text_of(path):
+    with open(os.path.join(TOP, path), encoding="utf-8") as f:
+        return f.read()
+
+
+def includes(path):
+    return re.findall(r'^\s*#\s*include\s*[<"]([^>"]+)[>"]', text_of(path), re.M)
+
+
+def check_lib_includes_no_io_header():
+    return ["%s includes <%s>" % (path, h) for path in sources("lib", "include") for h in includes(path) if h in IO_HEADERS]
+
+
+def check_lib_includes_nothing_of_src():
+    own = {d for d in os.listdir(os.path.join(TOP, "src")) if os.path.isdir(os.path.join(TOP, "src", d))}
+    return ["%s includes \"%s\"" % (path, h) for path in sources("lib", "include") for h in includes(path) if h.split("/")[0] in own]
+
+
+def check_src_reaches_the_system_only_by_io():
+    return ["%s includes <%s>" % (path, h) for path in sources("src") if not path.startswith("src/io/real/")
+            for h in includes(path) if h in IO_HEADERS and h != "signal.h"]
+
+
+def check_lib_objects_call_no_system():
+    faults = []
+    libraries = glob.glob(os.path.join(BUILD, "lib", "*", "libvr_*.a"))
+    if not libraries:
+        return ["no library was found below %s/lib" % BUILD]
+    for library in libraries:
+        out = subprocess.run(["nm", "-u", "-A", library], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, universal_newlines=True).stdout
+        for line in out.splitlines():
+            symbol = line.split()[-1].split("@")[0]
+            if symbol in IO_SYMBOLS:
+                faults.append(line.strip())
+    return faults
+
+
+def check_architecture_names_functions_that_exist():
+    code = "\n".join(text_of(path) for path in sources("lib", "src", "include"))
+    names = re.findall(r"`([a-z0-9_]+)\(\)`", text_of("docs/architecture.md"))
+    faults = ["docs/architecture.md names %s(), which is nowhere" % n for n in sorted(set(names)) if not re.search(r"\b%s\(" % n, code)]
+    return faults if len(set(names)) >= 10 else faults + ["docs/architecture.md names fewer than ten functions of a message's path"]
+
+
+def check_every_frame_is_in_the_table():
+    declared = set(re.findall(r"^\s+(IPC_[A-Z_]+)(?: = \d+)?,?\s*/\*.*→", text_of("src/ipc/ipc.h"), re.M))
+    table = set(re.findall(r"\{(IPC_[A-Z_]+),", text_of("src/ipc/frames.c")))
+    return ["%s has no row in src/ipc/frames.c" % n for n in sorted(declared - table)] + ([] if declared else ["no frames were found in src/ipc/ipc.h"])
+
+
+def check_functions_are_not_long():
+    faults = []
+    for path in sources("lib", "src"):
+        name, start = None, 0
+        for number, line in enumerate(text_of(path).splitlines(), 1):
+            if re.match(r"[A-Za-z_].*\(", line) and not line.rstrip().endswith(";"):
+                name, start = line, number
+            elif line.startswith("}") and name:
+                if number - start > 100:
+                    faults.append("%s:%d: %d lines: %s" % (path, start, number - start, name[:60]))
+                name = None
+    return faults
+
+
+def check_no_machine_paths():
+    faults = []
+    for path in subprocess.run(["git", "-C", TOP, "ls-files"], stdout=subprocess.PIPE, universal_newlines=True).stdout.split():
+        if path.endswith((".md", ".py")) or not os.path.isfile(os.path.join(TOP, path)):
+            continue
+        with open(os.path.join(TOP, path), encoding="utf-8", errors="replace") as f:
+            for number, line in enumerate(f, 1):
+                if re.search(r"/tmp/[a-z]|/work/[a-z]|/root/", line):
+                    faults.append("%s:%d: %s" % (path, number, line.strip()[:80]))
+    return faults
+
+
+def main():
+    passed = failed = 0
+    for name, check in sorted(globals().items()):
+        if not name.startswith("check_"):
+            continue
+        faults = check()
+        print("%-8s %s" % ("FAILED" if faults else "ok", name[6:].replace("_", " ")))
+        for fault in faults:
+            print("         " + fault)
+        passed, failed = passed + (not faults), failed + bool(faults)
+    print("%d passed, %d failed" % (passed, failed))
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    BUILD = sys.argv[1]
+    sys.exit(main())
