@@ -4,6 +4,7 @@
 #include "io/channel.h"
 #include "io/fs.h"
 #include "io/process.h"
+#include "io/stream.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -250,8 +251,19 @@ static int confined_child(void *arg)
     char weaker[256], path[128];
     if (f->root)
         c.uid = c.gid = 65534;
+    int pair[2];
+    struct io *io = io_new(1);
+    struct io_user self;
+    if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair) != 0 || io_user_by_id(getuid(), &self) != 0)
+        return 20;
+    struct io_stream *peer = io_stream_from_fd(io, pair[0]);
     if (io_confine(&c, weaker) != 0)
         return 1;
+    uint32_t uid = 99999;
+    char name[64] = "";
+    if (!io_stream_peer_user(peer, &uid, name, sizeof name) || uid != self.uid ||
+        strcmp(name, self.name) != 0)
+        return 21; /* the name is known although /etc/passwd can no longer be opened */
     bool landlock = strstr(weaker, "no Landlock") == NULL;
     bool seccomp = strstr(weaker, "seccomp") == NULL;
     if (f->root && (getuid() != 65534 || getegid() != 65534 || io_is_root() || setuid(0) == 0))
