@@ -1,0 +1,150 @@
+/* inside.h - what the files of the sender share.
+ *
+ * sender.c (the process) gives a job to a connection: an idle one of its destination (pool.c) or a new one. connection.c walks it through its
+ * steps (resolve.c finds the hosts), transaction.c speaks about recipients, body.c feeds the message.
+ */
+#ifndef SENDER_INSIDE_H
+#define SENDER_INSIDE_H
+
+#include "io/dns.h"
+#include "io/stream.h"
+#include "ipc/inflight.h"
+
+#include <veredus/mx.h>
+#include <veredus/smtp_client.h>
+
+#include <sys/queue.h>
+
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wconversion"
+#include <uthash.h>
+#pragma GCC diagnostic pop
+
+struct connection;
+TAILQ_HEAD(connection_list, connection);
+
+struct sender {
+    struct process *process;
+    const struct config *config;
+    struct io *io;
+    struct event_log *log;
+    struct io_dns *dns;
+    struct io_tls *tls;
+    struct inflight *inflight;
+    struct connection_list connections; /* all */
+    struct connection_list idle;        /* those without a job, the longest idle first */
+    struct idle_key *idle_keys;         /* pool.c */
+    unsigned connection_count, connection_max, idle_count, idle_max;
+    struct io_timer *cancel_timer, *last_timer; /* of the drain */
+    struct mx_address *own_addresses;
+    size_t own_address_count;
+    bool own_wildcard4, own_wildcard6; /* we listen on all addresses */
+};
+
+/* One place to connect to. */
+struct target {
+    struct io_address address;
+    struct vr_str name; /* of the host; for verification, logs and reports */
+};
+#define TARGETS_MAX 24
+
+/* Why a host could not be used. */
+struct trouble {
+    bool permanent;
+    uint16_t code;
+    char enhanced[12];
+    char text[600];
+};
+
+enum step { STEP_RESOLVE, STEP_CONNECT, STEP_SECURE, STEP_SESSION, STEP_TRANSACTION, STEP_IDLE, STEP_QUIT };
+
+/* body.c: the message of one transaction on its way out. */
+struct body;
+
+struct connection {
+    struct sender *sender;
+    enum step step;
+    struct vr_arena arena;         /* hop, key, destination */
+    struct vr_arena targets_arena; /* reset when resolved anew */
+    struct next_hop hop;
+    struct vr_str key;         /* what makes it reusable: destination, route, TLS */
+    struct vr_str destination; /* next_hop_text */
+
+    struct resolve *resolve;
+    struct target *targets;
+    size_t target_count, target;
+    bool in_clear;          /* the opportunistic handshake failed with this target: once more without TLS */
+    struct trouble trouble; /* of the targets so far: a temporary one stays before a permanent one */
+    bool troubled;
+    char name[256], ip[IO_ADDRESS_TEXT]; /* the target's; empty: none was tried */
+
+    struct io_stream *stream;
+    struct io_timer *timer;
+    struct smtp_client *engine;
+    struct smtp_client_config smtp;
+    int64_t opened_ms;
+    unsigned deliveries; /* made on this stream */
+    bool tls, open;
+    bool leaving; /* what was written last may still go out when the stream is given up */
+
+    /* the transaction */
+    struct inflight_job *job; /* NULL when idle */
+    struct smtp_mail mail;
+    struct smtp_rcpt *rcpts;
+    uint32_t *places; /* of rcpts[i] in job->d.rcpts */
+    bool *accepted;   /* of rcpts[i] */
+    uint32_t rcpt_count, accepted_count;
+    bool reused;   /* the job came to a standing connection */
+    bool answered; /* the server replied to something of this transaction */
+    bool in_mail;  /* between smtp_client_mail and the next READY */
+    bool dot_sent; /* smtp_client_body_end was called */
+    enum { CONTENT_UNKNOWN, CONTENT_7BIT, CONTENT_8BIT } content;
+    struct body *body;
+
+    TAILQ_ENTRY(connection) entry, idle_entry, same_key;
+};
+
+/* connection.c */
+struct connection *connection_new(struct sender *s, const struct next_hop *hop, struct vr_str key);
+void connection_start(struct connection *c, struct inflight_job *job); /* resolve first */
+void connection_reuse(struct connection *c, struct inflight_job *job); /* an idle one */
+void connection_step(struct connection *c, enum step step);
+void connection_pump(struct connection *c);
+void connection_flush(struct connection *c);   /* what the engine has for the server goes to the stream */
+void connection_restart(struct connection *c); /* the same job, as if the connection were new */
+void connection_free(struct connection *c);    /* at once, without a word; its job must be gone */
+/* The target does not work: remembered and reported. Then connection_next. */
+void connection_trouble(struct connection *c, bool permanent, uint16_t code, const char *enhanced,
+                        const char *stage, struct vr_str text);
+void connection_next(struct connection *c);     /* the next target, or the end of job and connection */
+void connection_job_done(struct connection *c); /* reports; the connection has no job then */
+void connection_cancel(struct connection *c, enum delivery_status status, const char *enhanced,
+                       const char *text);
+int64_t connection_now(const struct connection *c);
+
+/* transaction.c: the engine's events between READY and READY. False: the connection has moved on or is gone. */
+bool transaction_ready(struct connection *c);
+void transaction_rcpt_result(struct connection *c, const struct smtp_client_event *ev);
+void transaction_result(struct connection *c, const struct smtp_client_event *ev);
+bool transaction_failed(struct connection *c, const struct smtp_client_event *ev);
+void transaction_scanned(struct connection *c, bool eight_bit, int status);
+
+/* body.c */
+void body_begin(struct connection *c);
+void body_feed(struct connection *c); /* as much as the stream takes; again when it drained */
+void body_drop(struct connection *c); /* NULL-safe: also while a worker reads */
+void body_scan(struct connection *c); /* is the message 8-bit? transaction_scanned, maybe later */
+
+/* resolve.c */
+struct resolve *resolve_new(struct connection *c);
+void resolve_go(struct resolve *r); /* connection_resolved comes, perhaps before the return */
+void resolve_free(struct resolve *r);
+void connection_resolved(struct connection *c, const struct mx_result *result); /* NULL: targets are set */
+
+/* pool.c */
+bool pool_key(struct vr_buf *out, const struct next_hop *hop);
+struct connection *pool_take(struct sender *s, struct vr_str key); /* an idle one, or NULL */
+void pool_put(struct connection *c);
+void pool_remove(struct connection *c);
+
+#endif

@@ -1,0 +1,263 @@
+/* transaction.c - a message and its recipients on a session that is ready: what is asked of the server and what its replies mean.
+ *
+ * Statuses: 2xx OK, 4xx TEMPORARY, 5xx PERMANENT, for each recipient by the reply that decided on it (RFC 5321 §3.3, §4.2.1; LMTP: RFC 2033
+ *           §4.2). 552 to RCPT means "too many" (RFC 5321 §4.5.3.1.10): these recipients go in another transaction of the session.
+ *           A session that is lost behind the final dot leaves the outcome unknown (§4.5.3.2.6): TEMPORARY, which may repeat the message but
+ *           never loses it.
+ * Tests:    tests/unit/sender.c
+ */
+#include "sender/inside.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+/* ---- before MAIL ---------------------------------------------------------------------------------------------------- */
+
+static uint64_t message_size(const struct inflight_job *j)
+{
+    return j->d.prefix.n + j->d.content_size;
+}
+
+static bool read_address(struct inflight_job *j, struct vr_str text, struct address *out)
+{
+    const char *why;
+    if (address_parse(&j->arena, text, ADDRESS_ALLOW_UTF8, out, &why) == VR_OK)
+        return true;
+    /* The bare postmaster of RFC 5321 §4.5.1 has no domain. */
+    *out = (struct address){.local = text};
+    return vr_str_equal_nocase(text, VR_STR("postmaster"));
+}
+
+/* The open recipients, as the engine wants them. Those that cannot be written are settled. */
+static void gather_rcpts(struct connection *c)
+{
+    struct inflight_job *j = c->job;
+    uint32_t n = j->d.rcpt_count;
+    c->rcpt_count = c->accepted_count = 0;
+    if (c->rcpts == NULL) {
+        c->rcpts = vr_arena_alloc(&j->arena, n * sizeof *c->rcpts);
+        c->places = vr_arena_alloc(&j->arena, n * sizeof *c->places);
+        c->accepted = vr_arena_alloc(&j->arena, n * sizeof *c->accepted);
+    }
+    if (c->rcpts == NULL || c->places == NULL || c->accepted == NULL) {
+        inflight_settle_rest(j, DELIVERY_TEMPORARY, 0, VR_STR("4.3.0"),
+                             VR_STR("too many recipients for one delivery"));
+        return;
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        const struct delivery_rcpt *from = &j->d.rcpts[i];
+        struct smtp_rcpt r = {.notify = from->notify, .orcpt = from->orcpt};
+        if (!inflight_is_open(j, i))
+            continue;
+        if (!read_address(j, from->address, &r.forward_path)) {
+            inflight_settle(j, i, DELIVERY_PERMANENT, 0, VR_STR("5.1.3"),
+                            VR_STR("the recipient's address does not follow the syntax of addresses"));
+        } else if (r.forward_path.utf8) {
+            inflight_settle(j, i, DELIVERY_PERMANENT, 0, VR_STR("5.6.7"),
+                            VR_STR("the recipient's address is not ASCII, and the next server cannot be "
+                                   "asked to take such (SMTPUTF8)"));
+        } else {
+            c->rcpts[c->rcpt_count] = r;
+            c->accepted[c->rcpt_count] = false;
+            c->places[c->rcpt_count++] = i;
+        }
+    }
+}
+
+static bool gather_mail(struct connection *c)
+{
+    struct inflight_job *j = c->job;
+    c->mail = (struct smtp_mail){.size = message_size(j),
+                                 .body = (enum smtp_body)j->d.body,
+                                 .ret = (enum dsn_ret)j->d.ret,
+                                 .envid = j->d.envid};
+    c->mail.reverse_path.null = j->d.reverse_path.n == 0;
+    if (c->mail.reverse_path.null ||
+        (read_address(j, j->d.reverse_path, &c->mail.reverse_path) && !c->mail.reverse_path.utf8))
+        return true;
+    inflight_settle_rest(j, DELIVERY_PERMANENT, 0, VR_STR("5.6.7"),
+                         VR_STR("the sender's address is not one that the next server could be given"));
+    return false;
+}
+
+static void check_size(struct connection *c)
+{
+    uint64_t limit = smtp_client_size_limit(c->engine), size = message_size(c->job);
+    if (limit == 0 || size <= limit)
+        return;
+    char text[300];
+    snprintf(text, sizeof text, "the message has %llu bytes, the server %s takes %llu at the most",
+             (unsigned long long)size, c->name, (unsigned long long)limit);
+    inflight_settle_rest(c->job, DELIVERY_PERMANENT, 0, VR_STR("5.3.4"), vr_str_from(text));
+}
+
+/* RFC 6152 §3: what is 8-bit must not go to a server that did not offer 8BITMIME. */
+static void refuse_eight_bit(struct connection *c)
+{
+    char text[400];
+    snprintf(text, sizeof text,
+             "the message has bytes beyond ASCII, and the server %s does not take such (8BITMIME); send it "
+             "again in "
+             "quoted-printable or base64",
+             c->name);
+    inflight_settle_rest(c->job, DELIVERY_PERMANENT, 0, VR_STR("5.6.3"), vr_str_from(text));
+}
+
+static bool finish_job(struct connection *c)
+{
+    c->deliveries++;
+    connection_job_done(c);
+    if (c->sender->process->draining || c->sender->config->connection_idle == 0)
+        connection_step(c, STEP_QUIT);
+    else
+        connection_step(c, STEP_IDLE);
+    return true;
+}
+
+static void start_mail(struct connection *c)
+{
+    c->in_mail = true;
+    c->answered = c->dot_sent = false;
+    c->job->dsn_relayed_on = smtp_client_offers(c->engine) & SMTP_EXT_DSN;
+    smtp_client_mail(c->engine, &c->mail, c->rcpts, c->rcpt_count, connection_now(c));
+}
+
+/* An accepted recipient of an ended transaction has its verdict; if the server gave none, it is not delivered. */
+static void settle_accepted(struct connection *c)
+{
+    for (uint32_t i = 0; i < c->rcpt_count; i++)
+        if (c->accepted[i] && inflight_is_open(c->job, c->places[i]))
+            inflight_settle(c->job, c->places[i], DELIVERY_TEMPORARY, 0, VR_STR("4.5.0"),
+                            VR_STR("the server did not say what became of the message"));
+}
+
+/* The session is ready: at its beginning, after a transaction, or because an idle one got a job. True: pump on. */
+bool transaction_ready(struct connection *c)
+{
+    body_drop(c);
+    if (c->job == NULL)
+        return true;  /* cannot happen before QUIT; the engine says READY once */
+    if (c->in_mail) { /* a transaction has ended */
+        c->in_mail = false;
+        c->reused = false;
+        settle_accepted(c);
+        if (c->accepted_count == 0) /* what was put off for another transaction finds no place at all */
+            inflight_settle_rest(c->job, DELIVERY_TEMPORARY, 452, VR_STR("4.5.3"),
+                                 VR_STR("too many recipients"));
+    }
+    if (c->job->open > 0)
+        check_size(c);
+    if (c->job->open > 0 && !(smtp_client_offers(c->engine) & SMTP_EXT_8BITMIME)) {
+        if (c->content == CONTENT_UNKNOWN) {
+            body_scan(c);
+            return false; /* transaction_scanned goes on */
+        }
+        if (c->content == CONTENT_8BIT)
+            refuse_eight_bit(c);
+    }
+    if (c->job->open > 0 && gather_mail(c))
+        gather_rcpts(c);
+    if (c->job->open == 0)
+        return finish_job(c);
+    start_mail(c);
+    return true;
+}
+
+void transaction_scanned(struct connection *c, bool eight_bit, int status)
+{
+    c->content = eight_bit ? CONTENT_8BIT : CONTENT_7BIT;
+    if (status < 0)
+        inflight_settle_rest(c->job, DELIVERY_TEMPORARY, 0, VR_STR("4.3.0"),
+                             VR_STR("the stored message cannot be read now"));
+    if (transaction_ready(c))
+        connection_pump(c);
+}
+
+/* ---- replies ---------------------------------------------------------------------------------------------------------- */
+
+static enum delivery_status status_of(const struct smtp_client_event *ev)
+{
+    if (ev->code >= 200 && ev->code < 300)
+        return DELIVERY_OK;
+    return ev->permanent ? DELIVERY_PERMANENT : DELIVERY_TEMPORARY;
+}
+
+void transaction_rcpt_result(struct connection *c, const struct smtp_client_event *ev)
+{
+    assert(c->in_mail && ev->index < c->rcpt_count);
+    uint32_t place = c->places[ev->index];
+    c->answered = true;
+    if (status_of(ev) == DELIVERY_OK) {
+        c->accepted[ev->index] = true;
+        c->accepted_count++;
+        return;
+    }
+    bool rcpt = strcmp(ev->command, "RCPT") == 0;
+    if (rcpt && (ev->code == 552 || ev->code == 452) && c->accepted_count > 0)
+        return; /* stays open for the next transaction */
+    inflight_settle(c->job, place, rcpt && ev->code == 552 ? DELIVERY_TEMPORARY : status_of(ev), ev->code,
+                    ev->enhanced, ev->text);
+}
+
+void transaction_result(struct connection *c, const struct smtp_client_event *ev)
+{
+    for (uint32_t i = 0; i < c->rcpt_count; i++) {
+        bool meant = ev->index == SIZE_MAX ? c->accepted[i] : ev->index == i;
+        if (meant && inflight_is_open(c->job, c->places[i]))
+            inflight_settle(c->job, c->places[i], status_of(ev), ev->code, ev->enhanced, ev->text);
+    }
+}
+
+/* ---- the session broke ----------------------------------------------------------------------------------------------- */
+
+static bool outcome_unknown(struct connection *c, const struct smtp_client_event *ev)
+{
+    char text[500];
+    snprintf(text, sizeof text,
+             "the connection to %s [%s] ended after the whole message was sent and before the server's "
+             "answer to it: whether the "
+             "message was taken is unknown, so it will be sent again and may arrive twice (%.*s)",
+             c->name, c->ip, VR_STR_ARG(vr_str_sub(ev->text, 0, 150)));
+    connection_trouble(c, false, ev->code, "4.4.2", ev->command, vr_str_from(text));
+    if (ev->code != 0) /* it did answer: with the end of the session */
+        inflight_settle_rest(c->job, DELIVERY_TEMPORARY, ev->code, ev->enhanced, ev->text);
+    else
+        inflight_settle_rest(c->job, DELIVERY_TEMPORARY, 0, VR_STR("4.4.2"), vr_str_from(text));
+    connection_next(c);
+    return false;
+}
+
+/* FAILED of the engine. The connection has moved on or is gone afterwards. */
+bool transaction_failed(struct connection *c, const struct smtp_client_event *ev)
+{
+    if (c->job == NULL) { /* a server that closes an idle connection, or does not answer QUIT: its right */
+        connection_free(c);
+        return false;
+    }
+    if (c->in_mail && (ev->sent_dot || c->dot_sent))
+        return outcome_unknown(c, ev);
+    if (c->in_mail && c->reused && !c->answered) {
+        c->reused = false;
+        connection_trouble(c, false, ev->code, "4.4.2", ev->command, ev->text);
+        body_drop(c);
+        connection_restart(c);
+        return false;
+    }
+    char enhanced[12], text[560];
+    bool auth = strcmp(ev->command, "AUTH") == 0;
+    snprintf(enhanced, sizeof enhanced, "%.*s", VR_STR_ARG(vr_str_sub(ev->enhanced, 0, sizeof enhanced - 1)));
+    if (enhanced[0] == '\0' || auth)
+        snprintf(enhanced, sizeof enhanced, "%s", auth ? "4.7.8" : ev->code != 0 ? "4.3.2" : "4.4.2");
+    if (ev->permanent && !auth)
+        enhanced[0] = '5';
+    if (ev->code != 0 && !auth)
+        snprintf(text, sizeof text, "%.*s", VR_STR_ARG(vr_str_sub(ev->text, 0, sizeof text - 1)));
+    else
+        snprintf(text, sizeof text, "%s%s [%s]: %.*s",
+                 auth ? "log-in refused (look at the route's user and password) by " : "", c->name, c->ip,
+                 VR_STR_ARG(vr_str_sub(ev->text, 0, 200)));
+    connection_trouble(c, ev->permanent && !auth, ev->code, enhanced, ev->command, vr_str_from(text));
+    connection_next(c);
+    return false;
+}
