@@ -11,7 +11,12 @@
  *
  * Hostile servers: a reply is at most 128 lines of 2,048 octets (longer: FAILED, 4xx class); replies before a command is sent, codes
  * outside 2xx–5xx, bytes behind the 220 of STARTTLS: FAILED. Nothing that arrived before TLS counts after it. Reply text is handed on
- * with control bytes replaced by '?'.
+ * with control bytes replaced by '?'. "Sent" is what smtp_client_sent was told: tell it when bytes are handed to the system, before
+ * what the server says to them is fed.
+ *
+ * Addresses that hold control bytes or bytes beyond ASCII (SMTPUTF8 is not offered) never reach a server: their recipients get a
+ * RCPT_RESULT of 553 made here; so do those of a message above the server's SIZE (552). ENVID, ORCPT and AUTH that are no xtext are
+ * left out.
  */
 #ifndef VEREDUS_SMTP_CLIENT_H
 #define VEREDUS_SMTP_CLIENT_H
@@ -49,7 +54,8 @@ enum smtp_client_event_kind {
     SMTP_CLIENT_RESULT,      /* the message's fate: ev.reply; SMTP: index is SIZE_MAX (all accepted recipients); LMTP: ev.index */
     SMTP_CLIENT_REPLY,       /* for a trace: any reply as it came; ev.command is what it answered ("EHLO", "." for the end of data) */
     SMTP_CLIENT_FAILED,      /* the session cannot go on: ev.reply says why (code 421 or 5xx of the server, or ours), ev.stage where.
-                                Recipients without a RESULT are open: the owner decides (usually: try again later). Close. Last */
+                                Recipients without a RESULT are open: the owner decides (usually: try again later). Send what is
+                                pending (a QUIT, where it still makes sense) and close. Last */
     SMTP_CLIENT_CLOSED       /* QUIT was answered, or the server closed in order after it. Last */
 };
 
@@ -57,7 +63,8 @@ struct smtp_client_event {
     size_t index;
     uint16_t code;           /* of the server's reply; 0: our own verdict (timeout, connection lost, not offered, bad reply) */
     struct vr_str enhanced;  /* "5.1.1" when the text began with one or we made it; may be empty */
-    struct vr_str text;      /* lines joined by '\n', without codes; cleaned. Valid until the next call */
+    struct vr_str text;      /* as the server wrote it (so a status stands in it too), lines joined by '\n', without the reply codes;
+                                cleaned. Valid until the next call */
     bool permanent;          /* 5xx (a greeting or EHLO refused with 5xx too) */
     const char *command;     /* "greeting", "EHLO", "STARTTLS", "AUTH", "MAIL", "RCPT", "DATA", "." , "QUIT" */
     bool sent_dot;           /* FAILED: the final dot had been sent, so the message may have been taken */
@@ -77,11 +84,11 @@ void smtp_client_secured(struct smtp_client *c, int64_t now_ms); /* the handshak
 void smtp_client_mail(struct smtp_client *c, const struct smtp_mail *mail, const struct smtp_rcpt *rcpts, size_t n,
                       int64_t now_ms);
 /* Message bytes after BODY, in any split, CRLF line ends expected; dots are doubled here. Watch the size of pending: send before
- * giving more. A message that does not end in CRLF gets one. */
+ * giving more (over 256 MiB: FAILED). A message that does not end in CRLF gets one. Behind FAILED both do nothing. */
 void smtp_client_body(struct smtp_client *c, struct vr_str bytes, int64_t now_ms);
 void smtp_client_body_end(struct smtp_client *c, int64_t now_ms);
 /* VRFY/NOOP-like keepalive of an idle connection is not needed; RSET before reuse is not sent (transactions end by themselves). */
-void smtp_client_quit(struct smtp_client *c, int64_t now_ms);
+void smtp_client_quit(struct smtp_client *c, int64_t now_ms); /* after READY, instead of a transaction */
 unsigned smtp_client_offers(const struct smtp_client *c);          /* enum smtp_extension bits of the last EHLO */
 uint64_t smtp_client_size_limit(const struct smtp_client *c);      /* of SIZE; 0: none named */
 int64_t smtp_client_deadline(const struct smtp_client *c);         /* INT64_MAX: none */

@@ -2,8 +2,9 @@
  *
  * States:  GREETING -> EHLO (-> HELO) (-> STARTTLS -> SECURING -> EHLO) (-> AUTH) -> READY -> MAIL -> RCPT -> DATA -> BODY -> DOT -> READY
  *          a transaction that failed goes by RSET to READY; any -> DEAD [FAILED, CLOSED]
- * Invariants: (1) a reply is read only in a stage that awaits one: what comes uncalled is a fault (2) nothing that came before TLS is
- *          looked at after it (3) after FAILED or CLOSED no event comes.
+ * Invariants: (1) a reply counts only for a command that has left: what comes uncalled or early is a fault, unless it is a 4xx or 5xx that
+ *          ends the session (2) nothing that came before TLS is looked at after it (3) after FAILED or CLOSED no event comes (4) while
+ *          idle in READY the engine holds no buffers.
  * Tests:   tests/unit/smtp_client.c, tests/unit/smtp_pair.c, tests/fuzz/fuzz_smtp_client.c
  */
 #include "client_inside.h"
@@ -14,51 +15,37 @@
 #include <stdlib.h>
 
 #define MINUTE     60000
-#define INPUT_MAX  (256u << 10)
-#define OUTPUT_MAX (256u << 20)
+#define INPUT_MAX  (8u << 20)   /* the replies to a group of many recipients, should they come at once */
+#define OUTPUT_MAX (256u << 20) /* an owner that never sends: FAILED */
 #define TEXT_MAX   (CLIENT_REPLY_LINES * (CLIENT_REPLY_LINE + 1))
+#define OUT_KEPT   (256u << 10) /* an emptied buffer larger than this is given back at once */
+#define RCPT_LEAST 12           /* octets of the shortest RCPT */
 
-typedef enum smtp_client_event_kind on_reply(struct smtp_client *c, const struct client_reply *r,
-                                             struct smtp_client_event *ev);
+static client_on_reply on_quit;
 
-static enum smtp_client_event_kind on_quit(struct smtp_client *c, const struct client_reply *r,
-                                           struct smtp_client_event *ev)
-{
-    (void)r, (void)ev;
-    c->stage = STAGE_DEAD;
-    return SMTP_CLIENT_CLOSED;
-}
-
-/* RFC 5321 §4.5.3.2: how long each reply may take, and who reads it. */
+/* RFC 5321 §4.5.3.2: how long each reply may take, and who acts on it. */
 static const struct {
     const char *command;
-    const char *waiting; /* "timed out …" */
+    const char *doing; /* "timed out …" */
     int64_t timeout_ms;
-    on_reply *run; /* NULL: no reply is awaited */
+    client_on_reply *run; /* NULL: no reply is awaited */
 } stages[] = {
-    [STAGE_GREETING] = {"greeting", "timed out waiting for the greeting", 5 * MINUTE, client_on_greeting},
-    [STAGE_EHLO] = {"EHLO", "timed out waiting for the reply to EHLO", 5 * MINUTE, client_on_ehlo},
-    [STAGE_HELO] = {"HELO", "timed out waiting for the reply to HELO", 5 * MINUTE, client_on_helo},
-    [STAGE_STARTTLS] = {"STARTTLS", "timed out waiting for the reply to STARTTLS", 5 * MINUTE,
-                        client_on_starttls},
-    [STAGE_SECURING] = {"STARTTLS", "timed out in the TLS handshake", 1 * MINUTE, NULL},
-    [STAGE_AUTH] = {"AUTH", "timed out waiting for the reply to AUTH", 5 * MINUTE, client_on_auth},
-    [STAGE_READY] = {"", "", 0, NULL},
-    [STAGE_MAIL] = {"MAIL", "timed out waiting for the reply to MAIL", 5 * MINUTE, client_on_mail},
-    [STAGE_RCPT] = {"RCPT", "timed out waiting for the reply to RCPT", 5 * MINUTE, client_on_rcpt},
-    [STAGE_DATA] = {"DATA", "timed out waiting for the reply to DATA", 2 * MINUTE, client_on_data},
-    [STAGE_BODY] = {"DATA", "timed out sending the message", 3 * MINUTE, NULL},
-    [STAGE_DOT] = {".", "timed out waiting for the reply to the end of the message", 10 * MINUTE,
-                   client_on_dot},
-    [STAGE_RSET] = {"RSET", "timed out waiting for the reply to RSET", 5 * MINUTE, client_on_rset},
-    [STAGE_QUIT] = {"QUIT", "timed out waiting for the reply to QUIT", MINUTE / 2, on_quit},
+    [STAGE_GREETING] = {"greeting", "waiting for the greeting", 5 * MINUTE, client_on_greeting},
+    [STAGE_EHLO] = {"EHLO", "waiting for the reply to EHLO", 5 * MINUTE, client_on_ehlo},
+    [STAGE_HELO] = {"HELO", "waiting for the reply to HELO", 5 * MINUTE, client_on_helo},
+    [STAGE_STARTTLS] = {"STARTTLS", "waiting for the reply to STARTTLS", 5 * MINUTE, client_on_starttls},
+    [STAGE_SECURING] = {"STARTTLS", "in the TLS handshake", 1 * MINUTE, NULL},
+    [STAGE_AUTH] = {"AUTH", "waiting for the reply to AUTH", 5 * MINUTE, client_on_auth},
+    [STAGE_READY] = {"", "idle", 0, NULL},
+    [STAGE_MAIL] = {"MAIL", "waiting for the reply to MAIL", 5 * MINUTE, client_on_mail},
+    [STAGE_RCPT] = {"RCPT", "waiting for the reply to RCPT", 5 * MINUTE, client_on_rcpt},
+    [STAGE_DATA] = {"DATA", "waiting for the reply to DATA", 2 * MINUTE, client_on_data},
+    [STAGE_BODY] = {"DATA", "sending the message", 3 * MINUTE, NULL},
+    [STAGE_DOT] = {".", "waiting for the reply to the end of the message", 10 * MINUTE, client_on_dot},
+    [STAGE_RSET] = {"RSET", "waiting for the reply to RSET", 5 * MINUTE, client_on_rset},
+    [STAGE_QUIT] = {"QUIT", "waiting for the reply to QUIT", MINUTE / 2, on_quit},
     [STAGE_DEAD] = {"", "", 0, NULL},
 };
-
-const char *client_command(enum client_stage stage)
-{
-    return stages[stage].command;
-}
 
 struct smtp_client *smtp_client_new(const struct smtp_client_config *config, int64_t now_ms)
 {
@@ -71,7 +58,6 @@ struct smtp_client *smtp_client_new(const struct smtp_client_config *config, int
     vr_buf_init(&c->in, INPUT_MAX);
     vr_buf_init(&c->out, OUTPUT_MAX);
     vr_buf_init(&c->text, TEXT_MAX);
-    vr_buf_init(&c->mail_text, TEXT_MAX);
     return c;
 }
 
@@ -80,11 +66,12 @@ void smtp_client_free(struct smtp_client *c)
     if (c == NULL)
         return;
     sasl_client_free(c->sasl);
+    if (c->stage == STAGE_AUTH && c->out.p != NULL)
+        explicit_bzero(c->out.p, c->out.capacity); /* a password may wait there */
     vr_buf_fini(&c->in);
     vr_buf_fini(&c->out);
     vr_buf_fini(&c->text);
-    vr_buf_fini(&c->mail_text);
-    free(c->tx.taken);
+    free(c->taken);
     free(c);
 }
 
@@ -94,49 +81,75 @@ void client_stage(struct smtp_client *c, enum client_stage stage)
     c->since = c->now;
 }
 
-void client_line(struct smtp_client *c, const char *format, ...)
-{
-    char line[1024];
-    va_list list;
-    va_start(list, format);
-    int n = vsnprintf(line, sizeof line, format, list);
-    va_end(list);
-    assert(n >= 0 && (size_t)n < sizeof line);
-    vr_buf_add(&c->out, vr_str(line, (size_t)n));
-}
+/* ---- verdicts ------------------------------------------------------------------------------------------------------- */
 
-/* ---- failures ------------------------------------------------------------------------------------------------------- */
-
-void client_reply_event(struct smtp_client *c, struct smtp_client_event *ev, uint16_t code,
-                        struct vr_str text)
+void client_reply_event(struct smtp_client *c, struct smtp_client_event *ev, const struct client_reply *r)
 {
-    ev->code = code;
-    ev->text = text;
-    ev->permanent = code >= 500;
+    ev->code = r->code;
+    ev->text = r->text;
+    ev->permanent = r->code >= 500;
     ev->command = stages[c->stage].command;
-    if (!dsn_status_find(text, &ev->enhanced))
+    if (!dsn_status_find(r->text, &ev->enhanced) ||
+        ev->enhanced.p[0] - '0' != r->code / 100) /* RFC 2034 §4 */
         ev->enhanced = vr_str(NULL, 0);
 }
 
-enum smtp_client_event_kind client_fail(struct smtp_client *c, struct smtp_client_event *ev,
-                                        const char *enhanced, bool permanent, const char *text)
+/* The dot is sent when the last byte has left: a server cannot take what it has not got. */
+static bool sent_dot(const struct smtp_client *c)
 {
-    *ev = (struct smtp_client_event){.enhanced = vr_str_from(enhanced),
-                                     .text = vr_str_from(text),
-                                     .permanent = permanent,
+    return c->stage == STAGE_DOT && !c->tx.swallow && vr_buf_size(&c->out) == 0;
+}
+
+static void fail_own(struct smtp_client *c, struct smtp_client_event *ev, const char *enhanced)
+{
+    *ev = (struct smtp_client_event){.index = SIZE_MAX,
+                                     .enhanced = vr_str_from(enhanced),
+                                     .text = vr_str_from(c->own),
                                      .command = stages[c->stage].command,
-                                     .sent_dot = c->sent_dot};
+                                     .sent_dot = sent_dot(c)};
     c->stage = STAGE_DEAD;
+}
+
+enum smtp_client_event_kind client_fail(struct smtp_client *c, struct smtp_client_event *ev,
+                                        const char *enhanced, const char *format, ...)
+{
+    va_list list;
+    va_start(list, format);
+    vsnprintf(c->own, sizeof c->own, format, list);
+    va_end(list);
+    fail_own(c, ev, enhanced);
     return SMTP_CLIENT_FAILED;
+}
+
+void client_fail_later(struct smtp_client *c, const char *enhanced, const char *text)
+{
+    if (c->failed_due || c->stage == STAGE_DEAD)
+        return;
+    client_fail(c, &c->failure, enhanced, "%s", text);
+    c->failed_due = true;
 }
 
 enum smtp_client_event_kind client_fail_reply(struct smtp_client *c, struct smtp_client_event *ev,
                                               const struct client_reply *r)
 {
-    client_reply_event(c, ev, r->code, r->text);
-    ev->sent_dot = c->sent_dot;
+    client_reply_event(c, ev, r);
+    ev->index = SIZE_MAX;
+    ev->sent_dot = sent_dot(c);
     c->stage = STAGE_DEAD;
     return SMTP_CLIENT_FAILED;
+}
+
+enum smtp_client_event_kind client_fail_odd(struct smtp_client *c, struct smtp_client_event *ev,
+                                            const struct client_reply *r)
+{
+    return client_fail(c, ev, "4.5.0", "the server replied %u to %s, which has no meaning there", r->code,
+                       stages[c->stage].command);
+}
+
+void client_leave(struct smtp_client *c)
+{
+    if (vr_buf_size(&c->out) == 0)
+        vr_buf_add(&c->out, VR_STR("QUIT\r\n"));
 }
 
 /* ---- bytes ---------------------------------------------------------------------------------------------------------- */
@@ -144,12 +157,12 @@ enum smtp_client_event_kind client_fail_reply(struct smtp_client *c, struct smtp
 void smtp_client_feed(struct smtp_client *c, struct vr_str in, int64_t now_ms)
 {
     c->now = now_ms;
-    if (c->stage == STAGE_DEAD || c->stage == STAGE_SECURING)
-        return; /* invariant (2) */
-    if (!vr_buf_add(&c->in, in) && !c->failed_due) {
-        client_fail(c, &c->failure, "4.5.0", false, "the server sends more than it was asked for");
-        c->failed_due = true;
-    }
+    if (c->stage == STAGE_DEAD || in.n == 0)
+        return;
+    if (c->stage == STAGE_SECURING) /* invariant (2): injected behind the 220, to be believed under TLS */
+        client_fail_later(c, "4.7.0", "the server sent something in clear behind its reply to STARTTLS");
+    else if (!vr_buf_add(&c->in, in))
+        client_fail_later(c, "4.5.0", "the server sends far more than it was asked for");
 }
 
 void smtp_client_eof(struct smtp_client *c)
@@ -164,71 +177,100 @@ struct vr_str smtp_client_pending(const struct smtp_client *c)
 
 void smtp_client_sent(struct smtp_client *c, size_t n)
 {
+    if (c->stage == STAGE_AUTH)
+        explicit_bzero(c->out.p + c->out.start, n); /* a password may stand there */
     vr_buf_consume(&c->out, n);
     if (c->stage == STAGE_BODY && n > 0)
         c->since = c->now; /* the clock of a block runs only while nothing moves */
-    if (vr_buf_size(&c->out) == 0 && c->out.capacity > 0)
+    if (vr_buf_size(&c->out) == 0 && c->out.capacity > OUT_KEPT)
         vr_buf_release(&c->out);
 }
 
 static void release_idle(struct smtp_client *c)
 {
-    if (vr_buf_size(&c->in) == 0 && c->code == 0)
-        vr_buf_release(&c->in);
+    if (vr_buf_size(&c->in) > 0 || c->code != 0)
+        return;
+    vr_buf_release(&c->in);
+    vr_buf_release(&c->text);
+    if (vr_buf_size(&c->out) == 0)
+        vr_buf_release(&c->out);
+    free(c->taken);
+    c->taken = NULL;
+    c->taken_size = 0;
 }
 
-/* Bytes in a stage that awaits none: a 421 that announces the end, or a server that talks out of turn. */
-static enum smtp_client_event_kind uncalled(struct smtp_client *c, struct smtp_client_event *ev)
+/* ---- replies -------------------------------------------------------------------------------------------------------- */
+
+static enum smtp_client_event_kind on_quit(struct smtp_client *c, const struct client_reply *r,
+                                           struct smtp_client_event *ev)
 {
-    struct client_reply r;
-    const char *why = "";
-    int verdict = client_reply_read(c, &r, &why);
-    if (verdict < 0)
-        return client_fail(c, ev, "4.5.0", false, why);
-    if (verdict == 0)
-        return SMTP_CLIENT_IDLE;
-    if (r.code >= 400)
-        return client_fail_reply(c, ev, &r);
-    return client_fail(c, ev, "4.5.0", false, "the server replies to what was not asked");
+    client_reply_event(c, ev, r);
+    c->stage = STAGE_DEAD;
+    return SMTP_CLIENT_CLOSED;
 }
 
-static enum smtp_client_event_kind one_reply(struct smtp_client *c, struct smtp_client_event *ev)
+/* Invariant (1): has the command to which this reply would count not left yet? In a group, at least as much as its first commands need must
+ * have. */
+static bool is_early(struct smtp_client *c)
 {
-    struct client_reply r;
-    const char *why = "";
-    int verdict = client_reply_read(c, &r, &why);
-    if (verdict == 0)
-        return SMTP_CLIENT_IDLE;
-    if (verdict < 0)
-        return client_fail(c, ev, "4.5.0", false, why);
+    const struct client_transaction *t = &c->tx;
+    size_t unsent = vr_buf_size(&c->out);
+    bool early = c->talked_early || stages[c->stage].run == NULL;
+    c->talked_early = false;
+    if (unsent > 0 && t->grouped && c->stage == STAGE_MAIL)
+        return early || t->size - unsent < t->mail_size;
+    if (unsent > 0 && t->grouped && c->stage == STAGE_RCPT)
+        return early || t->size - unsent < t->mail_size + RCPT_LEAST * (t->rcpts_replied + 1);
+    return early || unsent > 0;
+}
+
+static enum smtp_client_event_kind act(struct smtp_client *c, struct smtp_client_event *ev)
+{
+    const struct client_reply *r = &c->reply;
+    c->held = false;
     c->since = c->now;
-    if (r.code == 421 && c->stage != STAGE_QUIT)
-        return client_fail_reply(c, ev, &r);
-    if (c->config->trace && !c->traced) {
-        c->traced = true; /* the reply is shown first, and acted upon at the next call */
-        c->held = r;
-        client_reply_event(c, ev, r.code, r.text);
-        return SMTP_CLIENT_REPLY;
-    }
-    return stages[c->stage].run(c, &r, ev);
+    if (c->stage == STAGE_QUIT)
+        return on_quit(c, r, ev);
+    if (r->code == 421 || (c->held_early && r->code >= 400))
+        return client_fail_reply(c, ev, r);
+    if (c->held_early)
+        return client_fail(c, ev, "4.5.0", "the server replied %u before it was asked anything", r->code);
+    return stages[c->stage].run(c, r, ev);
+}
+
+/* Reads what is there; *progress tells whether it was a whole reply. */
+static enum smtp_client_event_kind read_reply(struct smtp_client *c, struct smtp_client_event *ev,
+                                              bool *progress)
+{
+    const char *why = "";
+    int verdict = vr_buf_size(&c->in) > 0 ? client_reply_read(c, &c->reply, &why) : 0;
+    *progress = verdict > 0;
+    if (verdict == 0)
+        return SMTP_CLIENT_IDLE;
+    if (verdict < 0)
+        return client_fail(c, ev, "4.5.0", "%s", why);
+    c->held = true;
+    c->held_early = is_early(c);
+    if (!c->config->trace)
+        return act(c, ev);
+    client_reply_event(c, ev, &c->reply);
+    return SMTP_CLIENT_REPLY;
 }
 
 static enum smtp_client_event_kind lost(struct smtp_client *c, struct smtp_client_event *ev)
 {
     if (c->stage == STAGE_QUIT) {
+        ev->command = stages[c->stage].command;
         c->stage = STAGE_DEAD;
         return SMTP_CLIENT_CLOSED;
     }
-    return client_fail(
-        c, ev, "4.4.2", false,
-        c->sent_dot
-            ? "the connection was lost after the message was sent, so whether the server took it is unknown"
-            : "the server closed the connection");
+    return client_fail(c, ev, "4.4.2", "the server closed the connection while we were %s%s",
+                       stages[c->stage].doing, sent_dot(c) ? "; whether it took the message is unknown" : "");
 }
 
 enum smtp_client_event_kind smtp_client_next(struct smtp_client *c, struct smtp_client_event *ev)
 {
-    *ev = (struct smtp_client_event){0};
+    *ev = (struct smtp_client_event){.index = SIZE_MAX};
     for (;;) {
         if (c->failed_due) {
             c->failed_due = false;
@@ -237,11 +279,10 @@ enum smtp_client_event_kind smtp_client_next(struct smtp_client *c, struct smtp_
         }
         if (c->stage == STAGE_DEAD)
             return SMTP_CLIENT_IDLE;
-        if (c->traced) {
-            c->traced = false;
-            enum smtp_client_event_kind kind = stages[c->stage].run(c, &c->held, ev);
-            if (kind != SMTP_CLIENT_IDLE)
-                return kind;
+        if (c->held) {
+            enum smtp_client_event_kind told = act(c, ev);
+            if (told != SMTP_CLIENT_IDLE)
+                return told;
             continue;
         }
         enum smtp_client_event_kind kind = client_mail_pending(c, ev);
@@ -250,21 +291,19 @@ enum smtp_client_event_kind smtp_client_next(struct smtp_client *c, struct smtp_
         if (c->ready_due) {
             c->ready_due = false;
             client_stage(c, STAGE_READY);
-            release_idle(c);
             return SMTP_CLIENT_READY;
         }
-        size_t before = vr_buf_size(&c->in);
-        if (before > 0) {
-            bool awaits = stages[c->stage].run != NULL;
-            kind = awaits ? one_reply(c, ev) : uncalled(c, ev);
-            if (kind != SMTP_CLIENT_IDLE)
-                return kind;
-            if (vr_buf_size(&c->in) != before || c->ready_due)
-                continue;
-        }
-        if (!c->eof)
-            return SMTP_CLIENT_IDLE;
-        return lost(c, ev);
+        bool progress;
+        kind = read_reply(c, ev, &progress);
+        if (kind != SMTP_CLIENT_IDLE)
+            return kind;
+        if (progress)
+            continue;
+        if (c->eof)
+            return lost(c, ev);
+        if (c->stage == STAGE_READY)
+            release_idle(c); /* invariant (4) */
+        return SMTP_CLIENT_IDLE;
     }
 }
 
@@ -272,9 +311,10 @@ enum smtp_client_event_kind smtp_client_next(struct smtp_client *c, struct smtp_
 
 int64_t smtp_client_deadline(const struct smtp_client *c)
 {
-    if (stages[c->stage].timeout_ms == 0)
+    int64_t timeout = stages[c->stage].timeout_ms;
+    if (timeout == 0)
         return INT64_MAX;
-    return c->since + (c->config->timeout_ms > 0 ? c->config->timeout_ms : stages[c->stage].timeout_ms);
+    return c->since + (c->config->timeout_ms > 0 ? c->config->timeout_ms : timeout);
 }
 
 void smtp_client_tick(struct smtp_client *c, int64_t now_ms)
@@ -282,8 +322,7 @@ void smtp_client_tick(struct smtp_client *c, int64_t now_ms)
     c->now = now_ms;
     if (now_ms < smtp_client_deadline(c) || c->failed_due)
         return;
-    const char *waiting = stages[c->stage].waiting;
-    client_fail(c, &c->failure, "4.4.2", false, waiting);
+    client_fail(c, &c->failure, "4.4.2", "timed out %s", stages[c->stage].doing);
     c->failed_due = true;
 }
 
@@ -291,8 +330,10 @@ void smtp_client_tick(struct smtp_client *c, int64_t now_ms)
 
 void smtp_client_secured(struct smtp_client *c, int64_t now_ms)
 {
-    assert(c->stage == STAGE_SECURING);
     c->now = now_ms;
+    if (c->stage == STAGE_DEAD)
+        return;
+    assert(c->stage == STAGE_SECURING);
     c->tls = true;
     client_say_hello(c); /* RFC 3207 §4.2: what was learnt before TLS is forgotten */
 }
@@ -302,7 +343,8 @@ void smtp_client_quit(struct smtp_client *c, int64_t now_ms)
     c->now = now_ms;
     if (c->stage == STAGE_DEAD)
         return;
-    client_line(c, "QUIT\r\n");
+    assert(c->stage == STAGE_READY);
+    vr_buf_add(&c->out, VR_STR("QUIT\r\n"));
     client_stage(c, STAGE_QUIT);
 }
 

@@ -1,4 +1,5 @@
-/* client_inside.h - the client engine's state, shared by client.c, client_reply.c, client_session.c and client_mail.c. Not public. */
+/* client_inside.h - the client engine's state, shared by client.c, client_reply.c, client_session.c, client_auth.c, client_mail.c and
+ * client_body.c. Not public. */
 #ifndef SMTP_CLIENT_INSIDE_H
 #define SMTP_CLIENT_INSIDE_H
 
@@ -7,7 +8,7 @@
 #include <string.h>
 
 #define CLIENT_REPLY_LINES 128
-#define CLIENT_REPLY_LINE  2048
+#define CLIENT_REPLY_LINE  2048 /* with its line end */
 
 /* What the engine waits for; each is a row of stages[] in client.c. */
 enum client_stage {
@@ -33,84 +34,92 @@ struct client_reply {
     struct vr_str text; /* in c->text, lines joined by '\n', cleaned */
 };
 
+/* One verdict that several recipients share: told one by one, before anything else is looked at. */
+enum client_fan {
+    FAN_NONE,
+    FAN_RCPTS,  /* RCPT_RESULT for each recipient */
+    FAN_RESULTS /* RESULT for each accepted one (LMTP) */
+};
+
 struct client_transaction {
     const struct smtp_mail *mail;
     const struct smtp_rcpt *rcpts;
     size_t count;
-    size_t at;   /* RCPT whose reply is awaited; in DOT with LMTP: recipient whose result is next */
-    size_t sent; /* RCPTs sent (without PIPELINING they go one by one) */
-    size_t accepted;
-    uint8_t *taken; /* taken[i]: recipient i was accepted */
-    size_t taken_size;
-    bool grouped; /* the whole group is out */
+    size_t at; /* the recipient whose reply (LMTP after the dot: result) is next */
+    size_t fan_at;
+    size_t accepted;   /* by the server */
+    size_t unsendable; /* recipients whose address cannot stand in a command: never sent */
+    size_t size;       /* bytes of the group … */
+    size_t mail_size;  /* … and of its MAIL, to see replies that come too early */
+    size_t rcpts_replied;
+    bool grouped; /* MAIL, RCPT and DATA left together */
+    bool asked;   /* not grouped: the RCPT of `at` is out */
     bool mail_refused;
-    uint16_t mail_code; /* with mail_text: what MAIL was refused with */
-    bool swallow;       /* the transaction failed: the reply to the lone dot is nobody's */
-    bool refused_data;  /* LMTP: DATA was refused; the recipients are told one by one */
-    bool line_start, last_cr;
+    bool swallow; /* nobody was accepted: DATA and the lone dot are nobody's */
+    bool crlf;    /* the text so far ends in CRLF … */
+    char last;    /* … or in this byte */
 };
 
 struct smtp_client {
     const struct smtp_client_config *config;
     enum client_stage stage;
-    struct vr_buf in, out, text, mail_text;
+    enum client_fan fan;
+    struct vr_buf in, out, text;
     size_t scanned, lines; /* of the reply being read */
     uint16_t code;         /* its code so far; 0 before its first line */
     unsigned offers, mechanisms;
     uint64_t size_limit;
-    bool tls, clear_after_refusal, authenticated, ready_due, sent_dot, eof, hello_lmtp;
-    bool failed_due;
-    bool traced; /* a reply was shown, and waits in held to be acted upon */
-    struct client_reply held;
-    struct smtp_client_event failure; /* texts in c->text, or static */
+    bool tls, clear_after_refusal, authenticated, ready_due, eof, failed_due;
+    bool talked_early;               /* a reply had begun before the command to which it would count */
+    bool held, held_early;           /* a reply was read, and is acted upon at the next call */
+    struct client_reply reply;       /* the last one read */
+    struct smtp_client_event fanned; /* what the fan tells: code, texts */
+    struct smtp_client_event failure;
+    char own[320]; /* the text of our own verdict */
     struct sasl_client *sasl;
+    struct vr_str initial; /* response that waits for its empty challenge */
+    const char *cancelled; /* why AUTH was cancelled */
     struct client_transaction tx;
+    uint8_t *taken; /* LMTP: taken[i]: recipient i was accepted */
+    size_t taken_size;
     int64_t now, since;
 };
 
 enum { MECHANISM_SCRAM = 1, MECHANISM_PLAIN = 2, MECHANISM_LOGIN = 4 };
 
 /* client.c */
-const char *client_command(enum client_stage stage);
 void client_stage(struct smtp_client *c, enum client_stage stage); /* and its timeout begins */
-void client_line(struct smtp_client *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Our own verdict that the session cannot go on. */
 enum smtp_client_event_kind client_fail(struct smtp_client *c, struct smtp_client_event *ev,
-                                        const char *enhanced, bool permanent, const char *text);
+                                        const char *enhanced, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+/* A fault of ours or of an answer, met outside of smtp_client_next: told at its next call. */
+void client_fail_later(struct smtp_client *c, const char *enhanced, const char *text);
 /* The server's. */
 enum smtp_client_event_kind client_fail_reply(struct smtp_client *c, struct smtp_client_event *ev,
                                               const struct client_reply *r);
-void client_reply_event(struct smtp_client *c, struct smtp_client_event *ev, uint16_t code,
-                        struct vr_str text);
+/* A code that says nothing where it stands ("354" to MAIL). */
+enum smtp_client_event_kind client_fail_odd(struct smtp_client *c, struct smtp_client_event *ev,
+                                            const struct client_reply *r);
+/* QUIT, for a session that fails while both sides still understand each other (RFC 5321 §3.1, §4.1.1.10). */
+void client_leave(struct smtp_client *c);
+void client_reply_event(struct smtp_client *c, struct smtp_client_event *ev, const struct client_reply *r);
 
 /* client_reply.c. 1: *out is a whole reply, 0: more must come, -1: this is no SMTP (*why) */
 int client_reply_read(struct smtp_client *c, struct client_reply *out, const char **why);
 
-/* client_session.c: replies before READY. IDLE: nothing to tell, go on */
-enum smtp_client_event_kind client_on_greeting(struct smtp_client *c, const struct client_reply *r,
-                                               struct smtp_client_event *ev);
-enum smtp_client_event_kind client_on_ehlo(struct smtp_client *c, const struct client_reply *r,
-                                           struct smtp_client_event *ev);
-enum smtp_client_event_kind client_on_helo(struct smtp_client *c, const struct client_reply *r,
-                                           struct smtp_client_event *ev);
-enum smtp_client_event_kind client_on_starttls(struct smtp_client *c, const struct client_reply *r,
-                                               struct smtp_client_event *ev);
-enum smtp_client_event_kind client_on_auth(struct smtp_client *c, const struct client_reply *r,
-                                           struct smtp_client_event *ev);
+/* Replies: each function acts on one, in its stage. IDLE: nothing to tell, go on */
+typedef enum smtp_client_event_kind client_on_reply(struct smtp_client *c, const struct client_reply *r,
+                                                    struct smtp_client_event *ev);
+/* client_session.c: before READY */
+client_on_reply client_on_greeting, client_on_ehlo, client_on_helo, client_on_starttls;
 void client_say_hello(struct smtp_client *c);
-
-/* client_mail.c: replies of a transaction */
-enum smtp_client_event_kind client_on_mail(struct smtp_client *c, const struct client_reply *r,
-                                           struct smtp_client_event *ev);
-enum smtp_client_event_kind client_on_rcpt(struct smtp_client *c, const struct client_reply *r,
-                                           struct smtp_client_event *ev);
-enum smtp_client_event_kind client_on_data(struct smtp_client *c, const struct client_reply *r,
-                                           struct smtp_client_event *ev);
-enum smtp_client_event_kind client_on_dot(struct smtp_client *c, const struct client_reply *r,
-                                          struct smtp_client_event *ev);
-enum smtp_client_event_kind client_on_rset(struct smtp_client *c, const struct client_reply *r,
-                                           struct smtp_client_event *ev);
-/* Events that need no reply (recipients of a refused MAIL). IDLE: none */
+/* client_auth.c */
+client_on_reply client_on_auth;
+enum smtp_client_event_kind client_auth_begin(struct smtp_client *c, struct smtp_client_event *ev);
+/* client_mail.c: a transaction */
+client_on_reply client_on_mail, client_on_rcpt, client_on_data, client_on_dot, client_on_rset;
+/* Events that need no reply, and the commands that are due. IDLE: none */
 enum smtp_client_event_kind client_mail_pending(struct smtp_client *c, struct smtp_client_event *ev);
 
 #endif

@@ -1,8 +1,9 @@
-/* client_mail.c - one transaction: MAIL, RCPT, DATA as a group where the server allows it, the text, the results (RFC 5321 §3.3, 2920 §3.1,
+/* client_mail.c - one transaction: MAIL, RCPT, DATA as a group where the server allows it, and the results (RFC 5321 §3.3, 2920 §3.1,
  * 2033 §4.2).
  *
- * Rule: a group that is out must be answered whole: when MAIL or all recipients were refused and the server still says 354, a lone dot ends it
- * and the reply to it is nobody's.
+ * Rules: (1) a group that is out must be answered whole: what MAIL's refusal settled is told at once, the replies behind it are swallowed
+ *        (2) when nobody was accepted and the server still says 354, a lone dot ends the transaction; but never where it could end in an
+ *        empty message for somebody, or (LMTP) in waiting for a reply that does not come: then the session fails.
  * Tests: tests/unit/smtp_client.c, tests/unit/smtp_pair.c
  */
 #include "client_inside.h"
@@ -10,7 +11,55 @@
 #include <assert.h>
 #include <stdlib.h>
 
-static const char too_large_text[] = "5.3.4 the message is larger than the server takes";
+/* ---- what may stand in a command --------------------------------------------------------------------------------------- */
+
+/* NULL: fine. Else the enhanced status: a CR or LF would begin another command, bytes beyond ASCII need SMTPUTF8 (RFC 6531). Addresses
+ * from address_parse have neither; the last door is here. */
+static const char *address_fault(const struct address *a, const char *syntax)
+{
+    const struct vr_str parts[] = {a->local, a->domain};
+    for (size_t k = 0; k < 2; k++)
+        for (size_t i = 0; i < parts[k].n; i++) {
+            unsigned char byte = (unsigned char)parts[k].p[i];
+            if (byte >= 0x80)
+                return "5.6.7";
+            if (byte < 0x20 || byte == 0x7f)
+                return syntax;
+        }
+    return a->local.n > SMTP_LINE_MAX || a->domain.n > SMTP_LINE_MAX ? syntax : NULL;
+}
+
+static const char *rcpt_fault(const struct smtp_rcpt *r)
+{
+    return r->forward_path.null || r->forward_path.local.n == 0 ? "5.1.3"
+                                                                : address_fault(&r->forward_path, "5.1.3");
+}
+
+/* xtext as RFC 3461 §4 has it; anything else is left out rather than sent. */
+static bool is_xtext(struct vr_str value)
+{
+    for (size_t i = 0; i < value.n; i++)
+        if (value.p[i] < 0x21 || value.p[i] > 0x7e)
+            return false;
+    return value.n > 0 && value.n <= SMTP_LINE_MAX;
+}
+
+/* Our own verdict on recipients, in the place of a reply. */
+static void own_verdict(struct smtp_client_event *ev, uint16_t code, const char *enhanced, const char *text)
+{
+    ev->code = code;
+    ev->enhanced = vr_str_from(enhanced);
+    ev->text = vr_str_from(text);
+    ev->permanent = code >= 500;
+}
+
+static void address_verdict(struct smtp_client_event *ev, const char *enhanced)
+{
+    own_verdict(ev, 553, enhanced,
+                strcmp(enhanced, "5.6.7") == 0
+                    ? "the address has characters beyond ASCII, which need SMTPUTF8: not sent to the server"
+                    : "the address is not one that SMTP can carry: not sent to the server");
+}
 
 /* ---- sending ------------------------------------------------------------------------------------------------------- */
 
@@ -21,10 +70,12 @@ static void add_path(struct vr_buf *out, const struct address *a)
     vr_buf_add_byte(out, '>');
 }
 
-static void add_parameter(struct vr_buf *out, const char *keyword, struct vr_str value)
+static void add_parameter(struct vr_buf *out, struct vr_str keyword, struct vr_str value)
 {
-    if (value.n > 0)
-        vr_buf_addf(out, " %s=%.*s", keyword, VR_STR_ARG(value));
+    if (!is_xtext(value))
+        return;
+    vr_buf_add(out, keyword);
+    vr_buf_add(out, value);
 }
 
 static void send_mail(struct smtp_client *c)
@@ -33,17 +84,18 @@ static void send_mail(struct smtp_client *c)
     struct vr_buf *out = &c->out;
     vr_buf_add(out, VR_STR("MAIL FROM:"));
     add_path(out, &m->reverse_path);
-    if ((c->offers & SMTP_EXT_SIZE) && m->size > 0)
-        vr_buf_addf(out, " SIZE=%llu", (unsigned long long)m->size);
+    if ((c->offers & SMTP_EXT_SIZE) && m->size > 0) {
+        vr_buf_add(out, VR_STR(" SIZE="));
+        vr_buf_add_u64(out, m->size);
+    }
     if ((c->offers & SMTP_EXT_8BITMIME) && m->body == SMTP_BODY_8BITMIME)
         vr_buf_add(out, VR_STR(" BODY=8BITMIME"));
-    if (c->offers & SMTP_EXT_DSN) {
-        if (m->ret != DSN_RET_NONE)
-            vr_buf_add(out, m->ret == DSN_RET_FULL ? VR_STR(" RET=FULL") : VR_STR(" RET=HDRS"));
-        add_parameter(out, "ENVID", m->envid);
-    }
+    if ((c->offers & SMTP_EXT_DSN) && m->ret != DSN_RET_NONE)
+        vr_buf_add(out, m->ret == DSN_RET_FULL ? VR_STR(" RET=FULL") : VR_STR(" RET=HDRS"));
+    if (c->offers & SMTP_EXT_DSN)
+        add_parameter(out, VR_STR(" ENVID="), m->envid);
     if (c->authenticated && (c->offers & SMTP_EXT_AUTH))
-        add_parameter(out, "AUTH", m->auth);
+        add_parameter(out, VR_STR(" AUTH="), m->auth);
     vr_buf_add(out, VR_STR("\r\n"));
 }
 
@@ -57,174 +109,234 @@ static void send_rcpt(struct smtp_client *c, const struct smtp_rcpt *r)
         dsn_notify_write(out, r->notify);
     }
     if (c->offers & SMTP_EXT_DSN)
-        add_parameter(out, "ORCPT", r->orcpt);
+        add_parameter(out, VR_STR(" ORCPT="), r->orcpt);
     vr_buf_add(out, VR_STR("\r\n"));
+}
+
+static void fan_out(struct smtp_client *c, enum client_fan fan)
+{
+    c->fan = fan;
+    c->tx.fan_at = 0;
+}
+
+/* Settled before a word was said: true. */
+static bool settled_here(struct smtp_client *c)
+{
+    struct client_transaction *t = &c->tx;
+    const char *fault = address_fault(&t->mail->reverse_path, "5.1.7");
+    c->fanned = (struct smtp_client_event){.command = "MAIL"};
+    if (c->size_limit > 0 && t->mail->size > c->size_limit) /* RFC 1870 §6.1 */
+        own_verdict(&c->fanned, 552, "5.3.4",
+                    "the message is larger than the server's limit (SIZE): not sent to the server");
+    else if (fault != NULL)
+        address_verdict(&c->fanned, fault);
+    else if (t->unsendable < t->count)
+        return false;
+    fan_out(c, FAN_RCPTS);
+    c->ready_due = true;
+    return true;
+}
+
+static bool remember_taken(struct smtp_client *c, size_t n)
+{
+    if (!c->config->lmtp)
+        return true; /* one reply for all: nobody asks */
+    if (c->taken_size < n) {
+        uint8_t *taken = realloc(c->taken, n);
+        if (taken == NULL)
+            return false;
+        c->taken = taken;
+        c->taken_size = n;
+    }
+    memset(c->taken, 0, n);
+    return true;
 }
 
 void smtp_client_mail(struct smtp_client *c, const struct smtp_mail *mail, const struct smtp_rcpt *rcpts,
                       size_t n, int64_t now_ms)
 {
-    assert(c->stage == STAGE_READY && n > 0);
     struct client_transaction *t = &c->tx;
     c->now = now_ms;
-    c->sent_dot = false;
-    uint8_t *taken = t->taken;
-    size_t size = t->taken_size;
-    if (size < n) {
-        taken = realloc(taken, n);
-        assert(taken != NULL); /* a byte per recipient: a daemon without this much memory starts anew */
-        size = n;
-    }
-    memset(taken, 0, n);
-    *t = (struct client_transaction){
-        .mail = mail, .rcpts = rcpts, .count = n, .taken = taken, .taken_size = size, .line_start = true};
-    if (c->size_limit > 0 && mail->size > c->size_limit) { /* RFC 1870 §6.1: no need to try */
-        t->mail_refused = true;
-        t->mail_code = 552;
-        vr_buf_reset(&c->mail_text);
-        vr_buf_add(&c->mail_text, vr_str_from(too_large_text));
-        client_stage(c, STAGE_RCPT);
+    if (c->stage == STAGE_DEAD)
+        return;
+    assert(c->stage == STAGE_READY && n > 0);
+    *t = (struct client_transaction){.mail = mail, .rcpts = rcpts, .count = n, .crlf = true, .last = '\n'};
+    for (size_t i = 0; i < n; i++)
+        t->unsendable += rcpt_fault(&rcpts[i]) != NULL;
+    if (!remember_taken(c, n)) {
+        client_fail_later(c, "4.3.0", "out of memory");
         return;
     }
-    send_mail(c);
+    c->talked_early = vr_buf_size(&c->in) > 0 || c->code != 0;
+    if (settled_here(c))
+        return;
     t->grouped = (c->offers & SMTP_EXT_PIPELINING) != 0;
+    send_mail(c);
+    t->mail_size = vr_buf_size(&c->out);
     for (size_t i = 0; t->grouped && i < n; i++)
-        send_rcpt(c, &rcpts[i]);
-    if (t->grouped) {
+        if (t->unsendable == 0 || rcpt_fault(&rcpts[i]) == NULL)
+            send_rcpt(c, &rcpts[i]);
+    if (t->grouped)
         vr_buf_add(&c->out, VR_STR("DATA\r\n"));
-        t->sent = n;
-    }
+    t->size = vr_buf_size(&c->out);
     client_stage(c, STAGE_MAIL);
+    if (c->out.too_big)
+        client_fail_later(c, "4.3.0", "too many recipients for one transaction");
 }
 
-/* ---- replies ---------------------------------------------------------------------------------------------------------- */
+/* ---- the way through MAIL and RCPT ----------------------------------------------------------------------------------------- */
 
-/* After a transaction that failed, the server may still have MAIL open. */
 static enum smtp_client_event_kind reset(struct smtp_client *c)
 {
-    client_line(c, "RSET\r\n");
+    vr_buf_add(&c->out, VR_STR("RSET\r\n"));
     client_stage(c, STAGE_RSET);
     return SMTP_CLIENT_IDLE;
 }
 
-static void next_rcpt(struct smtp_client *c)
-{
-    struct client_transaction *t = &c->tx;
-    client_stage(c, STAGE_RCPT);
-    if (!t->grouped && t->sent < t->count)
-        send_rcpt(c, &t->rcpts[t->sent++]);
-}
-
-enum smtp_client_event_kind client_on_mail(struct smtp_client *c, const struct client_reply *r,
-                                           struct smtp_client_event *ev)
-{
-    (void)ev;
-    struct client_transaction *t = &c->tx;
-    if (r->code / 100 == 2) {
-        next_rcpt(c);
-        return SMTP_CLIENT_IDLE;
-    }
-    t->mail_refused = true;
-    t->mail_code = r->code;
-    vr_buf_reset(&c->mail_text);
-    vr_buf_add(&c->mail_text, r->text);
-    client_stage(c, STAGE_RCPT);
-    return SMTP_CLIENT_IDLE;
-}
-
 /* All recipients have their reply: what now? */
-static enum smtp_client_event_kind after_recipients(struct smtp_client *c)
+static void after_recipients(struct smtp_client *c)
 {
     struct client_transaction *t = &c->tx;
     if (t->grouped) { /* DATA is out already */
-        t->swallow = t->accepted == 0;
+        t->swallow = t->mail_refused || t->accepted == 0;
         client_stage(c, STAGE_DATA);
     } else if (t->accepted > 0) {
-        client_line(c, "DATA\r\n");
+        vr_buf_add(&c->out, VR_STR("DATA\r\n"));
         client_stage(c, STAGE_DATA);
-    } else if (t->mail_refused) {
-        c->ready_due = true;
     } else {
-        return reset(c);
+        reset(c);
     }
-    return SMTP_CLIENT_IDLE;
 }
 
-static enum smtp_client_event_kind rcpt_result(struct smtp_client *c, struct smtp_client_event *ev,
-                                               uint16_t code, struct vr_str text)
+static enum smtp_client_event_kind fan_next(struct smtp_client *c, struct smtp_client_event *ev)
 {
     struct client_transaction *t = &c->tx;
-    client_reply_event(c, ev, code, text);
-    ev->index = t->at;
-    t->taken[t->at] = code / 100 == 2;
-    t->accepted += t->taken[t->at];
-    t->at++;
-    if (t->at == t->count)
-        after_recipients(c);
-    else if (!t->mail_refused)
-        next_rcpt(c);
-    return SMTP_CLIENT_RCPT_RESULT;
-}
-
-enum smtp_client_event_kind client_on_rcpt(struct smtp_client *c, const struct client_reply *r,
-                                           struct smtp_client_event *ev)
-{
-    if (c->tx.mail_refused) /* the group was out: this reply says nothing that MAIL's did not */
-        return rcpt_result(c, ev, c->tx.mail_code, vr_buf_str(&c->mail_text));
-    return rcpt_result(c, ev, r->code, r->text);
+    while (c->fan == FAN_RESULTS && t->fan_at < t->count && !c->taken[t->fan_at])
+        t->fan_at++;
+    if (t->fan_at == t->count) {
+        c->fan = FAN_NONE;
+        return SMTP_CLIENT_IDLE;
+    }
+    *ev = c->fanned;
+    if (ev->code == 0) { /* each by its own fault */
+        ev->command = "RCPT";
+        address_verdict(ev, rcpt_fault(&t->rcpts[t->fan_at]));
+    }
+    ev->index = t->fan_at++;
+    return c->fan == FAN_RCPTS ? SMTP_CLIENT_RCPT_RESULT : SMTP_CLIENT_RESULT;
 }
 
 enum smtp_client_event_kind client_mail_pending(struct smtp_client *c, struct smtp_client_event *ev)
 {
     struct client_transaction *t = &c->tx;
-    if (c->stage == STAGE_RCPT && t->mail_refused && !t->grouped && t->at < t->count)
-        return rcpt_result(c, ev, t->mail_code, vr_buf_str(&c->mail_text));
-    while (c->stage == STAGE_DATA && t->refused_data && t->at < t->count)
-        if (t->taken[t->at++]) {
-            client_reply_event(c, ev, t->mail_code, vr_buf_str(&c->mail_text));
-            ev->index = t->at - 1;
-            return SMTP_CLIENT_RESULT;
+    if (c->fan != FAN_NONE) {
+        enum smtp_client_event_kind kind = fan_next(c, ev);
+        if (kind != SMTP_CLIENT_IDLE)
+            return kind;
+    }
+    while (c->stage == STAGE_RCPT) {
+        if (t->at == t->count) {
+            after_recipients(c);
+            break;
         }
-    if (c->stage == STAGE_DATA && t->refused_data)
-        reset(c);
+        const char *fault = t->unsendable > 0 ? rcpt_fault(&t->rcpts[t->at]) : NULL;
+        if (fault == NULL && !t->grouped && !t->asked) {
+            send_rcpt(c, &t->rcpts[t->at]);
+            t->asked = true;
+            client_stage(c, STAGE_RCPT);
+        }
+        if (fault == NULL)
+            break;
+        t->at++;
+        if (t->mail_refused)
+            continue; /* told already */
+        address_verdict(ev, fault);
+        ev->command = "RCPT";
+        ev->index = t->at - 1;
+        return SMTP_CLIENT_RCPT_RESULT;
+    }
     return SMTP_CLIENT_IDLE;
 }
 
-/* DATA refused: the result of all accepted recipients, for LMTP one by one. */
+enum smtp_client_event_kind client_on_mail(struct smtp_client *c, const struct client_reply *r,
+                                           struct smtp_client_event *ev)
+{
+    struct client_transaction *t = &c->tx;
+    if (r->code / 100 == 3)
+        return client_fail_odd(c, ev, r);
+    if (r->code / 100 != 2) {
+        t->mail_refused = true;
+        c->fanned = (struct smtp_client_event){0};
+        client_reply_event(c, &c->fanned, r);
+        fan_out(c, FAN_RCPTS);
+        if (!t->grouped) { /* no transaction was opened, and nothing else is out */
+            c->ready_due = true;
+            return SMTP_CLIENT_IDLE;
+        }
+    }
+    client_stage(c, STAGE_RCPT);
+    return SMTP_CLIENT_IDLE;
+}
+
+enum smtp_client_event_kind client_on_rcpt(struct smtp_client *c, const struct client_reply *r,
+                                           struct smtp_client_event *ev)
+{
+    struct client_transaction *t = &c->tx;
+    bool accepted = r->code / 100 == 2;
+    if (r->code / 100 == 3)
+        return client_fail_odd(c, ev, r);
+    client_reply_event(c, ev, r);
+    ev->index = t->at;
+    if (c->config->lmtp)
+        c->taken[t->at] = accepted;
+    t->accepted += accepted;
+    t->rcpts_replied++;
+    t->at++;
+    t->asked = false;
+    return t->mail_refused ? SMTP_CLIENT_IDLE : SMTP_CLIENT_RCPT_RESULT;
+}
+
+/* ---- DATA and its end ------------------------------------------------------------------------------------------------------ */
+
+/* The result of all accepted recipients, for LMTP one by one. */
 static enum smtp_client_event_kind data_refused(struct smtp_client *c, const struct client_reply *r,
                                                 struct smtp_client_event *ev)
 {
     struct client_transaction *t = &c->tx;
-    if (t->swallow)
-        return t->mail_refused ? (c->ready_due = true, SMTP_CLIENT_IDLE) : reset(c);
-    if (!c->config->lmtp) {
-        client_reply_event(c, ev, r->code, r->text);
-        ev->index = SIZE_MAX;
-        reset(c);
-        return SMTP_CLIENT_RESULT;
+    if (t->swallow && t->mail_refused && t->accepted == 0) {
+        c->ready_due = true;
+        return SMTP_CLIENT_IDLE;
     }
-    t->refused_data = true;
-    t->mail_code = r->code;
-    t->at = 0;
-    vr_buf_reset(&c->mail_text);
-    vr_buf_add(&c->mail_text, r->text);
+    client_reply_event(c, ev, r);
+    c->fanned = *ev;
+    reset(c); /* MAIL is still open at the server */
+    if (t->swallow)
+        return SMTP_CLIENT_IDLE;
+    if (!c->config->lmtp)
+        return SMTP_CLIENT_RESULT;
+    fan_out(c, FAN_RESULTS);
     return SMTP_CLIENT_IDLE;
 }
 
 enum smtp_client_event_kind client_on_data(struct smtp_client *c, const struct client_reply *r,
                                            struct smtp_client_event *ev)
 {
-    if (r->code / 100 == 2)
-        return client_fail(c, ev, "4.5.0", false, "the server replied to DATA as if the message were over");
-    if (r->code != 354)
+    struct client_transaction *t = &c->tx;
+    if (r->code >= 400)
         return data_refused(c, r, ev);
-    if (c->tx.swallow) { /* RFC 2920 §3.1: 354 although nobody was accepted */
-        client_line(c, ".\r\n");
+    if (r->code != 354)
+        return client_fail_odd(c, ev, r);
+    if (t->swallow && (t->accepted > 0 || c->config->lmtp)) /* rule (2) */
+        return client_fail(c, ev, "4.5.0", "the server asks for the message although it refused %s",
+                           t->mail_refused ? "MAIL" : "all recipients");
+    if (t->swallow) { /* RFC 2920 §3.1 */
+        vr_buf_add(&c->out, VR_STR(".\r\n"));
         client_stage(c, STAGE_DOT);
         return SMTP_CLIENT_IDLE;
     }
-    c->tx.at = 0;
+    t->at = 0;
     client_stage(c, STAGE_BODY);
+    ev->command = "DATA";
     return SMTP_CLIENT_BODY;
 }
 
@@ -232,24 +344,21 @@ enum smtp_client_event_kind client_on_dot(struct smtp_client *c, const struct cl
                                           struct smtp_client_event *ev)
 {
     struct client_transaction *t = &c->tx;
+    if (r->code / 100 == 3)
+        return client_fail_odd(c, ev, r);
     if (t->swallow) {
         c->ready_due = true;
         return SMTP_CLIENT_IDLE;
     }
-    client_reply_event(c, ev, r->code, r->text);
-    ev->index = SIZE_MAX;
+    client_reply_event(c, ev, r);
     if (!c->config->lmtp) {
         c->ready_due = true;
-        c->sent_dot = false;
         return SMTP_CLIENT_RESULT;
     }
-    while (t->at < t->count && !t->taken[t->at])
+    while (!c->taken[t->at])
         t->at++;
     ev->index = t->at++;
-    if (--t->accepted == 0) {
-        c->ready_due = true;
-        c->sent_dot = false;
-    }
+    c->ready_due = --t->accepted == 0;
     return SMTP_CLIENT_RESULT;
 }
 
@@ -257,48 +366,7 @@ enum smtp_client_event_kind client_on_rset(struct smtp_client *c, const struct c
                                            struct smtp_client_event *ev)
 {
     if (r->code / 100 != 2)
-        return client_fail_reply(c, ev, r);
+        return r->code / 100 == 3 ? client_fail_odd(c, ev, r) : client_fail_reply(c, ev, r);
     c->ready_due = true;
     return SMTP_CLIENT_IDLE;
-}
-
-/* ---- the text ------------------------------------------------------------------------------------------------------------ */
-
-void smtp_client_body(struct smtp_client *c, struct vr_str bytes, int64_t now_ms)
-{
-    struct client_transaction *t = &c->tx;
-    if (c->stage == STAGE_DEAD)
-        return; /* the session broke while the owner was reading */
-    assert(c->stage == STAGE_BODY);
-    c->now = now_ms;
-    size_t done = 0, from = 0;
-    if (bytes.n == 0)
-        return;
-    if (t->line_start && bytes.p[0] == '.')
-        vr_buf_add_byte(&c->out, '.');
-    for (size_t lf; (lf = vr_str_find(vr_str_from_pos(bytes, from), '\n')) != VR_NPOS;) {
-        from += lf + 1;
-        if (from < bytes.n && bytes.p[from] == '.') { /* §4.5.2 */
-            vr_buf_add(&c->out, vr_str_sub(bytes, done, from - done));
-            vr_buf_add_byte(&c->out, '.');
-            done = from;
-        }
-    }
-    vr_buf_add(&c->out, vr_str_from_pos(bytes, done));
-    t->line_start = bytes.p[bytes.n - 1] == '\n';
-    t->last_cr = bytes.p[bytes.n - 1] == '\r';
-}
-
-void smtp_client_body_end(struct smtp_client *c, int64_t now_ms)
-{
-    struct client_transaction *t = &c->tx;
-    if (c->stage == STAGE_DEAD)
-        return;
-    assert(c->stage == STAGE_BODY);
-    c->now = now_ms;
-    if (!t->line_start)
-        vr_buf_add(&c->out, t->last_cr ? VR_STR("\n") : VR_STR("\r\n"));
-    vr_buf_add(&c->out, VR_STR(".\r\n"));
-    c->sent_dot = true;
-    client_stage(c, STAGE_DOT);
 }

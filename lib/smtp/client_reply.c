@@ -2,16 +2,25 @@
  *
  * Reply-line = Reply-code [ ("-" / SP) textstring ] CRLF ; all lines of a reply have the same code. A lone LF ends a line too: some
  * servers write so, and nothing can be smuggled this way.
+ * Promise: whatever the pieces in which the bytes come, the replies are the same, and no byte is looked at twice.
  * Tests: tests/unit/smtp_client.c, tests/fuzz/fuzz_smtp_client.c
  */
 #include "client_inside.h"
 
+static bool is_control(char c)
+{
+    return (unsigned char)c < 0x20 || c == 0x7f;
+}
+
 /* Control bytes of a stranger would reach logs, terminals and reports. */
 static void add_clean(struct vr_buf *b, struct vr_str s)
 {
+    char *p = vr_buf_reserve(b, s.n);
+    if (p == NULL)
+        return; /* cannot be: text holds the longest reply */
     for (size_t i = 0; i < s.n; i++)
-        vr_buf_add_byte(b, (unsigned char)s.p[i] < 0x20 || s.p[i] == 0x7f ? (s.p[i] == '\t' ? ' ' : '?')
-                                                                          : s.p[i]);
+        p[i] = is_control(s.p[i]) ? '?' : s.p[i];
+    vr_buf_filled(b, s.n);
 }
 
 static bool is_digit(char c)
@@ -32,16 +41,16 @@ static int take_line(struct smtp_client *c, struct vr_str line, const char **why
         *why = "the lines of the server's reply have different codes";
         return -1;
     }
+    if (++c->lines > CLIENT_REPLY_LINES) {
+        *why = "the server's reply has too many lines";
+        return -1;
+    }
     if (c->code == 0)
         vr_buf_reset(&c->text);
     else
         vr_buf_add_byte(&c->text, '\n');
     c->code = code;
     add_clean(&c->text, vr_str_from_pos(line, 4));
-    if (++c->lines > CLIENT_REPLY_LINES) {
-        *why = "the server's reply has no end";
-        return -1;
-    }
     return line.n > 3 && line.p[3] == '-' ? 0 : 1;
 }
 
@@ -50,26 +59,24 @@ int client_reply_read(struct smtp_client *c, struct client_reply *out, const cha
     for (;;) {
         struct vr_str in = vr_buf_str(&c->in);
         size_t lf = vr_str_find(vr_str_from_pos(in, c->scanned), '\n');
-        if (lf == VR_NPOS) {
-            c->scanned = in.n;
-            if (in.n <= CLIENT_REPLY_LINE)
-                return 0;
+        size_t length = lf == VR_NPOS ? in.n : c->scanned + lf + 1;
+        if (length > CLIENT_REPLY_LINE || (lf == VR_NPOS && length == CLIENT_REPLY_LINE)) {
             *why = "a line of the server's reply is too long";
             return -1;
         }
-        lf += c->scanned;
-        struct vr_str line = vr_str_sub(in, 0, lf);
+        if (lf == VR_NPOS) {
+            c->scanned = in.n;
+            return 0;
+        }
+        struct vr_str line = vr_str_sub(in, 0, length - 1);
         if (line.n > 0 && line.p[line.n - 1] == '\r')
             line.n--;
-        int verdict = line.n > CLIENT_REPLY_LINE ? -1 : take_line(c, line, why);
-        if (line.n > CLIENT_REPLY_LINE)
-            *why = "a line of the server's reply is too long";
-        vr_buf_consume(&c->in, lf + 1);
+        int verdict = take_line(c, line, why);
+        vr_buf_consume(&c->in, length);
         c->scanned = 0;
         if (verdict == 0)
             continue;
-        out->code = c->code;
-        out->text = vr_buf_str(&c->text);
+        *out = (struct client_reply){c->code, vr_buf_str(&c->text)};
         c->code = 0;
         c->lines = 0;
         return verdict;
