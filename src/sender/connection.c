@@ -31,77 +31,6 @@ static const struct target *target_of(const struct connection *c)
     return &c->targets[c->target];
 }
 
-static uint64_t queue_id(const struct connection *c)
-{
-    return c->job != NULL ? c->job->d.message : 0;
-}
-
-/* ---- events ----------------------------------------------------------------------------------------------------- */
-
-static void event_place(const struct connection *c)
-{
-    struct event_log *l = c->sender->log;
-    event_str(l, "destination", c->destination);
-    if (c->name[0] != '\0')
-        event_text(l, "mx", c->name);
-    if (c->ip[0] != '\0')
-        event_text(l, "ip", c->ip);
-}
-
-static void report_open(struct connection *c)
-{
-    struct event_log *l = c->sender->log;
-    struct io_tls_info info;
-    c->open = true;
-    c->tls = io_stream_tls_info(c->stream, &info);
-    event_begin(l, EVENT_INFO, "connection.open", queue_id(c));
-    event_place(c);
-    event_text(l, "tls", c->tls ? info.protocol : "none");
-    if (c->tls) {
-        event_text(l, "cipher", info.cipher);
-        event_text(l, "verified", info.verified ? "yes" : "no");
-    }
-    event_u64(l, "ms", (uint64_t)(connection_now(c) - c->opened_ms));
-    event_end(l);
-}
-
-static void report_closed(struct connection *c)
-{
-    if (!c->open)
-        return;
-    c->open = false;
-    event_begin(c->sender->log, EVENT_INFO, "connection.closed", queue_id(c));
-    event_place(c);
-    event_u64(c->sender->log, "deliveries", c->deliveries);
-    event_u64(c->sender->log, "ms", (uint64_t)(connection_now(c) - c->opened_ms));
-    event_end(c->sender->log);
-}
-
-void connection_trouble(struct connection *c, bool permanent, uint16_t code, const char *enhanced,
-                        const char *stage, struct vr_str text)
-{
-    struct event_log *l = c->sender->log;
-    event_begin(l, EVENT_NOTICE, "session.trouble", queue_id(c));
-    event_place(c);
-    event_text(l, "stage", stage);
-    if (code != 0)
-        event_u64(l, "code", code);
-    event_str(l, "reply", text);
-    event_text(l, "next",
-               c->job == NULL                    ? "the idle connection is given up"
-               : c->target + 1 < c->target_count ? "the next address is tried"
-                                                 : "no address is left to try");
-    event_end(l);
-    if (c->troubled && !c->trouble.permanent && permanent)
-        return; /* as long as one host may get better, the message may get through */
-    c->troubled = true;
-    c->trouble.permanent = permanent;
-    c->trouble.code = code;
-    snprintf(c->trouble.enhanced, sizeof c->trouble.enhanced, "%s", enhanced);
-    snprintf(c->trouble.text, sizeof c->trouble.text, "%.*s",
-             VR_STR_ARG(vr_str_sub(text, 0, sizeof c->trouble.text - 1)));
-}
-
 /* ---- the end of a stream, a job, a connection ------------------------------------------------------------------------ */
 
 static void stream_drop(struct connection *c)
@@ -311,7 +240,7 @@ void connection_pump(struct connection *c)
 
 static void say_cannot_connect(struct connection *c, int status)
 {
-    char text[400], where[IO_ADDRESS_TEXT];
+    char text[700], where[IO_ADDRESS_TEXT];
     io_address_text(&target_of(c)->address, where);
     if (status == 0)
         snprintf(text, sizeof text, "cannot connect to %s (%s)", c->name, where);
@@ -359,7 +288,7 @@ static void on_data(void *arg, struct vr_str bytes)
 /* With `may`, TLS that does not work is no reason to keep the mail (RFC 7435): once more in clear. */
 static void handshake_failed(struct connection *c, const char *why)
 {
-    char text[500];
+    char text[1000];
     bool may = c->hop.tls == NEXT_HOP_TLS_MAY;
     snprintf(text, sizeof text, "the TLS handshake with %s [%s] failed: %s", c->name, c->ip,
              why[0] != '\0' ? why : "the server closed the connection");
@@ -368,8 +297,8 @@ static void handshake_failed(struct connection *c, const char *why)
         connection_next(c);
         return;
     }
-    event_begin(c->sender->log, EVENT_NOTICE, "session.trouble", queue_id(c));
-    event_place(c);
+    event_begin(c->sender->log, EVENT_NOTICE, "session.trouble", connection_queue_id(c));
+    report_place(c);
     event_text(c->sender->log, "stage", "STARTTLS");
     event_text(c->sender->log, "reply", text);
     event_text(c->sender->log, "next", "the same host is tried without TLS");

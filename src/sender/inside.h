@@ -1,7 +1,7 @@
 /* inside.h - what the files of the sender share.
  *
  * sender.c (the process) gives a job to a connection: an idle one of its destination (pool.c) or a new one. connection.c walks it through its
- * steps (resolve.c finds the hosts), transaction.c speaks about recipients, body.c feeds the message.
+ * steps (resolve.c finds the hosts, report.c tells the log), transaction.c speaks about recipients, body.c feeds the message.
  */
 #ifndef SENDER_INSIDE_H
 #define SENDER_INSIDE_H
@@ -110,12 +110,9 @@ void connection_start(struct connection *c, struct inflight_job *job); /* resolv
 void connection_reuse(struct connection *c, struct inflight_job *job); /* an idle one */
 void connection_step(struct connection *c, enum step step);
 void connection_pump(struct connection *c);
-void connection_flush(struct connection *c);   /* what the engine has for the server goes to the stream */
-void connection_restart(struct connection *c); /* the same job, as if the connection were new */
-void connection_free(struct connection *c);    /* at once, without a word; its job must be gone */
-/* The target does not work: remembered and reported. Then connection_next. */
-void connection_trouble(struct connection *c, bool permanent, uint16_t code, const char *enhanced,
-                        const char *stage, struct vr_str text);
+void connection_flush(struct connection *c);    /* what the engine has for the server goes to the stream */
+void connection_restart(struct connection *c);  /* the same job, as if the connection were new */
+void connection_free(struct connection *c);     /* at once, without a word; its job must be gone */
 void connection_next(struct connection *c);     /* the next target, or the end of job and connection */
 void connection_job_done(struct connection *c); /* reports; the connection has no job then */
 void connection_cancel(struct connection *c, enum delivery_status status, const char *enhanced,
@@ -134,6 +131,15 @@ void body_begin(struct connection *c);
 void body_feed(struct connection *c); /* as much as the stream takes; again when it drained */
 void body_drop(struct connection *c); /* NULL-safe: also while a worker reads */
 void body_scan(struct connection *c); /* is the message 8-bit? transaction_scanned, maybe later */
+
+/* report.c: events */
+uint64_t connection_queue_id(const struct connection *c); /* of the job; 0: none */
+void report_place(const struct connection *c);            /* the fields that say which connection */
+void report_open(struct connection *c);
+void report_closed(struct connection *c);
+/* The target does not work: remembered and reported. Then connection_next. */
+void connection_trouble(struct connection *c, bool permanent, uint16_t code, const char *enhanced,
+                        const char *stage, struct vr_str text);
 
 /* resolve.c */
 struct resolve *resolve_new(struct connection *c);

@@ -86,7 +86,7 @@ static void check_size(struct connection *c)
     uint64_t limit = smtp_client_size_limit(c->engine), size = message_size(c->job);
     if (limit == 0 || size <= limit)
         return;
-    char text[300];
+    char text[600];
     snprintf(text, sizeof text, "the message has %llu bytes, the server %s takes %llu at the most",
              (unsigned long long)size, c->name, (unsigned long long)limit);
     inflight_settle_rest(c->job, DELIVERY_PERMANENT, 0, VR_STR("5.3.4"), vr_str_from(text));
@@ -95,7 +95,7 @@ static void check_size(struct connection *c)
 /* RFC 6152 §3: what is 8-bit must not go to a server that did not offer 8BITMIME. */
 static void refuse_eight_bit(struct connection *c)
 {
-    char text[400];
+    char text[600];
     snprintf(text, sizeof text,
              "the message has bytes beyond ASCII, and the server %s does not take such (8BITMIME); send it "
              "again in "
@@ -213,7 +213,7 @@ void transaction_result(struct connection *c, const struct smtp_client_event *ev
 
 static bool outcome_unknown(struct connection *c, const struct smtp_client_event *ev)
 {
-    char text[500];
+    char text[800];
     snprintf(text, sizeof text,
              "the connection to %s [%s] ended after the whole message was sent and before the server's "
              "answer to it: whether the "
@@ -244,7 +244,7 @@ bool transaction_failed(struct connection *c, const struct smtp_client_event *ev
         connection_restart(c);
         return false;
     }
-    char enhanced[12], text[560];
+    char enhanced[12], text[900];
     bool auth = strcmp(ev->command, "AUTH") == 0;
     snprintf(enhanced, sizeof enhanced, "%.*s", VR_STR_ARG(vr_str_sub(ev->enhanced, 0, sizeof enhanced - 1)));
     if (enhanced[0] == '\0' || auth)
