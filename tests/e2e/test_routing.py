@@ -1,0 +1,343 @@
+"""Finding the way: MX records of a real DNS server, routes, aliases, DSNs; Postfix as next hop and as upstream; Dovecot behind LMTP."""
+import email
+import imaplib
+import os
+import pwd
+import shutil
+import smtplib
+
+from harness import PASSWORD, Sink, Skip, World, case, free_port, nsd, run, wait_until
+
+MESSAGE = "From: ann@d.test\r\nTo: you\r\nSubject: %s\r\nMessage-ID: <%s@d.test>\r\n\r\nhello\r\n"
+
+
+def submit(s, to, subject="hello", sender="ann@d.test", options=(), rcpt_options=()):
+    with smtplib.SMTP(s.host, s.submission) as c:
+        c.starttls(context=s.tls_context())
+        c.login("ann@d.test", PASSWORD)
+        c.sendmail(sender, [to] if isinstance(to, str) else to, MESSAGE % (subject, subject.replace(" ", ".")), options, rcpt_options)
+
+
+def dsn_of(mail):
+    """The per-recipient fields of a DSN: a list of dicts."""
+    assert mail.get_content_type() == "multipart/report", mail.as_string()[:500]
+    parts = mail.get_payload()
+    assert parts[1].get_content_type() == "message/delivery-status"
+    return [dict(block.items()) for block in parts[1].get_payload()[1:]]
+
+
+@case
+def mx_records(world):
+    """An nsd zone: preferences, an unreachable best MX, a CNAME, A without MX, null MX, missing names; each as the RFCs want."""
+    best, second = Sink(world, "127.0.0.3"), None
+    port = best.port
+    second = Sink(world, "127.0.0.4", port)
+    dns = nsd(world, {"zone.test": """
+two      MX 10 h3
+two      MX 20 h4
+dead     MX 10 h9
+dead     MX 20 h4
+alias    CNAME two
+bare     A 127.0.0.3
+null     MX 0 .
+empty    TXT "no mail here"
+loop     MX 10 veredus.test.
+loop     MX 20 h4
+dangling MX 10 nowhere
+h3 A 127.0.0.3
+h4 A 127.0.0.4
+h9 A 127.0.0.9
+"""})
+    s = world.server(accounts=["ann@d.test"],
+                     extra='dns { servers = { "127.0.0.1@%d" } }\nsending { mx_port = %d\n connect_timeout = 2s }' % (dns, port))
+    for name in ("two", "dead", "alias", "bare"):
+        submit(s, "x@%s.zone.test" % name, name)
+    wait_until("three at the best, one at the second", lambda: len(best.messages) == 3 and len(second.messages) == 1, 30)
+    assert b"Subject: dead" in second.messages[0][2]
+    for name, status in (("null", "5.1.10"), ("missing", "5.1.2"), ("empty", "5.1.2"), ("loop", "5.4.6"), ("dangling", "5.1.2")):
+        before = len(s.mails("ann@d.test"))
+        submit(s, "x@%s.zone.test" % name, name)
+        mail = s.wait_mail("ann@d.test", before + 1)[-1] if before == 0 else newest(s, before)
+        status_of = dsn_of(mail)[0]
+        assert status_of["Action"] == "failed" and status_of["Status"].startswith(status.rsplit(".", 1)[0]), (name, status_of)
+    submit(s, "x@[127.0.0.4]", "literal")
+    wait_until("the address literal is reached", lambda: len(second.messages) == 2, 20)
+
+
+def newest(s, before):
+    s.wait_mail("ann@d.test", before + 1)
+    paths = []
+    folder = os.path.join(s.maildir("ann@d.test"), "new")
+    for name in os.listdir(folder):
+        paths.append((os.stat(os.path.join(folder, name)).st_mtime_ns, os.path.join(folder, name)))
+    with open(max(paths)[1], "rb") as f:
+        return email.message_from_binary_file(f)
+
+
+@case
+def dns_trouble_defers(world):
+    """A DNS server that does not answer: the message stays, with 4.4.3 or 4.4.1, and is sent when it answers again."""
+    sink = Sink(world, "127.0.0.3")
+    port = free_port()
+    s = world.server(accounts=["ann@d.test"], extra='dns { servers = { "127.0.0.1@%d" } }\nsending { mx_port = %d }\n'
+                     'queue { retry = { 1s } }' % (port, sink.port))
+    submit(s, "x@later.test")
+    wait_until("it is deferred", lambda: s.events("delivery.deferred"), 60)
+    assert "4.4.3" in s.queue("list") or "4.4." in s.queue("list"), s.queue("list")
+    nsd(world, {"later.test": "@ MX 10 h\nh A 127.0.0.3"}, port)
+    wait_until("it is sent", lambda: len(sink.messages) == 1, 120)
+
+
+@case
+def routes_and_smarthost(world):
+    """A route per domain, by suffix and for the rest; a smarthost with AUTH and verified TLS, which is another veredus."""
+    exact, suffix = Sink(world), Sink(world)
+    smart = world.server("smart", accounts=["relay@smart.test"], domains={"smart.test": "", "far.test": 'mailboxes = any'},
+                         extra="submission { any_sender = yes }", hostname="localhost")
+    secret = world.write("secret", PASSWORD + "\n", 0o600)
+    routes = """
+route "exact.test" { to = "smtp:127.0.0.1:%d" }
+route ".suffix.test" { to = "smtp:127.0.0.1:%d" }
+route "*" { to = "smtp:127.0.0.1:%d"
+ tls = verify
+ user = "relay@smart.test"
+ password_file = "%s" }
+sending { ca_file = "%s" }
+""" % (exact.port, suffix.port, smart.submission, secret, smart.ca())
+    s = world.server(accounts=["ann@d.test"], extra=routes)
+    submit(s, ["a@exact.test", "b@exact.test"], "exact")
+    submit(s, "c@deep.suffix.test", "suffix")
+    submit(s, "d@far.test", "far")
+    wait_until("exact", lambda: exact.messages and suffix.messages, 20)
+    assert len(exact.messages[0][1]) == 2, "several recipients of one message go in one transaction"
+    mail = smart.wait_mail("d@far.test")[0]
+    assert "ESMTPSA" in mail["Received"], mail["Received"]
+
+
+@case
+def aliases_expand(world):
+    """Nested aliases, lists from files, loops, virtual tables, catch-all and delimiter: each gets its copies once."""
+    world.write("team", "bob\ncat@d.test, ann\n")
+    aliases = world.write("aliases", 'root: ann\nstaff: team, root\nteam: :include:%s\nring: ring2\nring2: ring\n"odd name": bob\n'
+                          % world.path("team"))
+    virtual = world.write("virtual", "info@v.test ann@d.test, bob@d.test\n@v.test cat@d.test\n")
+    s = world.server(accounts=["ann@d.test", "bob@d.test", "cat@d.test"],
+                     domains={"d.test": 'aliases = "%s"' % aliases, "v.test": 'virtual = "%s"' % virtual, "c.test": 'catch_all = "ann@d.test"'})
+    with smtplib.SMTP(s.host, s.mx) as c:
+        for to in ("staff@d.test", "info@v.test", "whoever@v.test", "ann+list@d.test", "x@c.test", "ROOT@D.test"):
+            c.sendmail("x@elsewhere.test", [to], "Subject: %s\r\n\r\n." % to)
+        assert c.docmd("MAIL FROM:<>")[0] == 250 and c.docmd("RCPT TO:<nobody@d.test>")[0] == 550
+    subjects = {who: sorted(m["Subject"] for m in s.wait_mail("%s@d.test" % who, count))
+                for who, count in (("ann", 5), ("bob", 2), ("cat", 2))}
+    assert subjects["ann"] == ["ROOT@D.test", "ann+list@d.test", "info@v.test", "staff@d.test", "x@c.test"], subjects
+    assert subjects["bob"] == ["info@v.test", "staff@d.test"] and subjects["cat"] == ["staff@d.test", "whoever@v.test"], subjects
+    with smtplib.SMTP(s.host, s.mx) as c:
+        c.sendmail("ann@d.test", ["ring@d.test"], "Subject: ring\r\n\r\n.")
+    s.wait_mail("ann@d.test", 6)
+    assert dsn_of(newest(s, 5))[0]["Status"] == "5.4.6"
+
+
+@case
+def dsn_by_request(world):
+    """RFC 3461: success, failure and delay reports as NOTIFY asks; RET, ENVID and ORCPT are kept; never one for the null sender."""
+    sink = Sink(world, replies={"RCPT TO:<GONE": "550 5.1.1 no such user here", "RCPT TO:<BUSY": "450 4.2.0 come back later"})
+    s = world.server(accounts=["ann@d.test"], extra='route "far.test" { to = "smtp:127.0.0.1:%d" }\n'
+                     'queue { retry = { 1s }\n expire = 8s\n delay_warning = 3s }' % sink.port)
+    def reports():
+        return [email.message_from_bytes(m) for m in s.mails("ann@d.test")]
+    submit(s, "gone@far.test", "failure", options=["RET=HDRS", "ENVID=QQ314159"], rcpt_options=["ORCPT=rfc822;First@far.test"])
+    mail = s.wait_mail("ann@d.test", 1)[0]
+    fields = dsn_of(mail)[0]
+    assert fields["Action"] == "failed" and fields["Status"] == "5.1.1" and "no such user here" in fields["Diagnostic-Code"], fields
+    assert fields["Original-Recipient"] == "rfc822;First@far.test".replace(";", "; ") or fields["Original-Recipient"] == "rfc822;First@far.test"
+    assert mail.get_payload()[1].get_payload()[0]["Original-Envelope-Id"] == "QQ314159"
+    assert mail.get_payload()[2].get_content_type() == "text/rfc822-headers" and mail["Return-Path"] == "<>"
+    submit(s, "good@far.test", "success", rcpt_options=["NOTIFY=SUCCESS"])
+    s.wait_mail("ann@d.test", 2)
+    assert [dsn_of(m)[0]["Action"] for m in reports() if dsn_of(m)[0]["Final-Recipient"].endswith("good@far.test")] == ["relayed"]
+    submit(s, "ann@d.test", "delivered", rcpt_options=["NOTIFY=SUCCESS"])
+    s.wait_mail("ann@d.test", 4)
+    submit(s, "gone@far.test", "silent", rcpt_options=["NOTIFY=NEVER"])
+    with smtplib.SMTP(s.host, s.mx) as c:
+        c.ehlo()
+    submit(s, "gone@far.test", "null", sender="")
+    submit(s, "busy@far.test", "delay")
+    wait_until("a warning and then a failure", lambda: [a for m in reports() if m.is_multipart() for a in [dsn_of(m)[0]]
+                                                         if "busy@" in a["Final-Recipient"] and a["Action"] == "failed"], 40)
+    actions = [dsn_of(m)[0]["Action"] for m in reports() if m.is_multipart() and "busy@" in dsn_of(m)[0]["Final-Recipient"]]
+    assert sorted(actions) == ["delayed", "failed"], actions
+    assert len(reports()) == 6, [m.as_string()[:300] for m in reports()]
+    s.wait_empty()
+
+
+@case
+def sending_follows_the_rules(world):
+    """Pipelining, connection reuse, per-destination concurrency; a 4xx defers, the next try succeeds."""
+    sink = Sink(world)
+    s = world.server(accounts=["ann@d.test"], extra='route "far.test" { to = "smtp:127.0.0.1:%d" }\nqueue { retry = { 1s } }\n'
+                     'sending { concurrency = 2 }' % sink.port)
+    sink.replies["."] = "451 4.3.0 not now"
+    submit(s, "x@far.test", "later")
+    wait_until("it is deferred", lambda: s.events("delivery.deferred"), 20)
+    del sink.replies["."]
+    wait_until("the second try succeeds", lambda: len(sink.messages) == 1, 20)
+    before = sink.connections
+    with smtplib.SMTP(s.host, s.submission) as c:
+        c.starttls(context=s.tls_context())
+        c.login("ann@d.test", PASSWORD)
+        for i in range(30):
+            c.sendmail("ann@d.test", ["x@far.test"], MESSAGE % (i, i))
+    wait_until("all arrived", lambda: len(sink.messages) == 31, 20)
+    assert sink.connections - before <= 4, "connections are reused: %d for 30 messages" % (sink.connections - before)
+
+
+# ---- Postfix -------------------------------------------------------------------------------------------------------------
+
+def postfix(world, extra="", port=None):
+    """A Postfix of the test's own in the world's folder; needs root, as Postfix does."""
+    if os.geteuid() != 0:
+        raise Skip("Postfix can be started by root only")
+    if not os.path.exists("/usr/sbin/postfix"):
+        raise Skip("Postfix is not installed")
+    port = port or free_port()
+    conf, queue, data = world.path("postfix"), world.path("postfix-spool"), world.path("postfix-data")
+    for folder in (conf, queue, data):
+        os.makedirs(folder, exist_ok=True)
+    shutil.chown(data, "postfix", "postfix")
+    world.write("postfix/main.cf", """
+compatibility_level = 3.6
+queue_directory = %s
+data_directory = %s
+mail_owner = postfix
+setgid_group = postdrop
+myhostname = postfix.test
+mydestination =
+inet_interfaces = 127.0.0.1
+inet_protocols = ipv4
+mynetworks = 127.0.0.0/8
+maillog_file = %s
+maillog_file_prefixes = %s
+alias_maps =
+smtpd_tls_security_level = none
+smtp_tls_security_level = may
+syslog_name = postfix-test
+virtual_mailbox_domains = p.test
+virtual_mailbox_base = %s
+virtual_mailbox_maps = inline:{x@p.test=p.test/x/}
+virtual_uid_maps = static:%d
+virtual_gid_maps = static:%d
+virtual_minimum_uid = 1
+%s
+""" % (queue, data, world.path("postfix.log"), world.folder, world.path("postfix-mail"), pwd.getpwnam("nobody").pw_uid,
+       pwd.getpwnam("nobody").pw_gid, extra))
+    os.makedirs(world.path("postfix-mail"), exist_ok=True)
+    shutil.chown(world.path("postfix-mail"), "nobody")
+    with open("/usr/share/postfix/master.cf.dist" if os.path.exists("/usr/share/postfix/master.cf.dist") else "/etc/postfix/master.cf") as f:
+        master = f.read()
+    lines = [line for line in master.splitlines() if not line.startswith("smtp      inet")]
+    lines = ["127.0.0.1:%d inet n - n - - smtpd" % port] + [
+        " ".join(line.split()[:4] + ["n"] + line.split()[5:]) if line[:1].isalpha() and len(line.split()) >= 8 else line for line in lines]
+    world.write("postfix/master.cf", "\n".join(lines) + "\npostlog unix-dgram n - n - 1 postlogd\n")
+    run("postfix", "-c", conf, "set-permissions", ok=False)
+    run("postfix", "-c", conf, "start", timeout=120)
+    world.cleanups.append(lambda: run("postfix", "-c", conf, "stop", ok=False, timeout=120))
+    return port
+
+
+@case
+def postfix_as_next_hop(world):
+    """Relay to Postfix: it takes messages, 8-bit and large ones too, and its refusals come back as DSNs."""
+    port = postfix(world)
+    s = world.server(accounts=["ann@d.test"], extra='route "p.test" { to = "smtp:127.0.0.1:%d" }' % port)
+    for i in range(5):
+        submit(s, "x@p.test", "to postfix %d" % i)
+    folder = world.path("postfix-mail", "p.test", "x", "new")
+    wait_until("Postfix delivered all", lambda: os.path.isdir(folder) and len(os.listdir(folder)) == 5, 40)
+    submit(s, "unknown@p.test", "refused")
+    mail = s.wait_mail("ann@d.test", 1)[0]
+    assert dsn_of(mail)[0]["Status"].startswith("5.1.1"), dsn_of(mail)
+
+
+@case
+def postfix_as_upstream(world):
+    """Postfix relays to veredus with STARTTLS: local mail is delivered, an unknown user is refused and bounced by Postfix."""
+    s = world.server(accounts=["ann@d.test"])
+    port = postfix(world, "relay_domains = d.test\ntransport_maps = inline:{d.test=smtp:[127.0.0.1]:%d}" % s.mx)
+    with smtplib.SMTP("127.0.0.1", port) as c:
+        for i in range(20):
+            c.sendmail("x@p.test", ["ann@d.test"], MESSAGE % (i, i))
+        c.sendmail("x@p.test", ["nobody@d.test"], MESSAGE % ("bounce", "bounce"))
+    mails = s.wait_mail("ann@d.test", 20, 40)
+    assert all("postfix.test" in m["Received"] and "ESMTPS " in m["Received"] for m in mails), mails[0]["Received"]
+    folder = world.path("postfix-mail", "p.test", "x", "new")
+    wait_until("Postfix bounced the other", lambda: os.path.isdir(folder) and len(os.listdir(folder)) == 1, 40)
+
+
+# ---- Dovecot -------------------------------------------------------------------------------------------------------------
+
+@case
+def dovecot_over_lmtp(world):
+    """Dovecot takes the mail over LMTP on a UNIX socket, its refusal of one recipient touches only that one, and IMAP reads it back."""
+    if os.geteuid() != 0:
+        raise Skip("Dovecot is started as root here")
+    if not os.path.exists("/usr/lib/dovecot/lmtp"):
+        raise Skip("dovecot-lmtpd is not installed")
+    imap, folder = free_port(), world.path("dovecot")
+    os.makedirs(folder)
+    users = world.write("dovecot/users", "ann@d.test:{PLAIN}secret::::::\nbob@d.test:{PLAIN}secret::::::\n")
+    config = world.write("dovecot.conf", """
+base_dir = {0}/run
+state_dir = {0}/state
+log_path = {0}/log
+protocols = imap lmtp
+listen = 127.0.0.1
+ssl = no
+disable_plaintext_auth = no
+default_internal_user = dovecot
+default_login_user = dovenull
+mail_location = maildir:{0}/mail/%u
+mail_uid = nobody
+mail_gid = nogroup
+first_valid_uid = 1
+passdb {{
+  driver = passwd-file
+  args = {1}
+}}
+userdb {{
+  driver = static
+  args = uid=nobody gid=nogroup home={0}/home/%u
+}}
+service imap-login {{
+  inet_listener imap {{
+    port = {2}
+  }}
+  inet_listener imaps {{
+    port = 0
+  }}
+}}
+service lmtp {{
+  unix_listener lmtp {{
+    mode = 0666
+  }}
+}}
+protocol lmtp {{
+  auth_username_format = %Lu
+}}
+""".format(folder, users, imap))
+    for part in ("mail", "home"):
+        os.makedirs(os.path.join(folder, part))
+        shutil.chown(os.path.join(folder, part), "nobody", "nogroup")
+    os.chmod(folder, 0o755)
+    world.start("dovecot", ["/usr/sbin/dovecot", "-F", "-c", config])
+    socket_path = os.path.join(folder, "run", "lmtp")
+    wait_until("Dovecot's LMTP socket", lambda: os.path.exists(socket_path), 20)
+    s = world.server(domains={"d.test": 'deliver = "lmtp:unix:%s"\nmailboxes = any' % socket_path})
+    with smtplib.SMTP(s.host, s.mx) as c:
+        c.sendmail("x@elsewhere.test", ["ann@d.test", "bob@d.test", "nobody@d.test"], MESSAGE % ("over lmtp", "over.lmtp"))
+    wait_until("both were delivered, one refused", lambda: len(s.events("delivery.ok")) == 2 and len(s.events("delivery.failed")) >= 1, 30)
+    for user in ("ann@d.test", "bob@d.test"):
+        with imaplib.IMAP4("127.0.0.1", imap) as c:
+            c.login(user, "secret")
+            assert c.select("INBOX")[1] == [b"1"]
+            raw = c.fetch("1", "(RFC822)")[1][0][1]
+            assert b"Subject: over lmtp" in raw and raw.endswith(b"hello\r\n"), raw
