@@ -261,8 +261,9 @@ static struct dispatch *dispatch_of(struct queue *q, const struct peer *peer, co
     if (d != NULL)
         return d->peer == peer && d->message->id == res->message ? d : NULL;
     for (d = ((struct deliverer *)peer->data)->first; d != NULL; d = d->next) /* taken over from an earlier queue */
-        if (d->id == 0 && d->message->id == res->message && res->rcpt_count > 0 && asked_for(d, res->rcpts[0].index))
-            return d;
+        for (uint32_t i = 0; d->id == 0 && d->message->id == res->message && i < res->rcpt_count; i++)
+            if (asked_for(d, res->rcpts[i].index))
+                return d;
     return NULL;
 }
 
@@ -319,7 +320,7 @@ void results_refuse(struct queue *q, struct message *m, const uint32_t *indexes,
 
 /* ---- peers ---------------------------------------------------------------------------------------------------------------------------------- */
 
-static void take_over(struct queue *q, struct peer *peer, struct message *m, const uint32_t *indexes, uint32_t n)
+static bool take_over(struct queue *q, struct peer *peer, struct message *m, const uint32_t *indexes, uint32_t n)
 {
     struct dispatch *d = calloc(1, sizeof *d + n * sizeof *indexes);
     assert(d != NULL);
@@ -344,8 +345,13 @@ static void take_over(struct queue *q, struct peer *peer, struct message *m, con
         recipient_set(q, m, r, RECIPIENT_SENDING);
         d->indexes[d->count++] = indexes[i];
     }
+    if (d->count == 0) { /* its result is written down already */
+        free(d);
+        return false;
+    }
     message_hold(m);
     dispatch_link(q, d, peer);
+    return true;
 }
 
 void results_inflight(struct queue *q, struct peer *peer, struct vr_str payload)
@@ -362,10 +368,8 @@ void results_inflight(struct queue *q, struct peer *peer, struct vr_str payload)
         assert(indexes != NULL);
         for (uint32_t k = 0; k < count; k++)
             indexes[k] = ipc_get_u32(&r);
-        if (m != NULL && m->durable && count > 0) {
-            take_over(q, peer, m, indexes, count);
-            taken++;
-        }
+        if (m != NULL && m->durable)
+            taken += take_over(q, peer, m, indexes, count);
         free(indexes);
     }
     if (taken == 0)

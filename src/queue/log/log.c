@@ -69,6 +69,7 @@ int qlog_open(const struct qlog_options *options, struct qlog **out)
         l->o.segment_size = QLOG_SIZE_MAX;
     l->o.segment_size &= ~(uint64_t)(QLOG_ALIGN - 1);
     l->next_number = 1;
+    *out = l; /* replay() may call qlog_alive and qlog_dead */
     int status = io_fs_mkdir_all(l->folder, 0700);
     if (status == 0) {
         segments_tidy_spares(l);
@@ -79,12 +80,12 @@ int qlog_open(const struct qlog_options *options, struct qlog **out)
                         "check the folder's owner and permissions, and the disk");
         log_free(l);
         free(l);
+        *out = NULL;
         return status;
     }
     l->lazy = io_timer_new(l->o.io, lazy_due, l);
     io_on_turn_end(l->o.io, turn_end, l);
     segment_prepare_spare(l);
-    *out = l;
     return 0;
 }
 

@@ -55,7 +55,7 @@ struct qlog_options {
     void (*move)(void *arg, const struct qlog_record *r);
 };
 
-/* Replays what is there (blocks), then begins a new segment. 0 or a negative errno with the reason in an event. */
+/* Replays what is there (blocks); *out is set before the first record. 0, or a negative errno with the reason in an event. */
 int qlog_open(const struct qlog_options *options, struct qlog **out);
 void qlog_close(struct qlog *l); /* must be idle; files stay */
 

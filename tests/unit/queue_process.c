@@ -1,0 +1,921 @@
+/* queue_process.c - the queue as a process of its own, driven over channels as receiver, sender, local and admin would; killed and restarted.
+ */
+#include "queue/queue.h"
+
+#include "io/fs.h"
+
+#include <jansson.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define WAIT_MS 15000
+
+/* ---- a queue and its peers ---------------------------------------------------------------------------------------------------------- */
+
+struct frame {
+    struct frame *next;
+    uint16_t type;
+    int fd;
+    struct vr_buf payload;
+};
+struct side {
+    enum ipc_role role;
+    uint32_t slot;
+    struct io_channel *channel;
+    struct frame *first, *last;
+    bool closed;
+};
+enum { RECEIVER, SENDER, LOCAL, ADMIN, SIDES };
+
+static char folder[64];
+static struct config *config;
+static struct io *io;
+static struct io_channel *supervisor;
+static struct side sides[SIDES];
+static pid_t child;
+static bool ready, timed_out;
+static uint64_t last_id;
+static struct frame *current; /* the frame that was taken last; lives until the next one */
+static struct vr_arena arena;
+
+static void on_supervisor_frame(void *arg, uint16_t type, struct vr_str payload, int fd)
+{
+    (void)arg, (void)payload, (void)fd;
+    ready = type == IPC_READY;
+    io_stop(io);
+}
+
+static void on_supervisor_closed(void *arg, int status)
+{
+    (void)arg, (void)status;
+    io_stop(io);
+}
+
+static void on_frame(void *arg, uint16_t type, struct vr_str payload, int fd)
+{
+    struct side *s = arg;
+    struct frame *f = calloc(1, sizeof *f);
+    assert_non_null(f);
+    f->type = type;
+    f->fd = fd;
+    vr_buf_init(&f->payload, IO_FRAME_MAX + 1);
+    vr_buf_add(&f->payload, payload);
+    *(s->last != NULL ? &s->last->next : &s->first) = f;
+    s->last = f;
+    io_stop(io);
+}
+
+static void on_closed(void *arg, int status)
+{
+    (void)status;
+    ((struct side *)arg)->closed = true;
+    io_stop(io);
+}
+
+static void on_timeout(void *arg)
+{
+    (void)arg;
+    timed_out = true;
+    io_stop(io);
+}
+
+static void run(int64_t ms)
+{
+    struct io_timer *t = io_timer_new(io, on_timeout, NULL);
+    timed_out = false;
+    io_timer_start(t, ms, 0);
+    io_run(io);
+    io_timer_free(t);
+}
+
+static void frame_free(struct frame *f)
+{
+    if (f == NULL)
+        return;
+    if (f->fd >= 0)
+        io_fs_close(f->fd);
+    vr_buf_fini(&f->payload);
+    free(f);
+}
+
+static void config_make(void)
+{
+    char aliases[96], text[1024];
+    snprintf(aliases, sizeof aliases, "%s/aliases", folder);
+    assert_int_equal(io_fs_replace_file(aliases, VR_STR("team: ann, bob, carol@far.example\none: ann\n"), 0600), 0);
+    int n = snprintf(text, sizeof text,
+                     "hostname = \"mail.home.example\"\nstate = \"%s\"\nspool = \"%s/spool\"\nrun = \"%s\"\n"
+                     "domain \"home.example\" { deliver = \"maildir:%s/{local}\"\n aliases = \"%s\"\n"
+                     " catch_all = \"ann@home.example\" }\n"
+                     "queue { minimum_free = 0 segment_size = 1M }\nsending { concurrency = 2 }\n",
+                     folder, folder, folder, folder, aliases);
+    struct config_load *l = config_load_text("test", vr_str(text, (size_t)n));
+    if (l->config == NULL)
+        fail_msg("%s", l->problems->message);
+    config = config_take(l);
+    config->log_level = getenv("VERBOSE") != NULL ? EVENT_DEBUG : EVENT_ERROR + 1;
+    config_load_free(l);
+    config->retry[0] = 300; /* rounded up to whole seconds */
+}
+
+static void attach(struct side *s, enum ipc_role role, uint32_t slot)
+{
+    static const struct io_channel_ops side_ops = {on_frame, on_closed};
+    int fds[2];
+    assert_int_equal(io_channel_pair(fds), 0);
+    struct vr_buf b;
+    vr_buf_init(&b, 64);
+    ipc_put_u32(&b, role);
+    ipc_put_u32(&b, slot);
+    ipc_put_u32(&b, 1);
+    io_channel_send(supervisor, IPC_ATTACH, vr_buf_str(&b), fds[1]);
+    vr_buf_fini(&b);
+    *s = (struct side){.role = role, .slot = slot};
+    s->channel = io_channel_new(io, fds[0], &side_ops, s);
+}
+
+static void introduce(struct side *s)
+{
+    uint32_t none = 0;
+    io_channel_send(s->channel, IPC_INFLIGHT, vr_str((const char *)&none, sizeof none), -1);
+}
+
+static void detach(struct side *s)
+{
+    io_channel_close(s->channel);
+    for (struct frame *f = s->first, *next; f != NULL; f = next) {
+        next = f->next;
+        frame_free(f);
+    }
+    *s = (struct side){0};
+}
+
+static void start_queue(bool introduced)
+{
+    static const struct io_channel_ops supervisor_ops = {on_supervisor_frame, on_supervisor_closed};
+    static const enum ipc_role roles[SIDES] = {IPC_RECEIVER, IPC_SENDER, IPC_LOCAL, IPC_ADMIN};
+    int fds[2];
+    assert_int_equal(io_channel_pair(fds), 0);
+    child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        signal(SIGSEGV, SIG_DFL); /* not cmocka's: a crash is the queue's */
+        signal(SIGABRT, SIG_DFL);
+        for (int fd = 3; fd < 256; fd++) /* as io_supervise_fork does */
+            if (fd != fds[1])
+                close(fd);
+        struct process_arguments a = {.ops = &queue_ops, .config = config, .slot = 9, .supervisor_fd = fds[1], .foreground = true};
+        _exit(process_main(&a));
+    }
+    close(fds[1]);
+    supervisor = io_channel_new(io, fds[0], &supervisor_ops, NULL);
+    uint32_t expected = 2;
+    io_channel_send(supervisor, IPC_EXPECT, vr_str((const char *)&expected, sizeof expected), -1);
+    for (uint32_t i = 0; i < SIDES; i++)
+        attach(&sides[i], roles[i], 20 + i);
+    if (introduced) {
+        introduce(&sides[SENDER]);
+        introduce(&sides[LOCAL]);
+    }
+    ready = false;
+    for (int i = 0; i < 100 && !ready; i++) /* frames of the sides end a turn too */
+        run(WAIT_MS / 100);
+    assert_true(ready);
+}
+
+static void sides_close(void)
+{
+    io_channel_close(supervisor);
+    supervisor = NULL;
+    for (size_t i = 0; i < SIDES; i++)
+        if (sides[i].channel != NULL)
+            detach(&sides[i]);
+}
+
+static void kill_queue(void)
+{
+    int status;
+    kill(child, SIGKILL);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    child = 0;
+    sides_close();
+}
+
+static void drain_queue(void)
+{
+    int status = 0;
+    uint32_t ms = 5000;
+    io_channel_send(supervisor, IPC_DRAIN, vr_str((const char *)&ms, sizeof ms), -1);
+    io_channel_flush(supervisor);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+    child = 0;
+    sides_close();
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    strcpy(folder, "/tmp/veredus-queue-XXXXXX");
+    assert_non_null(mkdtemp(folder));
+    config_make();
+    io = io_new(1);
+    vr_arena_init(&arena, 64u << 20);
+    start_queue(true);
+    return 0;
+}
+
+static void remove_tree(const char *path);
+static bool remove_one(void *arg, const char *name)
+{
+    char path[512];
+    snprintf(path, sizeof path, "%s/%s", (const char *)arg, name);
+    remove_tree(path);
+    return true;
+}
+static void remove_tree(const char *path)
+{
+    struct io_fs_stat st;
+    if (io_fs_stat(path, &st) == 0 && st.is_directory)
+        io_fs_list(path, remove_one, (void *)path);
+    remove(path);
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    if (child > 0)
+        kill_queue();
+    frame_free(current);
+    current = NULL;
+    vr_arena_fini(&arena);
+    io_free(io);
+    config_free(config);
+    remove_tree(folder);
+    return 0;
+}
+
+/* ---- frames ---------------------------------------------------------------------------------------------------------------------------- */
+
+/* The next frame, or NULL when none comes within ms. */
+static struct frame *take(struct side *s, int64_t ms)
+{
+    int64_t start = io_monotonic_ms(io);
+    frame_free(current);
+    current = NULL;
+    while (s->first == NULL && !s->closed && io_monotonic_ms(io) - start < ms)
+        run(ms);
+    current = s->first;
+    if (current == NULL)
+        return NULL;
+    s->first = current->next;
+    if (s->first == NULL)
+        s->last = NULL;
+    return current;
+}
+
+static struct ipc_reader receive(struct side *s, enum ipc_type type)
+{
+    struct frame *f = take(s, WAIT_MS);
+    assert_non_null(f);
+    assert_int_equal(f->type, type);
+    return ipc_reader(vr_buf_str(&f->payload));
+}
+
+static void assert_quiet(struct side *s, int64_t ms)
+{
+    assert_null(take(s, ms));
+}
+
+struct mail {
+    const char *from;
+    const char *to[4];
+    uint32_t notify;
+    const char *orcpt;
+    const char *body;
+    bool catch_all;
+    uint8_t ret;
+};
+
+static uint64_t submit_as(uint64_t id, const struct mail *m)
+{
+    struct envelope_rcpt rcpts[4];
+    struct envelope e = {.id = id, .arrival_us = io_now_us(io), .reverse_path = vr_str_from(m->from), .client = VR_STR("192.0.2.1"),
+                         .prefix = VR_STR("Received: from test\r\n"), .rcpts = rcpts, .ret = m->ret, .envid = VR_STR("env+2Bid")};
+    for (; e.rcpt_count < 4 && m->to[e.rcpt_count] != NULL; e.rcpt_count++)
+        rcpts[e.rcpt_count] = (struct envelope_rcpt){vr_str_from(m->to[e.rcpt_count]), m->notify, vr_str_from(m->orcpt), m->catch_all};
+    struct vr_str body = vr_str_from(m->body != NULL ? m->body : "Subject: hello\r\n\r\nHow are you?\r\n");
+    e.body_size = body.n;
+    struct vr_buf b;
+    vr_buf_init(&b, 1u << 20);
+    ipc_put_envelope(&b, &e);
+    ipc_put_str(&b, body);
+    io_channel_send(sides[RECEIVER].channel, IPC_SUBMIT, vr_buf_str(&b), -1);
+    vr_buf_fini(&b);
+    return id;
+}
+
+static void expect_submitted(uint64_t id, enum ipc_submitted what)
+{
+    struct ipc_reader r = receive(&sides[RECEIVER], IPC_SUBMITTED);
+    assert_int_equal(ipc_get_u64(&r), id);
+    assert_int_equal(ipc_get_u8(&r), what);
+    assert_true(ipc_done(&r));
+}
+
+static uint64_t submit(const struct mail *m)
+{
+    uint64_t id = submit_as(queue_id_next(&last_id, io_now_us(io), 3), m);
+    expect_submitted(id, IPC_SUBMIT_OK);
+    return id;
+}
+
+static struct delivery expect_delivery(struct side *s)
+{
+    struct ipc_reader r = receive(s, IPC_DELIVER);
+    struct delivery d;
+    assert_true(ipc_get_delivery(&r, &arena, &d));
+    return d;
+}
+
+static void answer(struct side *s, const struct delivery *d, enum delivery_status status, uint16_t code, const char *enhanced,
+                   const char *text)
+{
+    struct delivery_rcpt_result rcpts[8];
+    assert_true(d->rcpt_count <= 8);
+    for (uint32_t i = 0; i < d->rcpt_count; i++)
+        rcpts[i] = (struct delivery_rcpt_result){d->rcpts[i].index, status, code, vr_str_from(enhanced), vr_str_from(text)};
+    struct delivery_result r = {.delivery = d->id, .message = d->message, .remote_mta = VR_STR("mx.far.example"),
+                                .remote_ip = VR_STR("192.0.2.9"), .duration_ms = 3, .rcpts = rcpts, .rcpt_count = d->rcpt_count};
+    struct vr_buf b;
+    vr_buf_init(&b, 1u << 16);
+    ipc_put_result(&b, &r);
+    io_channel_send(s->channel, IPC_RESULT, vr_buf_str(&b), -1);
+    vr_buf_fini(&b);
+}
+
+static json_t *ask(const char *request)
+{
+    static uint64_t number;
+    struct vr_buf b, text;
+    vr_buf_init(&b, 1u << 16);
+    vr_buf_init(&text, 64u << 20);
+    ipc_put_u64(&b, ++number);
+    ipc_put_str(&b, vr_str_from(request));
+    io_channel_send(sides[ADMIN].channel, IPC_CONTROL, vr_buf_str(&b), -1);
+    for (uint8_t last = 0; !last;) {
+        struct ipc_reader r = receive(&sides[ADMIN], IPC_CONTROL_PART);
+        assert_int_equal(ipc_get_u64(&r), number);
+        last = ipc_get_u8(&r);
+        vr_buf_add(&text, ipc_get_str(&r));
+        assert_true(ipc_done(&r));
+    }
+    json_error_t error;
+    json_t *out = json_loadb(vr_buf_str(&text).p, vr_buf_size(&text), 0, &error);
+    if (out == NULL)
+        fail_msg("%s in %.*s", error.text, VR_STR_ARG(vr_buf_str(&text)));
+    vr_buf_fini(&b);
+    vr_buf_fini(&text);
+    return out;
+}
+
+static json_int_t queued(void)
+{
+    json_t *answer_json = ask("{\"op\":\"list\"}");
+    json_int_t total = json_integer_value(json_object_get(answer_json, "total"));
+    json_decref(answer_json);
+    return total;
+}
+
+static void expect_queued(json_int_t n)
+{
+    for (int i = 0; i < 300 && queued() != n; i++)
+        run(10);
+    assert_int_equal(queued(), n);
+}
+
+static bool contains(struct vr_str s, const char *what)
+{
+    return vr_str_find_str(s, vr_str_from(what)) != VR_NPOS;
+}
+
+/* ---- tests ---------------------------------------------------------------------------------------------------------------------------------- */
+
+static void test_relay(void **state)
+{
+    (void)state;
+    uint64_t id = submit(&(struct mail){"a@home.example", {"b@far.example", "c@far.example", "d@other.example"}});
+    struct delivery d = expect_delivery(&sides[SENDER]);
+    assert_true(d.message == id);
+    assert_int_equal(d.rcpt_count, 2); /* one transaction for one destination */
+    assert_int_equal(d.next_hop.kind, NEXT_HOP_MX);
+    assert_true(vr_str_equal(d.next_hop.host, VR_STR("far.example")));
+    assert_true(vr_str_equal(d.prefix, VR_STR("Received: from test\r\n")));
+    assert_true(contains(d.content, "How are you?"));
+    assert_true(vr_str_equal(d.envid, VR_STR("env+2Bid")));
+    answer(&sides[SENDER], &d, DELIVERY_OK, 250, "2.0.0", "taken");
+    d = expect_delivery(&sides[SENDER]);
+    assert_true(vr_str_equal(d.rcpts[0].address, VR_STR("d@other.example")));
+    assert_int_equal(queued(), 1);
+    answer(&sides[SENDER], &d, DELIVERY_OK, 250, "2.0.0", "taken");
+    expect_queued(0);
+    assert_quiet(&sides[SENDER], 100);
+    drain_queue();
+    start_queue(true);
+    assert_int_equal(queued(), 0); /* what is done stays done */
+    assert_quiet(&sides[SENDER], 300);
+}
+
+static void test_retry(void **state)
+{
+    (void)state;
+    submit(&(struct mail){"a@home.example", {"b@far.example"}});
+    struct delivery d = expect_delivery(&sides[SENDER]);
+    answer(&sides[SENDER], &d, DELIVERY_TEMPORARY, 451, "4.3.0", "not now");
+    expect_queued(1);
+    json_t *l = ask("{\"op\":\"list\",\"domain\":\"far.example\"}");
+    json_t *rcpt = json_array_get(json_object_get(json_array_get(json_object_get(l, "messages"), 0), "recipients"), 0);
+    assert_string_equal(json_string_value(json_object_get(rcpt, "status")), "deferred");
+    assert_string_equal(json_string_value(json_object_get(rcpt, "reply")), "451 4.3.0 not now");
+    assert_string_equal(json_string_value(json_object_get(rcpt, "destination")), "mx:far.example");
+    assert_int_equal(json_integer_value(json_object_get(rcpt, "attempts")), 1);
+    json_decref(l);
+    d = expect_delivery(&sides[SENDER]); /* by the table */
+    answer(&sides[SENDER], &d, DELIVERY_TEMPORARY, 0, "4.4.1", "connection refused"); /* the next pause is minutes */
+    for (int i = 0; i < 100; i++) {
+        l = ask("{\"op\":\"list\"}");
+        rcpt = json_array_get(json_object_get(json_array_get(json_object_get(l, "messages"), 0), "recipients"), 0);
+        json_int_t attempts = json_integer_value(json_object_get(rcpt, "attempts"));
+        json_decref(l);
+        if (attempts == 2)
+            break;
+        run(10);
+    }
+    assert_quiet(&sides[SENDER], 300);
+    run(100); /* the lazy commit */
+    kill_queue();
+    start_queue(true);
+    assert_quiet(&sides[SENDER], 300); /* the time of the next attempt survived */
+    l = ask("{\"op\":\"list\"}");
+    rcpt = json_array_get(json_object_get(json_array_get(json_object_get(l, "messages"), 0), "recipients"), 0);
+    assert_string_equal(json_string_value(json_object_get(rcpt, "reply")), "4.4.1 connection refused");
+    assert_int_equal(json_integer_value(json_object_get(rcpt, "attempts")), 2);
+    json_decref(l);
+    json_decref(ask("{\"op\":\"retry\",\"all\":true}"));
+    d = expect_delivery(&sides[SENDER]); /* read back from the log */
+    assert_true(contains(d.content, "How are you?"));
+    answer(&sides[SENDER], &d, DELIVERY_CANCELLED, 0, "4.3.2", "closing");
+    d = expect_delivery(&sides[SENDER]); /* again soon */
+    answer(&sides[SENDER], &d, DELIVERY_OK, 250, "", "");
+    expect_queued(0);
+}
+
+static struct delivery expect_dsn(struct side *s)
+{
+    struct delivery d = expect_delivery(s);
+    assert_int_equal(d.reverse_path.n, 0);
+    assert_int_equal(d.rcpt_count, 1);
+    assert_true(contains(d.content, "multipart/report"));
+    return d;
+}
+
+static void test_failure(void **state)
+{
+    (void)state;
+    submit(&(struct mail){"x@away.example", {"b@far.example", "c@far.example"}, .orcpt = "rfc822;original@far.example"});
+    struct delivery d = expect_delivery(&sides[SENDER]);
+    answer(&sides[SENDER], &d, DELIVERY_PERMANENT, 550, "5.1.1", "no such user here");
+    struct delivery dsn = expect_dsn(&sides[SENDER]);
+    assert_true(vr_str_equal(dsn.rcpts[0].address, VR_STR("x@away.example")));
+    assert_true(contains(dsn.content, "Final-Recipient: rfc822; b@far.example"));
+    assert_true(contains(dsn.content, "Final-Recipient: rfc822; c@far.example")); /* one report for both */
+    assert_true(contains(dsn.content, "550 5.1.1 no such user here"));
+    assert_true(contains(dsn.content, "original@far.example"));
+    assert_true(contains(dsn.content, "How are you?")); /* small: returned whole */
+    expect_queued(1);
+    kill_queue(); /* the report survives, the original does not come back */
+    start_queue(true);
+    expect_queued(1);
+    dsn = expect_dsn(&sides[SENDER]);
+    answer(&sides[SENDER], &dsn, DELIVERY_PERMANENT, 550, "5.1.1", "nor here"); /* a double bounce: dropped */
+    expect_queued(0);
+    assert_quiet(&sides[SENDER], 200);
+    submit(&(struct mail){"x@away.example", {"b@far.example"}, .notify = DSN_NOTIFY_NEVER});
+    d = expect_delivery(&sides[SENDER]);
+    answer(&sides[SENDER], &d, DELIVERY_PERMANENT, 550, "5.1.1", "no");
+    expect_queued(0);
+    submit(&(struct mail){"", {"b@far.example"}});
+    d = expect_delivery(&sides[SENDER]);
+    answer(&sides[SENDER], &d, DELIVERY_PERMANENT, 550, "5.1.1", "no");
+    expect_queued(0);
+    submit(&(struct mail){"x@away.example", {"b@far.example"}, .ret = DSN_RET_HDRS});
+    d = expect_delivery(&sides[SENDER]);
+    answer(&sides[SENDER], &d, DELIVERY_PERMANENT, 550, "5.1.1", "no");
+    dsn = expect_dsn(&sides[SENDER]);
+    assert_false(contains(dsn.content, "How are you?"));
+    assert_true(contains(dsn.content, "Subject: hello"));
+    answer(&sides[SENDER], &dsn, DELIVERY_OK, 250, "", "");
+    expect_queued(0);
+}
+
+static void test_success(void **state)
+{
+    (void)state;
+    submit(&(struct mail){"x@away.example", {"ann@home.example"}, .notify = DSN_NOTIFY_SUCCESS});
+    struct delivery d = expect_delivery(&sides[LOCAL]);
+    assert_int_equal(d.next_hop.kind, NEXT_HOP_MAILDIR);
+    answer(&sides[LOCAL], &d, DELIVERY_OK, 0, "", "");
+    struct delivery dsn = expect_dsn(&sides[SENDER]);
+    assert_true(contains(dsn.content, "Action: delivered"));
+    assert_false(contains(dsn.content, "How are you?")); /* RET is about failures */
+    answer(&sides[SENDER], &dsn, DELIVERY_OK, 250, "", "");
+    expect_queued(0);
+    submit(&(struct mail){"x@away.example", {"b@far.example"}, .notify = DSN_NOTIFY_SUCCESS});
+    d = expect_delivery(&sides[SENDER]);
+    answer(&sides[SENDER], &d, DELIVERY_OK, 250, "", ""); /* the next hop offers no DSN */
+    dsn = expect_dsn(&sides[SENDER]);
+    assert_true(contains(dsn.content, "Action: relayed"));
+}
+
+static void test_alias(void **state)
+{
+    (void)state;
+    submit(&(struct mail){"x@away.example", {"team@home.example", "ann@home.example"}, .notify = DSN_NOTIFY_SUCCESS | DSN_NOTIFY_FAILURE});
+    bool seen_dsn = false, seen_far = false;
+    for (int i = 0; i < 2; i++) {
+        struct delivery d = expect_delivery(&sides[SENDER]);
+        if (d.reverse_path.n == 0) {
+            assert_true(contains(d.content, "Action: expanded"));
+            assert_true(contains(d.content, "team@home.example"));
+            seen_dsn = true;
+        } else {
+            assert_true(vr_str_equal(d.rcpts[0].address, VR_STR("carol@far.example")));
+            assert_int_equal(d.rcpts[0].notify, DSN_NOTIFY_FAILURE); /* SUCCESS was answered by "expanded" */
+            seen_far = true;
+        }
+        answer(&sides[SENDER], &d, DELIVERY_OK, 250, "", "");
+    }
+    assert_true(seen_dsn && seen_far);
+    struct delivery d = expect_delivery(&sides[LOCAL]);
+    assert_int_equal(d.rcpt_count, 2); /* ann once, though named twice; bob */
+    bool ann = false, bob = false;
+    for (uint32_t i = 0; i < 2; i++) {
+        ann = ann || (vr_str_equal(d.rcpts[i].address, VR_STR("ann@home.example")) && d.rcpts[i].notify == (DSN_NOTIFY_SUCCESS | DSN_NOTIFY_FAILURE));
+        bob = bob || (vr_str_equal(d.rcpts[i].address, VR_STR("bob@home.example")) && d.rcpts[i].notify == DSN_NOTIFY_FAILURE);
+    }
+    assert_true(ann && bob);
+}
+
+static void test_catch_all(void **state)
+{
+    (void)state;
+    submit(&(struct mail){"x@away.example", {"gone@home.example"}});
+    struct delivery d = expect_delivery(&sides[LOCAL]);
+    assert_true(vr_str_equal(d.rcpts[0].address, VR_STR("gone@home.example")));
+    answer(&sides[LOCAL], &d, DELIVERY_NO_MAILBOX, 0, "5.1.1", "no such account");
+    d = expect_delivery(&sides[LOCAL]);
+    assert_true(vr_str_equal(d.rcpts[0].address, VR_STR("ann@home.example")));
+    uint32_t index = d.rcpts[0].index;
+    assert_int_equal(index, 1);
+    kill_queue();
+    start_queue(true);
+    d = expect_delivery(&sides[LOCAL]); /* the expansion is remembered, indexes mean the same */
+    assert_true(vr_str_equal(d.rcpts[0].address, VR_STR("ann@home.example")));
+    assert_int_equal(d.rcpts[0].index, index);
+    answer(&sides[LOCAL], &d, DELIVERY_NO_MAILBOX, 0, "5.1.1", "no such account either"); /* no second catch-all */
+    struct delivery dsn = expect_dsn(&sides[SENDER]);
+    assert_true(contains(dsn.content, "5.1.1"));
+    answer(&sides[SENDER], &dsn, DELIVERY_OK, 250, "", "");
+    expect_queued(0);
+}
+
+static void test_expiry(void **state)
+{
+    (void)state;
+    drain_queue();
+    config->expire = 1500;
+    config->delay_warning = 1;
+    start_queue(true);
+    submit(&(struct mail){"x@away.example", {"b@far.example"}});
+    struct delivery d = expect_delivery(&sides[SENDER]);
+    run(20);
+    answer(&sides[SENDER], &d, DELIVERY_TEMPORARY, 451, "4.7.1", "greylisted");
+    struct delivery dsn = expect_dsn(&sides[SENDER]);
+    assert_true(contains(dsn.content, "Action: delayed"));
+    answer(&sides[SENDER], &dsn, DELIVERY_OK, 250, "", "");
+    bool failed = false;
+    for (int i = 0; i < 6 && !failed; i++) {
+        d = expect_delivery(&sides[SENDER]);
+        if (d.reverse_path.n > 0) {
+            answer(&sides[SENDER], &d, DELIVERY_TEMPORARY, 451, "4.7.1", "greylisted");
+            continue;
+        }
+        assert_false(contains(d.content, "Action: delayed")); /* the warning comes once */
+        assert_true(contains(d.content, "Status: 4.4.7"));
+        assert_true(contains(d.content, "greylisted"));
+        answer(&sides[SENDER], &d, DELIVERY_OK, 250, "", "");
+        failed = true;
+    }
+    assert_true(failed);
+    expect_queued(0);
+}
+
+static void test_large(void **state)
+{
+    (void)state;
+    uint64_t id = queue_id_next(&last_id, io_now_us(io), 3);
+    io_channel_send(sides[RECEIVER].channel, IPC_BODY_OPEN, vr_str((const char *)&id, sizeof id), -1);
+    struct ipc_reader r = receive(&sides[RECEIVER], IPC_BODY_FILE);
+    assert_true(ipc_get_u64(&r) == id);
+    assert_int_equal(ipc_get_u32(&r), 0);
+    assert_true(current->fd >= 0);
+    struct vr_buf body;
+    vr_buf_init(&body, 1u << 20);
+    vr_buf_add(&body, VR_STR("Subject: large\r\n\r\n"));
+    for (int i = 0; i < 5000; i++)
+        vr_buf_addf(&body, "line %d of a large body\r\n", i);
+    assert_true(io_fs_write(current->fd, vr_buf_str(&body).p, vr_buf_size(&body)) >= 0);
+    struct envelope_rcpt rcpt = {.address = VR_STR("b@far.example")};
+    struct envelope e = {.id = id, .arrival_us = io_now_us(io), .reverse_path = VR_STR("x@away.example"), .body_size = vr_buf_size(&body),
+                         .large = true, .rcpts = &rcpt, .rcpt_count = 1};
+    struct vr_buf b;
+    vr_buf_init(&b, 4096);
+    ipc_put_envelope(&b, &e);
+    ipc_put_str(&b, vr_str(NULL, 0));
+    io_channel_send(sides[RECEIVER].channel, IPC_SUBMIT, vr_buf_str(&b), -1);
+    expect_submitted(id, IPC_SUBMIT_OK);
+    for (int round = 0; round < 2; round++) {
+        struct delivery d = expect_delivery(&sides[SENDER]);
+        assert_true(d.large && d.content.n == 0 && d.content_size == vr_buf_size(&body));
+        char *read = malloc(vr_buf_size(&body));
+        assert_non_null(read);
+        assert_int_equal(io_fs_pread(current->fd, read, vr_buf_size(&body), 0), vr_buf_size(&body));
+        assert_memory_equal(read, vr_buf_str(&body).p, vr_buf_size(&body));
+        free(read);
+        if (round == 0) {
+            kill_queue();
+            start_queue(true);
+        } else {
+            answer(&sides[SENDER], &d, DELIVERY_PERMANENT, 552, "5.3.4", "too large");
+        }
+    }
+    struct delivery dsn = expect_dsn(&sides[SENDER]);
+    assert_true(contains(dsn.content, "Subject: large"));
+    assert_false(contains(dsn.content, "line 17 of"));
+    answer(&sides[SENDER], &dsn, DELIVERY_OK, 250, "", "");
+    expect_queued(0);
+    char text[QUEUE_ID_TEXT], path[256];
+    queue_id_text(id, text);
+    snprintf(path, sizeof path, "%s/spool/body/%.2s/%s", folder, text + 8, text);
+    struct io_fs_stat st;
+    for (int i = 0; i < 200 && io_fs_stat(path, &st) == 0; i++)
+        run(10);
+    assert_true(io_fs_stat(path, &st) != 0); /* gone with its message */
+    /* A transaction that ends without a message leaves no file, nor does one of another size. */
+    id = queue_id_next(&last_id, io_now_us(io), 3);
+    io_channel_send(sides[RECEIVER].channel, IPC_BODY_OPEN, vr_str((const char *)&id, sizeof id), -1);
+    receive(&sides[RECEIVER], IPC_BODY_FILE);
+    queue_id_text(id, text);
+    snprintf(path, sizeof path, "%s/spool/body/%.2s/%s", folder, text + 8, text);
+    assert_int_equal(io_fs_stat(path, &st), 0);
+    e.id = id;
+    vr_buf_reset(&b);
+    ipc_put_envelope(&b, &e);
+    ipc_put_str(&b, vr_str(NULL, 0));
+    io_channel_send(sides[RECEIVER].channel, IPC_SUBMIT, vr_buf_str(&b), -1);
+    expect_submitted(id, IPC_SUBMIT_ERROR);
+    for (int i = 0; i < 200 && io_fs_stat(path, &st) == 0; i++)
+        run(10);
+    assert_true(io_fs_stat(path, &st) != 0);
+    id = queue_id_next(&last_id, io_now_us(io), 3);
+    io_channel_send(sides[RECEIVER].channel, IPC_BODY_OPEN, vr_str((const char *)&id, sizeof id), -1);
+    receive(&sides[RECEIVER], IPC_BODY_FILE);
+    detach(&sides[RECEIVER]); /* the receiver dies */
+    queue_id_text(id, text);
+    snprintf(path, sizeof path, "%s/spool/body/%.2s/%s", folder, text + 8, text);
+    for (int i = 0; i < 200 && io_fs_stat(path, &st) == 0; i++)
+        run(10);
+    assert_true(io_fs_stat(path, &st) != 0);
+    vr_buf_fini(&b);
+    vr_buf_fini(&body);
+}
+
+#define MANY 2000
+
+/* kill -9 in the middle of it all: each id that was acknowledged is there again, and nothing else is twice. */
+static void test_kill(void **state)
+{
+    (void)state;
+    static uint64_t acknowledged[MANY];
+    size_t n = 0;
+    for (int round = 0; round < 3; round++) {
+        uint64_t sent[MANY / 2];
+        for (int i = 0; i < MANY / 2; i++)
+            sent[i] = submit_as(queue_id_next(&last_id, io_now_us(io), 3), &(struct mail){"a@home.example", {"b@far.example"}});
+        for (size_t want = n + 150 + 100 * (size_t)round; n < want;) {
+            struct ipc_reader r = receive(&sides[RECEIVER], IPC_SUBMITTED);
+            acknowledged[n] = ipc_get_u64(&r);
+            assert_int_equal(ipc_get_u8(&r), IPC_SUBMIT_OK);
+            n++;
+        }
+        kill_queue();
+        start_queue(true);
+        /* The receiver asks again for all that it has no answer for: known or new, each is acknowledged. */
+        for (int i = 0; i < 20; i++) {
+            submit_as(sent[MANY / 2 - 1 - i], &(struct mail){"a@home.example", {"b@far.example"}});
+            expect_submitted(sent[MANY / 2 - 1 - i], IPC_SUBMIT_OK);
+            acknowledged[n++] = sent[MANY / 2 - 1 - i];
+        }
+    }
+    json_t *l = ask("{\"op\":\"list\"}");
+    json_t *messages = json_object_get(l, "messages");
+    uint64_t before = 0;
+    size_t found = 0;
+    for (size_t i = 0; i < json_array_size(messages); i++) {
+        uint64_t id;
+        assert_true(queue_id_parse(vr_str_from(json_string_value(json_object_get(json_array_get(messages, i), "id"))), &id));
+        assert_true(id > before); /* sorted, none twice */
+        before = id;
+        for (size_t k = 0; k < n; k++)
+            if (acknowledged[k] == id) {
+                acknowledged[k] = 0;
+                found++;
+            }
+    }
+    assert_int_equal(found, n);
+    json_decref(l);
+}
+
+static void test_resend_of_finished(void **state)
+{
+    (void)state;
+    struct mail mail = {"a@home.example", {"b@far.example"}};
+    uint64_t id = submit(&mail);
+    struct delivery d = expect_delivery(&sides[SENDER]);
+    answer(&sides[SENDER], &d, DELIVERY_OK, 250, "", "");
+    expect_queued(0);
+    run(150); /* the lazy commit */
+    kill_queue();
+    start_queue(true);
+    submit_as(id, &mail); /* its acknowledgement was lost */
+    expect_submitted(id, IPC_SUBMIT_OK);
+    assert_quiet(&sides[SENDER], 300);
+    assert_int_equal(queued(), 0);
+}
+
+static void test_inflight(void **state)
+{
+    (void)state;
+    uint64_t id = submit(&(struct mail){"a@home.example", {"b@far.example"}});
+    struct delivery d = expect_delivery(&sides[SENDER]);
+    uint64_t old = d.id;
+    kill_queue();
+    start_queue(false);
+    struct vr_buf b;
+    vr_buf_init(&b, 256);
+    ipc_put_u32(&b, 1);
+    ipc_put_u64(&b, id);
+    ipc_put_u32(&b, 1);
+    ipc_put_u32(&b, 0);
+    io_channel_send(sides[SENDER].channel, IPC_INFLIGHT, vr_buf_str(&b), -1);
+    introduce(&sides[LOCAL]);
+    vr_buf_fini(&b);
+    assert_quiet(&sides[SENDER], 500); /* it is with the sender already */
+    d.id = old;
+    answer(&sides[SENDER], &d, DELIVERY_OK, 250, "", "");
+    expect_queued(0);
+}
+
+static void test_peer_death(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 4; i++)
+        submit(&(struct mail){"a@home.example", {"b@far.example"}});
+    expect_delivery(&sides[SENDER]);
+    expect_delivery(&sides[SENDER]);
+    assert_quiet(&sides[SENDER], 200); /* concurrency = 2 */
+    detach(&sides[SENDER]);
+    attach(&sides[SENDER], IPC_SENDER, 30);
+    introduce(&sides[SENDER]);
+    for (int i = 0; i < 4; i++) {
+        struct delivery d = expect_delivery(&sides[SENDER]);
+        answer(&sides[SENDER], &d, DELIVERY_OK, 250, "", "");
+    }
+    expect_queued(0);
+}
+
+static void test_control(void **state)
+{
+    (void)state;
+    detach(&sides[SENDER]); /* nobody sends */
+    uint64_t id = submit(&(struct mail){"a@home.example", {"b@far.example"}});
+    submit(&(struct mail){"x@away.example", {"c@other.example"}});
+    char text[QUEUE_ID_TEXT], request[256];
+    queue_id_text(id, text);
+    snprintf(request, sizeof request, "{\"op\":\"hold\",\"ids\":[\"%s\"]}", text);
+    json_t *a = ask(request);
+    assert_int_equal(json_integer_value(json_object_get(a, "count")), 1);
+    json_decref(a);
+    run(150);
+    kill_queue();
+    start_queue(true);
+    struct delivery d = expect_delivery(&sides[SENDER]);
+    assert_true(vr_str_equal(d.rcpts[0].address, VR_STR("c@other.example")));
+    answer(&sides[SENDER], &d, DELIVERY_OK, 250, "", "");
+    assert_quiet(&sides[SENDER], 200); /* the hold survived */
+    a = ask("{\"op\":\"list\",\"held\":true,\"sender\":\"@home.example\"}");
+    assert_int_equal(json_integer_value(json_object_get(a, "total")), 1);
+    json_decref(a);
+    snprintf(request, sizeof request, "{\"op\":\"show\",\"ids\":[\"%s\"]}", text);
+    a = ask(request);
+    json_t *m = json_array_get(json_object_get(a, "messages"), 0);
+    assert_true(json_is_true(json_object_get(m, "held")));
+    assert_string_equal(json_string_value(json_object_get(m, "client")), "192.0.2.1");
+    assert_non_null(strstr(json_string_value(json_object_get(m, "header")), "Subject: hello"));
+    assert_string_equal(json_string_value(json_object_get(m, "body")), "How are you?\r\n");
+    json_decref(a);
+    a = ask("{\"op\":\"summary\"}");
+    assert_int_equal(json_integer_value(json_object_get(a, "held")), 1);
+    json_decref(a);
+    snprintf(request, sizeof request, "{\"op\":\"release\",\"ids\":[\"%s\"]}", text);
+    json_decref(ask(request));
+    d = expect_delivery(&sides[SENDER]);
+    assert_true(d.message == id);
+    json_decref(ask("{\"op\":\"remove\",\"domain\":\"far.example\"}"));
+    expect_queued(0);
+    answer(&sides[SENDER], &d, DELIVERY_PERMANENT, 550, "5.0.0", "too late"); /* nobody minds any more */
+    assert_quiet(&sides[SENDER], 200);
+    static const char *const wrong[] = {"{\"op\":\"hold\"}", "{\"op\":\"dance\"}", "[1]", "{", "{\"op\":\"show\",\"ids\":[\"nonsense\"]}"};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        a = ask(wrong[i]);
+        assert_true(json_is_string(json_object_get(a, "error")));
+        json_decref(a);
+    }
+}
+
+static void test_full(void **state)
+{
+    (void)state;
+    drain_queue();
+    config->minimum_free = 1ull << 60;
+    start_queue(true);
+    run(200); /* the guard looks */
+    struct mail mail = {"a@home.example", {"b@far.example"}};
+    uint64_t id = submit_as(queue_id_next(&last_id, io_now_us(io), 3), &mail);
+    expect_submitted(id, IPC_SUBMIT_FULL);
+    assert_int_equal(queued(), 0);
+}
+
+static void test_second_queue_waits(void **state)
+{
+    (void)state;
+    submit(&(struct mail){"a@home.example", {"b@far.example"}});
+    struct io_channel *first_supervisor = supervisor;
+    pid_t first_child = child;
+    for (size_t i = 0; i < SIDES; i++)
+        detach(&sides[i]);
+    start_queue(true); /* of the next generation: the lock is with the first one */
+    uint64_t id = submit_as(queue_id_next(&last_id, io_now_us(io), 3), &(struct mail){"a@home.example", {"c@far.example"}});
+    assert_quiet(&sides[RECEIVER], 200);
+    uint32_t ms = 5000;
+    io_channel_send(first_supervisor, IPC_DRAIN, vr_str((const char *)&ms, sizeof ms), -1);
+    expect_submitted(id, IPC_SUBMIT_OK); /* what waited is served then */
+    assert_int_equal(queued(), 2);
+    int status;
+    assert_int_equal(waitpid(first_child, &status, 0), first_child);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    io_channel_close(first_supervisor);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_relay, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_retry, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_failure, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_success, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_alias, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_catch_all, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_expiry, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_large, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_kill, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_resend_of_finished, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_inflight, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_peer_death, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_control, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_full, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_second_queue_waits, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
