@@ -1,0 +1,247 @@
+/* owner.c - answers the engine's questions: d.test has ok, ok2, postmaster, full and (LMTP) late; user@d.test logs in with "secret".
+ *
+ * An answer is decided when the event comes and given later, so that the runner can let input arrive between.
+ */
+#include "owner.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+void owner_init(struct owner *o, struct smtp_server *engine)
+{
+    *o = (struct owner){.engine = engine};
+    vr_arena_init(&o->arena, 8u << 20);
+    vr_buf_init(&o->to, 1u << 20);
+    vr_buf_init(&o->params, 1u << 16);
+    vr_buf_init(&o->body, 64u << 20);
+    vr_buf_init(&o->facts, 64u << 20);
+}
+
+void owner_fini(struct owner *o)
+{
+    vr_buf_fini(&o->to);
+    vr_buf_fini(&o->params);
+    vr_buf_fini(&o->body);
+    vr_buf_fini(&o->facts);
+    vr_arena_fini(&o->arena);
+    sasl_server_free(o->sasl);
+}
+
+static void decide(struct owner *o, struct smtp_reply reply)
+{
+    o->reply = reply;
+    o->has_reply = true;
+}
+
+static void forget(struct owner *o)
+{
+    vr_buf_reset(&o->to);
+    vr_buf_reset(&o->params);
+    vr_buf_reset(&o->body);
+    vr_arena_reset(&o->arena);
+    o->rcpts = o->answered = 0;
+}
+
+/* ---- transactions ------------------------------------------------------------------------------------------------- */
+
+static void add_param(struct vr_buf *b, const char *name, struct vr_str value)
+{
+    if (value.n > 0)
+        vr_buf_addf(b, "%s%.*s", name, VR_STR_ARG(value));
+}
+
+static void hear_mail(struct owner *o, const struct smtp_mail *m)
+{
+    forget(o);
+    o->from = address_text(&o->arena, &m->reverse_path);
+    if (m->size > 0)
+        vr_buf_addf(&o->params, " size=%llu", (unsigned long long)m->size);
+    if (m->body == SMTP_BODY_8BITMIME)
+        vr_buf_addf(&o->params, " body=8bitmime");
+    if (m->ret != DSN_RET_NONE)
+        vr_buf_addf(&o->params, " ret=%s", m->ret == DSN_RET_FULL ? "full" : "hdrs");
+    add_param(&o->params, " envid=", m->envid);
+    add_param(&o->params, " auth=", m->auth);
+    if (vr_str_equal_nocase(m->reverse_path.domain, VR_STR("refused.test")))
+        decide(o, SMTP_REPLY(550, "5.7.1", "nothing is taken from refused.test"));
+    else
+        decide(o, SMTP_REPLY(250, "2.1.0", "sender ok"));
+}
+
+static struct smtp_reply judge_rcpt(struct owner *o, const struct address *a)
+{
+    static const struct smtp_reply ok = {250, "2.1.5", VR_STR_INIT("recipient ok")};
+    if (a->domain.n == 0)
+        return ok; /* <postmaster>: the parser lets no other through without a domain */
+    if (!vr_str_equal_nocase(a->domain, VR_STR("d.test")))
+        return smtp_server_authenticated(o->engine) ? ok : SMTP_REPLY(554, "5.7.1", "relaying denied");
+    static const char *const users[] = {"ok", "ok2", "postmaster", "late"};
+    for (size_t i = 0; i < sizeof users / sizeof *users; i++)
+        if (vr_str_equal_nocase(a->local, vr_str_from(users[i])))
+            return ok;
+    if (vr_str_equal_nocase(a->local, VR_STR("full")))
+        return SMTP_REPLY(452, "4.2.2", "the mailbox is full");
+    return SMTP_REPLY(550, "5.1.1", "no such mailbox here");
+}
+
+static void hear_rcpt(struct owner *o, const struct smtp_rcpt *r)
+{
+    decide(o, judge_rcpt(o, &r->forward_path));
+    if (o->reply.code != 250)
+        return;
+    vr_buf_addf(&o->to, "%s<%.*s>", o->rcpts > 0 ? "," : "",
+                VR_STR_ARG(address_text(&o->arena, &r->forward_path)));
+    if (r->notify != 0) {
+        vr_buf_addf(&o->to, ";notify=");
+        dsn_notify_write(&o->to, r->notify);
+    }
+    add_param(&o->to, ";orcpt=", r->orcpt);
+    assert(o->rcpts < sizeof o->late / sizeof *o->late);
+    o->late[o->rcpts++] = vr_str_equal_nocase(r->forward_path.local, VR_STR("late"));
+}
+
+static void hear_data_end(struct owner *o)
+{
+    bool late = o->late[o->answered++];
+    decide(o, late ? SMTP_REPLY(452, "4.2.2", "the mailbox is full now")
+                   : SMTP_REPLY(250, "2.0.0", "message accepted"));
+    if (o->answered > 1)
+        return; /* LMTP: the message was noted with the first recipient's answer */
+    o->messages++;
+    vr_buf_addf(&o->facts, "message from=<%.*s> to=%.*s%.*s\n", VR_STR_ARG(o->from),
+                VR_STR_ARG(vr_buf_str(&o->to)), VR_STR_ARG(vr_buf_str(&o->params)));
+    struct vr_str body = vr_buf_str(&o->body), line;
+    while (vr_str_split(&body, '\n', &line)) {
+        assert(line.n > 0 && line.p[line.n - 1] == '\r'); /* CRLF only: what the engine promises */
+        vr_buf_add(&o->facts, VR_STR("body "));
+        vr_buf_add(&o->facts, vr_str_sub(line, 0, line.n - 1));
+        vr_buf_add_byte(&o->facts, '\n');
+    }
+}
+
+/* ---- AUTH --------------------------------------------------------------------------------------------------------- */
+
+static const uint8_t nonce[18] = "transcript nonce!";
+static const uint8_t fake_key[16] = "transcript  key";
+
+static const struct sasl_scram_keys *scram_keys(struct vr_str user)
+{
+    static struct sasl_scram_keys keys;
+    static bool derived;
+    if (!vr_str_equal(user, VR_STR("user@d.test")))
+        return NULL;
+    if (!derived)
+        derived =
+            sasl_scram_derive(VR_STR("secret"), (const uint8_t *)"transcript  salt", 4096, &keys) == VR_OK;
+    return &keys;
+}
+
+static void follow_sasl(struct owner *o, enum sasl_step step, struct vr_str out)
+{
+    for (;;) {
+        switch (step) {
+        case SASL_CHALLENGE:
+            o->has_challenge = true;
+            o->challenge = vr_arena_dup(&o->arena, out);
+            return;
+        case SASL_NEED_PASSWORD:
+            step = sasl_server_password_checked(
+                o->sasl,
+                vr_str_equal(sasl_server_user(o->sasl), VR_STR("user@d.test")) &&
+                    vr_str_equal(sasl_server_password(o->sasl), VR_STR("secret")),
+                &out);
+            break;
+        case SASL_NEED_SCRAM:
+            step = sasl_server_scram_keys(o->sasl, scram_keys(sasl_server_user(o->sasl)), &out);
+            break;
+        case SASL_DONE:
+            decide(o, SMTP_REPLY(235, "2.7.0", "authenticated"));
+            return;
+        default:
+            decide(o, SMTP_REPLY(535, "5.7.8", "user name or password is wrong"));
+            return;
+        }
+    }
+}
+
+static void hear_auth(struct owner *o, const struct smtp_server_event *ev, bool first)
+{
+    struct vr_str out = {NULL, 0};
+    if (first) {
+        sasl_server_free(o->sasl);
+        o->sasl = sasl_server_new(ev->mechanism, nonce, fake_key);
+    }
+    assert(o->sasl != NULL); /* only what was offered comes here */
+    enum sasl_step step = sasl_server_step(o->sasl, ev->data, ev->has_data, &out);
+    follow_sasl(o, step, out);
+}
+
+/* ---- events ------------------------------------------------------------------------------------------------------- */
+
+void owner_hear(struct owner *o, enum smtp_server_event_kind kind, const struct smtp_server_event *ev)
+{
+    switch (kind) {
+    case SMTP_SERVER_EHLO:
+        if (vr_str_equal_nocase(ev->name, VR_STR("refused.test")))
+            decide(o, SMTP_REPLY(550, "5.7.1", "not you"));
+        else
+            decide(o, SMTP_REPLY(250, NULL, "mx.d.test"));
+        break;
+    case SMTP_SERVER_MAIL:
+        hear_mail(o, ev->mail);
+        break;
+    case SMTP_SERVER_RCPT:
+        hear_rcpt(o, ev->rcpt);
+        break;
+    case SMTP_SERVER_DATA:
+        decide(o, SMTP_REPLY(354, NULL, "go on"));
+        break;
+    case SMTP_SERVER_CHUNK:
+        vr_buf_add(&o->body, ev->data);
+        break;
+    case SMTP_SERVER_DATA_END:
+        if (ev->refusal.code == 0)
+            hear_data_end(o);
+        else
+            forget(o);
+        break;
+    case SMTP_SERVER_RESET:
+        forget(o);
+        break;
+    case SMTP_SERVER_AUTH:
+    case SMTP_SERVER_AUTH_RESPONSE:
+        hear_auth(o, ev, kind == SMTP_SERVER_AUTH);
+        break;
+    case SMTP_SERVER_STARTTLS:
+        forget(o);
+        o->secure = true;
+        break;
+    case SMTP_SERVER_VRFY:
+        decide(o, vr_str_equal_nocase(ev->data, VR_STR("ok"))
+                      ? SMTP_REPLY(250, "2.1.5", "<ok@d.test>")
+                      : SMTP_REPLY(550, "5.1.1", "no such user here"));
+        break;
+    case SMTP_SERVER_CLOSE:
+        o->closed = true;
+        break;
+    default:
+        break;
+    }
+}
+
+void owner_give(struct owner *o)
+{
+    if (o->has_challenge) {
+        o->has_challenge = false;
+        smtp_server_challenge(o->engine, o->challenge, o->now_ms);
+    } else if (o->has_reply) {
+        o->has_reply = false;
+        smtp_server_answer(o->engine, o->reply, o->now_ms);
+        if (o->answered > 0 && o->answered < o->rcpts && o->reply.code != 0 &&
+            smtp_server_in_transaction(o->engine) && smtp_server_rcpt_count(o->engine) > 0)
+            hear_data_end(o); /* LMTP: the engine waits for one answer per recipient */
+        else if (o->answered > 0)
+            forget(o);
+    }
+}
