@@ -38,6 +38,7 @@ void smtp_server_free(struct smtp_server *s)
 {
     if (s == NULL)
         return;
+    server_forget_secret(s);
     vr_buf_fini(&s->in);
     vr_buf_fini(&s->out);
     vr_arena_fini(&s->arena);
@@ -68,7 +69,7 @@ void server_reply(struct smtp_server *s, struct smtp_reply r)
         size_t lf = vr_str_find(rest, '\n');
         line = vr_str_sub(rest, 0, lf);
         rest = lf == VR_NPOS ? vr_str(NULL, 0) : vr_str_from_pos(rest, lf + 1);
-        code[3] = lf == VR_NPOS ? ' ' : '-';
+        code[3] = rest.n == 0 ? ' ' : '-'; /* a line end at the very end begins no line */
         vr_buf_add(&s->out, vr_str(code, 4));
         if (r.enhanced != NULL && r.enhanced[0] != '\0') {
             vr_buf_add(&s->out, vr_str_from(r.enhanced));
@@ -76,7 +77,7 @@ void server_reply(struct smtp_server *s, struct smtp_reply r)
         }
         add_text(&s->out, vr_str_sub(line, 0, SMTP_REPLY_LINE_MAX - 20)); /* §4.5.3.1.5 */
         vr_buf_add(&s->out, VR_STR("\r\n"));
-    } while (rest.n > 0);
+    } while (code[3] == '-');
     if (s->out.too_big) /* a client that never reads: nothing said to it matters any more */
         server_close(s, 421);
 }
@@ -94,16 +95,21 @@ static unsigned or_default(unsigned configured, unsigned fallback)
     return configured > 0 ? configured : fallback;
 }
 
+void server_count_refusal(struct smtp_server *s, struct smtp_reply r)
+{
+    if (r.code < 400 || ++s->errors < or_default(s->config->error_max, ERRORS_MAX))
+        return;
+    server_reply(s, SMTP_REPLY(421, "4.7.0", "too many errors; closing"));
+    server_close(s, 421);
+}
+
 enum smtp_server_event_kind server_refuse(struct smtp_server *s, struct smtp_server_event *ev,
                                           struct vr_str line, struct smtp_reply r)
 {
     ev->refusal = r;
     ev->data = line;
     server_reply(s, r);
-    if (++s->errors >= or_default(s->config->error_max, ERRORS_MAX)) {
-        server_reply(s, SMTP_REPLY(421, "4.7.0", "too many errors; closing"));
-        server_close(s, 421);
-    }
+    server_count_refusal(s, r);
     return SMTP_SERVER_COMMAND_REFUSED;
 }
 
@@ -135,6 +141,16 @@ void server_transaction_end(struct smtp_server *s)
     s->rcpts = 0;
     s->mail = (struct smtp_mail){0};
     vr_arena_reset(&s->arena);
+}
+
+/* Credentials are wiped, and an idle session keeps no arena (invariant 4). */
+void server_forget_secret(struct smtp_server *s)
+{
+    if (s->secret.n > 0)
+        explicit_bzero((char *)s->secret.p, s->secret.n);
+    s->secret = vr_str(NULL, 0);
+    if (!s->in_mail)
+        vr_arena_reset(&s->arena);
 }
 
 bool server_auth_offered(const struct smtp_server *s)
@@ -207,6 +223,15 @@ static bool find_line(struct smtp_server *s, struct vr_str *line, size_t *length
     return false;
 }
 
+static enum smtp_server_event_kind close_endless_line(struct smtp_server *s, struct smtp_server_event *ev)
+{
+    server_reply(s, too_long);
+    server_reply(s, SMTP_REPLY(421, "4.7.0", "the line has no end; closing"));
+    server_close(s, 421);
+    ev->refusal = too_long;
+    return SMTP_SERVER_COMMAND_REFUSED;
+}
+
 /* A line that no limit allows is dropped as it comes, so that memory stays flat; its last byte may be the CR of its end. */
 static enum smtp_server_event_kind skip_long_line(struct smtp_server *s, struct smtp_server_event *ev)
 {
@@ -216,13 +241,7 @@ static enum smtp_server_event_kind skip_long_line(struct smtp_server *s, struct 
     s->skipped += drop;
     vr_buf_consume(&s->in, drop);
     s->scanned = 0;
-    if (s->skipped <= SKIPPED_MAX)
-        return SMTP_SERVER_IDLE;
-    server_reply(s, too_long);
-    server_reply(s, SMTP_REPLY(421, "4.7.0", "the line has no end; closing"));
-    server_close(s, 421);
-    ev->refusal = too_long;
-    return SMTP_SERVER_COMMAND_REFUSED;
+    return s->skipped <= SKIPPED_MAX ? SMTP_SERVER_IDLE : close_endless_line(s, ev);
 }
 
 static bool has_stray_bytes(struct vr_str line)
@@ -241,19 +260,22 @@ static enum smtp_server_event_kind next_line(struct smtp_server *s, struct smtp_
     s->take = length;
     s->since = s->now;
     bool in_auth = s->state == SERVER_IN_AUTH;
+    if (s->skipped + line.n > SKIPPED_MAX) /* as if it had come in small pieces */
+        return close_endless_line(s, ev);
     if (s->skipping || length > (in_auth ? SMTP_AUTH_LINE_MAX : server_line_max(line))) {
         s->skipping = false;
         s->skipped = 0;
         if (in_auth)
             s->state = SERVER_COMMANDS;
-        enum smtp_server_event_kind kind = server_refuse(s, ev, vr_str_sub(line, 0, 64), too_long);
+        enum smtp_server_event_kind kind = server_refuse(
+            s, ev, in_auth ? VR_STR("AUTH") : vr_str_sub(server_loggable(line), 0, 64), too_long);
         return in_auth ? SMTP_SERVER_AUTH_CANCEL : kind;
     }
     if (in_auth)
         return server_auth_line(s, line, ev);
     if (has_stray_bytes(line))
         return server_refuse(
-            s, ev, line,
+            s, ev, server_loggable(line),
             SMTP_REPLY(500, "5.5.2", "a bare CR, a bare LF or a NUL in the command; lines end in CR LF"));
     if (++s->commands > or_default(s->config->command_max, COMMANDS_MAX)) {
         server_reply(s, SMTP_REPLY(421, "4.7.0", "too many commands without a message; closing"));
@@ -283,10 +305,6 @@ enum smtp_server_event_kind smtp_server_next(struct smtp_server *s, struct smtp_
         if (s->awaiting != SMTP_SERVER_IDLE || s->state == SERVER_CLOSED)
             return SMTP_SERVER_IDLE;
         settle_taken(s);
-        if (s->reset_due) {
-            s->reset_due = false;
-            return SMTP_SERVER_RESET;
-        }
         if (!s->close_due && s->shutdown && !s->in_mail && s->state != SERVER_SECURING) {
             if (s->state != SERVER_SILENT)
                 server_reply(s, s->shutdown_reply);
@@ -304,7 +322,7 @@ enum smtp_server_event_kind smtp_server_next(struct smtp_server *s, struct smtp_
             s->state == SERVER_IN_DATA ? server_data_next(s, ev) : next_line(s, ev);
         if (kind != SMTP_SERVER_IDLE)
             return kind;
-        if (s->close_due || s->reset_due || s->take > 0)
+        if (s->close_due || s->take > 0)
             continue; /* a line was served without an event */
         if (!s->eof)
             return SMTP_SERVER_IDLE;
@@ -314,19 +332,12 @@ enum smtp_server_event_kind smtp_server_next(struct smtp_server *s, struct smtp_
 
 /* ---- answers ------------------------------------------------------------------------------------------------------ */
 
-static void count_refusal(struct smtp_server *s, struct smtp_reply r)
-{
-    if (r.code < 400 || ++s->errors < or_default(s->config->error_max, ERRORS_MAX))
-        return;
-    server_reply(s, SMTP_REPLY(421, "4.7.0", "too many errors; closing"));
-    server_close(s, 421);
-}
-
 static void answer_ehlo(struct smtp_server *s, struct smtp_reply r)
 {
     s->greeted = r.code == 250;
     if (r.code != 250 || !s->extended) {
         server_reply(s, r);
+        server_count_refusal(s, r);
         return;
     }
     struct vr_buf *out = &s->out;
@@ -353,21 +364,24 @@ static void answer_mail(struct smtp_server *s, struct smtp_reply r)
     if (!s->in_mail)
         server_transaction_end(s);
     server_reply(s, r);
-    count_refusal(s, r);
+    server_count_refusal(s, r);
 }
 
 static void answer_rcpt(struct smtp_server *s, struct smtp_reply r)
 {
-    s->rcpts += r.code / 100 == 2;
+    if (r.code / 100 == 2) {
+        s->rcpts++;
+        s->commands--; /* a message to many is no flood; rcpt_max bounds it */
+    }
     server_reply(s, r);
-    count_refusal(s, r);
+    server_count_refusal(s, r);
 }
 
 static void answer_data(struct smtp_server *s, struct smtp_reply r)
 {
     if (r.code != 0 && r.code != 354) {
         server_reply(s, r);
-        count_refusal(s, r);
+        server_count_refusal(s, r);
         return;
     }
     server_reply(s, r.code == 354 ? r
@@ -387,15 +401,16 @@ static void answer_data_end(struct smtp_server *s, struct smtp_reply r)
         s->commands = 0;
     server_transaction_end(s);
     s->state = SERVER_COMMANDS;
-    count_refusal(s, r);
+    server_count_refusal(s, r);
 }
 
 static void answer_auth(struct smtp_server *s, struct smtp_reply r)
 {
+    server_forget_secret(s);
     s->state = SERVER_COMMANDS;
     s->authenticated = r.code == 235;
     server_reply(s, r);
-    count_refusal(s, r);
+    server_count_refusal(s, r);
 }
 
 void smtp_server_answer(struct smtp_server *s, struct smtp_reply r, int64_t now_ms)
@@ -428,7 +443,7 @@ void smtp_server_answer(struct smtp_server *s, struct smtp_reply r, int64_t now_
         break;
     default:
         server_reply(s, r);
-        count_refusal(s, r);
+        server_count_refusal(s, r);
         break;
     }
 }
@@ -436,6 +451,7 @@ void smtp_server_answer(struct smtp_server *s, struct smtp_reply r, int64_t now_
 void smtp_server_challenge(struct smtp_server *s, struct vr_str challenge, int64_t now_ms)
 {
     assert(s->awaiting == SMTP_SERVER_AUTH || s->awaiting == SMTP_SERVER_AUTH_RESPONSE);
+    server_forget_secret(s);
     s->awaiting = SMTP_SERVER_IDLE;
     s->now = s->since = now_ms;
     s->state = SERVER_IN_AUTH;

@@ -163,6 +163,8 @@ static enum smtp_server_event_kind verb_data(struct smtp_server *s, struct vr_st
         return REFUSE(501, "5.5.4", "DATA takes no argument");
     if (!s->in_mail)
         return REFUSE(503, "5.5.1", "MAIL and RCPT first");
+    if (s->rcpts == 0 && s->config->lmtp) /* RFC 2033 §4.2 */
+        return REFUSE(503, "5.5.1", "no valid recipients");
     if (s->rcpts == 0)
         return REFUSE(554, "5.5.1", "no valid recipients");
     return server_await(s, SMTP_SERVER_DATA);
@@ -260,11 +262,15 @@ static bool decode(struct smtp_server *s, struct vr_str text, struct vr_str *out
     struct vr_buf plain;
     vr_buf_init(&plain, SMTP_AUTH_LINE_MAX);
     bool good = vr_str_equal(text, VR_STR("=")) || vr_base64_decode(&plain, text) == VR_OK;
-    *out = vr_arena_dup(&s->arena, vr_buf_str(&plain));
+    *out = s->secret = vr_arena_dup(&s->arena, vr_buf_str(&plain));
     good = good && out->n == vr_buf_size(&plain);
     if (plain.p != NULL)
-        memset(plain.p, 0, plain.capacity); /* a password may stand there */
+        explicit_bzero(plain.p, plain.capacity); /* a password may stand there */
     vr_buf_fini(&plain);
+    if (!good) {
+        server_forget_secret(s);
+        *out = vr_str(NULL, 0);
+    }
     return good;
 }
 
@@ -289,7 +295,7 @@ static struct vr_str upper(struct vr_arena *arena, struct vr_str s)
 static enum smtp_server_event_kind verb_auth(struct smtp_server *s, struct vr_str line,
                                              struct vr_str argument, struct smtp_server_event *ev)
 {
-    line = vr_str_sub(line, 0, 4); /* what follows may be a password: not for logs */
+    line = server_loggable(line);
     size_t blank = vr_str_find(argument, ' ');
     struct vr_str mechanism = vr_str_sub(argument, 0, blank);
     struct vr_str initial =
@@ -308,7 +314,7 @@ static enum smtp_server_event_kind verb_auth(struct smtp_server *s, struct vr_st
         return REFUSE(501, "5.5.4", "the form is AUTH MECHANISM");
     if (!mechanism_offered(s, mechanism))
         return REFUSE(504, "5.5.4", "this mechanism is not offered; see the EHLO reply");
-    vr_arena_reset(&s->arena);
+    server_forget_secret(s);
     if (blank != VR_NPOS && !decode(s, initial, &ev->data))
         return REFUSE(501, "5.5.2", "the initial response is not base64");
     ev->mechanism = upper(&s->arena, mechanism);
@@ -320,7 +326,7 @@ enum smtp_server_event_kind server_auth_line(struct smtp_server *s, struct vr_st
                                              struct smtp_server_event *ev)
 {
     bool cancelled = vr_str_equal(line, VR_STR("*"));
-    vr_arena_reset(&s->arena);
+    server_forget_secret(s);
     if (!cancelled && decode(s, line, &ev->data)) {
         ev->has_data = true;
         return server_await(s, SMTP_SERVER_AUTH_RESPONSE);
@@ -368,6 +374,12 @@ size_t server_line_max(struct vr_str line)
     return i < sizeof verbs / sizeof *verbs ? verbs[i].line_max : SMTP_LINE_MAX;
 }
 
+struct vr_str server_loggable(struct vr_str line)
+{
+    struct vr_str words = vr_str_trim(line);
+    return vr_str_starts_nocase(words, VR_STR("AUTH")) ? vr_str_sub(words, 0, 4) : line;
+}
+
 static struct vr_str trim_blanks(struct vr_str s)
 {
     while (s.n > 0 && (s.p[0] == ' ' || s.p[0] == '\t'))
@@ -383,7 +395,9 @@ enum smtp_server_event_kind server_command(struct smtp_server *s, struct vr_str 
     line = trim_blanks(line); /* trailing blanks are tolerated, §4.1.1; leading ones are seen too */
     size_t i = verb_index(line);
     if (i == sizeof verbs / sizeof *verbs)
-        return REFUSE(500, "5.5.1", "this is no command that veredus knows; HELP lists them");
+        return server_refuse(
+            s, ev, server_loggable(line),
+            SMTP_REPLY(500, "5.5.1", "this is no command that veredus knows; HELP lists them"));
     size_t blank = vr_str_find(line, ' ');
     struct vr_str argument = blank == VR_NPOS ? vr_str(NULL, 0) : trim_blanks(vr_str_from_pos(line, blank));
     if (s->state == SERVER_REFUSED && verbs[i].run != verb_quit)

@@ -38,6 +38,8 @@ static void account(struct smtp_server *s, struct vr_str text)
 {
     struct server_data *d = &s->data;
     unsigned line_max = s->config->text_line_max > 0 ? s->config->text_line_max : TEXT_LINE_DEFAULT;
+    if (line_max < SMTP_TEXT_LINE_MAX) /* §4.5.3.1.6: every server takes these */
+        line_max = SMTP_TEXT_LINE_MAX;
     d->size += text.n;
     d->line += text.n;
     if (s->config->size_max > 0 && d->size > s->config->size_max)
@@ -96,9 +98,9 @@ static enum smtp_server_event_kind end(struct smtp_server *s, struct smtp_server
     ev->refusal = d->refusal;
     for (unsigned i = 0; i < (s->config->lmtp ? s->rcpts : 1); i++)
         server_reply(s, d->refusal);
-    s->errors++;
     server_transaction_end(s);
     s->state = SERVER_COMMANDS;
+    server_count_refusal(s, d->refusal);
     return SMTP_SERVER_DATA_END;
 }
 

@@ -37,13 +37,14 @@ struct smtp_server {
     size_t take;    /* bytes of `in` that the last event pointed into: dropped at the next call */
     enum server_state state;
     enum smtp_server_event_kind awaiting; /* the event that wants an answer; IDLE: none */
-    bool tls, extended, greeted, authenticated, in_mail, reset_due, eof, skipping, close_due, shutdown;
+    bool tls, extended, greeted, authenticated, in_mail, eof, skipping, close_due, shutdown;
     uint16_t close_code;
     uint64_t skipped;
     unsigned rcpts, errors, commands, replies_due; /* replies_due: LMTP */
     struct vr_arena arena;
     struct smtp_mail mail;
     struct smtp_reply shutdown_reply;
+    struct vr_str secret; /* the response of AUTH in the arena: wiped once answered */
     struct server_data data;
     int64_t now, since; /* since: the last command, or the last piece of data */
 };
@@ -56,6 +57,9 @@ enum smtp_server_event_kind server_refuse(struct smtp_server *s, struct smtp_ser
 void server_close(struct smtp_server *s,
                   uint16_t code); /* CLOSE follows when what is pending has been read */
 void server_transaction_end(struct smtp_server *s);
+void server_count_refusal(struct smtp_server *s,
+                          struct smtp_reply r); /* 4xx, 5xx: too many close the session */
+void server_forget_secret(struct smtp_server *s);
 bool server_auth_offered(const struct smtp_server *s);
 enum smtp_server_event_kind server_await(struct smtp_server *s, enum smtp_server_event_kind kind);
 
@@ -65,6 +69,7 @@ enum smtp_server_event_kind server_command(struct smtp_server *s, struct vr_str 
 enum smtp_server_event_kind server_auth_line(struct smtp_server *s, struct vr_str line,
                                              struct smtp_server_event *ev);
 size_t server_line_max(struct vr_str line);
+struct vr_str server_loggable(struct vr_str line); /* without what may be a password */
 
 /* server_data.c */
 void server_data_begin(struct smtp_server *s);

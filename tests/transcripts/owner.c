@@ -238,8 +238,8 @@ void owner_give(struct owner *o)
     } else if (o->has_reply) {
         o->has_reply = false;
         smtp_server_answer(o->engine, o->reply, o->now_ms);
-        if (o->answered > 0 && o->answered < o->rcpts && o->reply.code != 0 &&
-            smtp_server_in_transaction(o->engine) && smtp_server_rcpt_count(o->engine) > 0)
+        if (o->answered > 0 && o->answered < o->rcpts && smtp_server_in_transaction(o->engine) &&
+            smtp_server_rcpt_count(o->engine) > 0)
             hear_data_end(o); /* LMTP: the engine waits for one answer per recipient */
         else if (o->answered > 0)
             forget(o);
