@@ -327,7 +327,13 @@ int cli_queue(int argc, char **argv)
 
 int cli_mailq(int argc, char **argv)
 {
-    char *list[] = {argv[0], (char *)"list", NULL};
-    (void)argc;
-    return cli_queue(2, list);
+    /* mailq is sendmail -bp: the same options, -C among them */
+    char *arguments[16];
+    int n = 0;
+    arguments[n++] = argv[0];
+    arguments[n++] = (char *)"-bp";
+    for (int i = 1; i < argc && n < 15; i++)
+        arguments[n++] = argv[i];
+    arguments[n] = NULL;
+    return cli_sendmail(n, arguments);
 }

@@ -10,6 +10,7 @@
 
 struct io_supervise;
 struct io_supervise *io_supervise_new(void); /* blocks SIGTERM, SIGINT, SIGHUP, SIGCHLD, SIGUSR1 and hears them by descriptor */
+void io_supervise_free(struct io_supervise *s); /* channels watched still are closed; signals stay blocked */
 
 /* Forks. In the child: every descriptor but 0, 1, 2 and keep[] is closed, signal masks are reset, SIGPIPE, SIGINT and SIGHUP ignored (what a terminal
  * sends to all is the supervisor's to hear), the process title set to

@@ -114,6 +114,8 @@ void inflight_settle(struct inflight_job *j, uint32_t i, enum delivery_status st
     assert(inflight_is_open(j, i) && j->open > 0);
     size_t room = TEXTS_MAX / j->d.rcpt_count;
     struct delivery_rcpt_result *r = &j->results[i];
+    if (enhanced.n > 0 && vr_str_starts(text, enhanced)) /* a server's text begins with it: told once is enough */
+        text = vr_str_trim(vr_str_from_pos(text, enhanced.n));
     r->status = status;
     r->code = code;
     r->text =

@@ -420,6 +420,7 @@ int supervisor_run(struct config *config, const struct supervisor_options *optio
             s->exit_code == 0 ? "signal" : "a process could not start");
     }
     int code = s->exit_code;
+    io_supervise_free(s->io);
     event_log_free(s->log);
     config_free(s->config);
     free(s);

@@ -72,6 +72,18 @@ struct io_supervise *io_supervise_new(void)
     return s;
 }
 
+void io_supervise_free(struct io_supervise *s)
+{
+    while (s->channel_count > 0)
+        io_supervise_unwatch(s, s->channels[0]->fd);
+    close(s->signal_fd);
+    free(s->channels);
+    free(s->polls);
+    free(s->exits);
+    free(s->scratch);
+    free(s);
+}
+
 /* ---- forking --------------------------------------------------------------------------------------------- */
 
 static int compare_int(const void *a, const void *b)
