@@ -174,8 +174,8 @@ class Server:
 
     def start(self):
         options = ["--foreground"] if self.foreground else []
+        seen = self.log().count("server.ready") if self.program else 0
         self.program = self.world.start(self.name, [VEREDUS, "serve", "--config", self.config] + options)
-        seen = self.program.text().count("server.ready")
         wait_until("%s is ready" % self.name,
                    lambda: self.program.text().count("server.ready") > seen or self.give_up(), 30)
         return self
@@ -207,7 +207,7 @@ class Server:
         for pid in run("pgrep", "-P", str(self.program.pid), ok=False).stdout.split():
             with contextlib.suppress(OSError):
                 with open("/proc/%s/comm" % pid) as f:
-                    living[int(pid)] = f.read().strip().replace("veredus: ", "").replace("veredus:", "")
+                    living[int(pid)] = f.read().strip().removeprefix("vd-")
         return {p: r for p, r in living.items() if role is None or r.startswith(role[:6])}
 
     def maildir(self, address):
