@@ -396,6 +396,8 @@ static bool find_state(struct arguments *a, const struct config_load *load)
     a->config = load->config;
     if (a->state == NULL && a->config == NULL && a->config_given) {
         const struct config_problem *p = load->problems;
+        while (p != NULL && p->warning)
+            p = p->next;
         fprintf(stderr,
                 "veredus account: %s:%d: %s; `veredus check --config %s` says more, --state DIR does without "
                 "it\n",

@@ -142,7 +142,9 @@ class Server:
     """
 
     def __init__(self, world, name="veredus", host="127.0.0.1", domains=None, extra="", head="", accounts=(), hostname=None,
-                 foreground=True, start=True, processes=2):
+                 foreground=True, start=True, processes=2, release=False):
+        # a load test wants the release build, when the others run a sanitized one
+        self.veredus = os.environ.get("VEREDUS_RELEASE", VEREDUS) if release else VEREDUS
         self.world, self.name, self.host = world, name, host
         self.hostname = hostname or name + ".test"
         self.mx, self.submission, self.submissions = free_port(host), free_port(host), free_port(host)
@@ -167,7 +169,7 @@ class Server:
         return self.world.write(self.name + ".conf", "\n".join(lines) + "\n")
 
     def command(self, *arguments, ok=True, **options):
-        return run(VEREDUS, *arguments, ok=ok, **options)
+        return run(self.veredus, *arguments, ok=ok, **options)
 
     def add_account(self, address, *arguments):
         self.command("account", "add", address, "--config", self.config, "--password-stdin", *arguments, input=PASSWORD + "\n")
@@ -175,7 +177,7 @@ class Server:
     def start(self):
         options = ["--foreground"] if self.foreground else []
         seen = self.log().count("server.ready") if self.program else 0
-        self.program = self.world.start(self.name, [VEREDUS, "serve", "--config", self.config] + options)
+        self.program = self.world.start(self.name, [self.veredus, "serve", "--config", self.config] + options)
         wait_until("%s is ready" % self.name,
                    lambda: self.program.text().count("server.ready") > seen or self.give_up(), 30)
         return self
@@ -301,7 +303,7 @@ class Sink:
                     if verb in ("EHLO", "LHLO"):
                         default = "\r\n".join("250-" + e for e in ("sink.test",) + tuple(self.extensions)) + "\r\n250 HELP"
                     elif verb == "DATA":
-                        default = "354 go"
+                        default = "354 go" if recipients else "554 5.5.1 no valid recipients"
                     elif verb == "QUIT":
                         default = "221 bye"
                     else:

@@ -65,10 +65,7 @@ def numbers(raws):
 def kill_dash_nine(world):
     """At least 20,000 messages while processes die by SIGKILL: nothing acknowledged is lost; the count of duplicates is printed."""
     sink = Sink(world)
-    release = os.environ.get("VEREDUS_RELEASE")
-    if release:
-        harness.VEREDUS = release  # a load test wants the release build
-    s = world.server(domains={"d.test": "mailboxes = any", "far.test": 'deliver = "smtp:127.0.0.1:%d"' % sink.port}, hostname="crash.test",
+    s = world.server(domains={"d.test": "mailboxes = any", "far.test": 'deliver = "smtp:127.0.0.1:%d"' % sink.port}, hostname="crash.test", release=True,
                      extra="queue { retry = { 1s } }\nlimits { connections_per_address = 1000 }\nlog { level = notice }")
     random.seed(7)
     load = Load(s.mx, MESSAGES)
@@ -202,10 +199,7 @@ def idle_connections(world):
     if hard < count + 500:
         raise harness.Skip("only %d descriptors are allowed" % hard)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    release = os.environ.get("VEREDUS_RELEASE")
-    if release:
-        harness.VEREDUS = release
-    s = world.server(extra="limits { connections = 20000\n connections_per_address = 20000 }\nlog { level = notice }")
+    s = world.server(release=True, extra="limits { connections = 20000\n connections_per_address = 20000 }\nlog { level = notice }")
     before = pss(s)
     held = []
     for i in range(count):

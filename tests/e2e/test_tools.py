@@ -33,7 +33,7 @@ def sendmail_and_mailq(world):
     assert mail["Return-Path"] == "<ann@d.test>" and mail["Date"] and mail["Message-ID"] and "uid %d" % os.getuid() in mail["Received"]
     s.wait_mail("bob@d.test", 1)
     wait_until("the hidden copy", lambda: len(sink.messages) == 1)
-    run(*sendmail, "team", input="Subject: short\n\n.\nnot sent\n") if False else run(*sendmail, "team@d.test", input="Subject: dot\n\nuntil\n.\nnot\n")
+    run(*sendmail, "team@d.test", input="Subject: dot\n\nuntil\n.\nnot\n")
     s.wait_mail("bob@d.test", 2)
     assert all("not" not in m.get_payload() for m in s.wait_mail("ann@d.test", 2) if m["Subject"] == "dot")
     done = run(*sendmail, "-bs", input="EHLO x\r\nMAIL FROM:<>\r\nRCPT TO:<bob@d.test>\r\nDATA\r\nSubject: bs\r\n\r\n.\r\nQUIT\r\n")
@@ -77,8 +77,7 @@ def queue_commands(world):
     assert "Subject: n" in shown and "body" in shown and "450 4.2.0 later" in shown, shown
     assert "1 message" in s.queue("hold", first["id"]) and "HELD" in s.queue("list")
     sink.replies.clear()
-    assert "6 messages" in s.queue("retry", "--all") or "5 messages" in s.queue("list") or True
-    s.queue("retry", "--all")
+    assert "6 messages" in s.queue("retry", "--all")
     wait_until("all but the held one are sent", lambda: len(sink.messages) == 5)
     s.queue("release", first["id"])
     wait_until("the released one is sent", lambda: s.queue("retry", "--all") and len(sink.messages) == 6)
