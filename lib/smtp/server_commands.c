@@ -295,7 +295,6 @@ static struct vr_str upper(struct vr_arena *arena, struct vr_str s)
 static enum smtp_server_event_kind verb_auth(struct smtp_server *s, struct vr_str line,
                                              struct vr_str argument, struct smtp_server_event *ev)
 {
-    line = server_loggable(line);
     size_t blank = vr_str_find(argument, ' ');
     struct vr_str mechanism = vr_str_sub(argument, 0, blank);
     struct vr_str initial =
@@ -394,12 +393,11 @@ enum smtp_server_event_kind server_command(struct smtp_server *s, struct vr_str 
 {
     line = trim_blanks(line); /* trailing blanks are tolerated, §4.1.1; leading ones are seen too */
     size_t i = verb_index(line);
-    if (i == sizeof verbs / sizeof *verbs)
-        return server_refuse(
-            s, ev, server_loggable(line),
-            SMTP_REPLY(500, "5.5.1", "this is no command that veredus knows; HELP lists them"));
     size_t blank = vr_str_find(line, ' ');
     struct vr_str argument = blank == VR_NPOS ? vr_str(NULL, 0) : trim_blanks(vr_str_from_pos(line, blank));
+    line = server_loggable(line); /* from here on it is for refusals only */
+    if (i == sizeof verbs / sizeof *verbs)
+        return REFUSE(500, "5.5.1", "this is no command that veredus knows; HELP lists them");
     if (s->state == SERVER_REFUSED && verbs[i].run != verb_quit)
         return REFUSE(503, "5.5.1", "this server takes no mail from you; only QUIT is served");
     return verbs[i].run(s, line, argument, ev);

@@ -163,10 +163,19 @@ static bool take_step(struct run *r, size_t i)
     return false;
 }
 
+static bool check_message_fact(struct run *r, const struct step *step, struct vr_str *facts)
+{
+    struct vr_str line = {NULL, 0};
+    while (vr_str_split(facts, '\n', &line) && vr_str_starts(line, VR_STR("body ")) && step->text.p[0] == 'm')
+        continue; /* bodies that the transcript does not tell */
+    return pattern_matches(step->text, line) ||
+           complain(r, step->line, "instead of this fact there is", line);
+}
+
 /* The facts of the messages stand in order, one on a line; the others are looked at one by one. */
 static bool check_facts(struct run *r)
 {
-    struct vr_str facts = vr_buf_str(&r->owner.facts), line;
+    struct vr_str facts = vr_buf_str(&r->owner.facts);
     bool told = false;
     for (size_t i = 0; i < r->t->count; i++) {
         const struct step *step = &r->t->steps[i];
@@ -186,11 +195,8 @@ static bool check_facts(struct run *r)
         } else if (vr_str_starts(step->text, VR_STR("message ")) ||
                    vr_str_starts(step->text, VR_STR("body "))) {
             told = true;
-            while (vr_str_split(&facts, '\n', &line) && vr_str_starts(line, VR_STR("body ")) &&
-                   step->text.p[0] == 'm')
-                continue; /* bodies that the transcript does not tell */
-            if (!pattern_matches(step->text, line))
-                return complain(r, step->line, "instead of this fact there is", line);
+            if (!check_message_fact(r, step, &facts))
+                return false;
         } else {
             return complain(r, step->line, "this fact is not known; README.md lists them", step->text);
         }

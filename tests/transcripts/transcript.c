@@ -182,6 +182,8 @@ static bool read_step(struct transcript *t, struct vr_str text, unsigned line)
     struct vr_buf plain;
     vr_buf_init(&plain, 8u << 20);
     bool good = unescape(&plain, rest);
+    if (step.kind == STEP_FACT && vr_str_equal(rest, VR_STR("body")))
+        vr_buf_add_byte(&plain, ' '); /* the empty line, without a blank at the end that an editor may drop */
     if (step.kind == STEP_CLIENT && !raw)
         vr_buf_add(&plain, VR_STR("\r\n"));
     step.text = vr_arena_dup(&t->arena, vr_buf_str(&plain));
