@@ -90,6 +90,9 @@ static json_t *ask(const char *run, json_t *request, int *code)
             *code = EX_TEMPFAIL;
         }
     }
+    const json_t *messages = json_object_get(answer, "messages");
+    if (answer != NULL && json_object_get(request, "ids") != NULL && json_is_array(messages) && json_array_size(messages) == 0)
+        json_object_set_new(answer, "error", json_string("there is no such message in the queue: it may have been delivered"));
     const char *complaint = json_string_value(json_object_get(answer, "error"));
     if (complaint != NULL) {
         fprintf(stderr, "veredus queue: %s\n", complaint);

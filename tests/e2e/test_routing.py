@@ -2,11 +2,10 @@
 import email
 import imaplib
 import os
-import pwd
 import shutil
 import smtplib
 
-from harness import PASSWORD, Sink, Skip, World, case, free_port, nsd, run, wait_until
+from harness import PASSWORD, Sink, Skip, case, free_port, nsd, postfix, wait_until
 
 MESSAGE = "From: ann@d.test\r\nTo: you\r\nSubject: %s\r\nMessage-ID: <%s@d.test>\r\n\r\nhello\r\n"
 
@@ -192,57 +191,6 @@ def sending_follows_the_rules(world):
 
 
 # ---- Postfix -------------------------------------------------------------------------------------------------------------
-
-def postfix(world, extra="", port=None):
-    """A Postfix of the test's own in the world's folder; needs root, as Postfix does."""
-    if os.geteuid() != 0:
-        raise Skip("Postfix can be started by root only")
-    if not os.path.exists("/usr/sbin/postfix"):
-        raise Skip("Postfix is not installed")
-    port = port or free_port()
-    conf, queue, data = world.path("postfix"), world.path("postfix-spool"), world.path("postfix-data")
-    for folder in (conf, queue, data):
-        os.makedirs(folder, exist_ok=True)
-    shutil.chown(data, "postfix", "postfix")
-    world.write("postfix/main.cf", """
-compatibility_level = 3.6
-queue_directory = %s
-data_directory = %s
-mail_owner = postfix
-setgid_group = postdrop
-myhostname = postfix.test
-mydestination =
-inet_interfaces = 127.0.0.1
-inet_protocols = ipv4
-mynetworks = 127.0.0.0/8
-maillog_file = %s
-maillog_file_prefixes = %s
-alias_maps =
-smtpd_tls_security_level = none
-smtp_tls_security_level = may
-syslog_name = postfix-test
-virtual_mailbox_domains = p.test
-virtual_mailbox_base = %s
-virtual_mailbox_maps = inline:{x@p.test=p.test/x/}
-virtual_uid_maps = static:%d
-virtual_gid_maps = static:%d
-virtual_minimum_uid = 1
-%s
-""" % (queue, data, world.path("postfix.log"), world.folder, world.path("postfix-mail"), pwd.getpwnam("nobody").pw_uid,
-       pwd.getpwnam("nobody").pw_gid, extra))
-    os.makedirs(world.path("postfix-mail"), exist_ok=True)
-    shutil.chown(world.path("postfix-mail"), "nobody")
-    with open("/usr/share/postfix/master.cf.dist" if os.path.exists("/usr/share/postfix/master.cf.dist") else "/etc/postfix/master.cf") as f:
-        master = f.read()
-    lines = [line for line in master.splitlines() if not line.startswith("smtp      inet")]
-    lines = ["127.0.0.1:%d inet n - n - - smtpd" % port] + [
-        " ".join(line.split()[:4] + ["n"] + line.split()[5:]) if line[:1].isalpha() and len(line.split()) >= 8 else line for line in lines]
-    world.write("postfix/master.cf", "\n".join(lines) + "\npostlog unix-dgram n - n - 1 postlogd\n")
-    run("postfix", "-c", conf, "set-permissions", ok=False)
-    run("postfix", "-c", conf, "start", timeout=120)
-    world.cleanups.append(lambda: run("postfix", "-c", conf, "stop", ok=False, timeout=120))
-    return port
-
 
 @case
 def postfix_as_next_hop(world):
