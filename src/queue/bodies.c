@@ -214,7 +214,9 @@ static void commit_done(void *arg)
     if (status != 0) {
         event_begin(q->events, EVENT_ERROR, "body.sync_failed", b->id);
         event_text(q->events, "file", b->path);
-        event_text(q->events, "error", status == -EMSGSIZE ? "it has not the size that the receiver named" : io_error_text(status));
+        event_text(q->events, "error",
+                   status == -EMSGSIZE ? "it has not the size that the receiver named"
+                                       : io_error_text(status));
         event_text(q->events, "next", "the client was told to try again later");
         event_end(q->events);
     }
@@ -222,7 +224,8 @@ static void commit_done(void *arg)
     done(done_arg, status);
 }
 
-void bodies_commit(struct queue *q, uint64_t id, uint64_t size, void (*done)(void *arg, int status), void *arg)
+void bodies_commit(struct queue *q, uint64_t id, uint64_t size, void (*done)(void *arg, int status),
+                   void *arg)
 {
     struct body *b = idmap_find(&q->bodies, id);
     if (b == NULL)
@@ -357,7 +360,8 @@ static void full_set(struct queue *q, bool full, uint64_t bytes, const char *why
     event_u64(q->events, "minimum", q->config->minimum_free);
     if (full) {
         event_text(q->events, "why", why);
-        event_text(q->events, "next", "mail is refused with 452 until there is room: free space, or lower minimum_free");
+        event_text(q->events, "next",
+                   "mail is refused with 452 until there is room: free space, or lower minimum_free");
     }
     event_end(q->events);
 }

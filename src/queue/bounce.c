@@ -28,8 +28,11 @@
 
 bool report_wanted(enum dsn_action action, uint8_t notify, bool null_reverse_path)
 {
-    static const uint8_t word[] = {[DSN_FAILED] = DSN_NOTIFY_FAILURE, [DSN_DELAYED] = DSN_NOTIFY_DELAY, [DSN_DELIVERED] = DSN_NOTIFY_SUCCESS,
-                                   [DSN_RELAYED] = DSN_NOTIFY_SUCCESS, [DSN_EXPANDED] = DSN_NOTIFY_SUCCESS};
+    static const uint8_t word[] = {[DSN_FAILED] = DSN_NOTIFY_FAILURE,
+                                   [DSN_DELAYED] = DSN_NOTIFY_DELAY,
+                                   [DSN_DELIVERED] = DSN_NOTIFY_SUCCESS,
+                                   [DSN_RELAYED] = DSN_NOTIFY_SUCCESS,
+                                   [DSN_EXPANDED] = DSN_NOTIFY_SUCCESS};
     if (null_reverse_path)
         return false; /* RFC 5321 §6.1: never a report about a report */
     if (notify == 0)
@@ -87,8 +90,11 @@ struct built {
 
 static uint8_t state_after(uint8_t action, uint8_t state)
 {
-    static const uint8_t after[] = {[DSN_FAILED] = RECIPIENT_FAILED, [DSN_DELAYED] = 0, [DSN_DELIVERED] = RECIPIENT_DELIVERED,
-                                    [DSN_RELAYED] = RECIPIENT_RELAYED, [DSN_EXPANDED] = RECIPIENT_EXPANDED};
+    static const uint8_t after[] = {[DSN_FAILED] = RECIPIENT_FAILED,
+                                    [DSN_DELAYED] = 0,
+                                    [DSN_DELIVERED] = RECIPIENT_DELIVERED,
+                                    [DSN_RELAYED] = RECIPIENT_RELAYED,
+                                    [DSN_EXPANDED] = RECIPIENT_EXPANDED};
     return after[action] != 0 && !recipient_final(state) ? after[action] : state;
 }
 
@@ -106,8 +112,11 @@ static void stored(void *arg, int status)
         io_timer_start(b->again, STORE_AGAIN_MS, 0);
         return;
     }
-    static const char *const words[] = {[DSN_FAILED] = "failed", [DSN_DELAYED] = "delayed", [DSN_DELIVERED] = "delivered",
-                                        [DSN_RELAYED] = "relayed", [DSN_EXPANDED] = "expanded"};
+    static const char *const words[] = {[DSN_FAILED] = "failed",
+                                        [DSN_DELAYED] = "delayed",
+                                        [DSN_DELIVERED] = "delivered",
+                                        [DSN_RELAYED] = "relayed",
+                                        [DSN_EXPANDED] = "expanded"};
     char id[QUEUE_ID_TEXT];
     queue_id_text(b->envelope.id, id);
     event_begin(q->events, EVENT_INFO, "dsn.queued", r->message->id);
@@ -157,7 +166,8 @@ static struct vr_str header_of(struct vr_str message)
 }
 
 /* The header, or all of it, of the original in `out`. RET concerns reports of failure only (RFC 3461 §4.3). */
-static struct vr_str original(const struct report *r, const struct record_message *record, struct vr_str body, struct vr_buf *out, bool *whole)
+static struct vr_str original(const struct report *r, const struct record_message *record, struct vr_str body,
+                              struct vr_buf *out, bool *whole)
 {
     bool failed = false;
     for (uint32_t i = 0; i < r->count; i++)
@@ -178,9 +188,13 @@ static struct dsn_recipient *dsn_recipients(struct report *r, const struct recor
     for (uint32_t i = 0; i < r->count; i++) {
         const struct report_item *item = &r->items[i];
         const struct recipient *to = &m->recipients[item->index];
-        out[i] = (struct dsn_recipient){
-            .final_recipient = recipient_address(m, to), .action = item->action, .status = item->status, .diagnostic = item->diagnostic,
-            .diagnostic_is_smtp = item->smtp, .remote_mta = item->remote_mta, .last_attempt = r->now_us / 1000000};
+        out[i] = (struct dsn_recipient){.final_recipient = recipient_address(m, to),
+                                        .action = item->action,
+                                        .status = item->status,
+                                        .diagnostic = item->diagnostic,
+                                        .diagnostic_is_smtp = item->smtp,
+                                        .remote_mta = item->remote_mta,
+                                        .last_attempt = r->now_us / 1000000};
         if (to->parent < record->envelope.rcpt_count)
             out[i].orcpt = record->envelope.rcpts[to->parent].orcpt;
         if (item->action == DSN_DELAYED)
@@ -195,7 +209,8 @@ static struct vr_str random_boundary(struct report *r)
 {
     uint64_t random[2];
     io_random(r->queue->io, random, sizeof random);
-    return vr_arena_printf(&r->arena, "=_%016llx%016llx", (unsigned long long)random[0], (unsigned long long)random[1]);
+    return vr_arena_printf(&r->arena, "=_%016llx%016llx", (unsigned long long)random[0],
+                           (unsigned long long)random[1]);
 }
 
 static void report_build(struct report *r, const struct record_message *record, struct vr_str body)
@@ -212,10 +227,17 @@ static void report_build(struct report *r, const struct record_message *record, 
     queue_id_text(m->id, of_text);
     struct vr_buf returned;
     vr_buf_init(&returned, ORIGINAL_MAX);
-    struct dsn d = {.reporting_mta = q->config->hostname, .to = message_reverse_path(m), .envid = record->envelope.envid,
-                    .queue_id = vr_str_from(of_text), .arrival_date = m->arrival_us / 1000000, .now = r->now_us / 1000000,
-                    .message_id = vr_arena_printf(&r->arena, "%s@%.*s", id_text, VR_STR_ARG(q->config->hostname)),
-                    .boundary = random_boundary(r), .recipients = dsn_recipients(r, record), .recipient_count = r->count};
+    struct dsn d = {.reporting_mta = q->config->hostname,
+                    .to = message_reverse_path(m),
+                    .envid = record->envelope.envid,
+                    .queue_id = vr_str_from(of_text),
+                    .arrival_date = m->arrival_us / 1000000,
+                    .now = r->now_us / 1000000,
+                    .message_id =
+                        vr_arena_printf(&r->arena, "%s@%.*s", id_text, VR_STR_ARG(q->config->hostname)),
+                    .boundary = random_boundary(r),
+                    .recipients = dsn_recipients(r, record),
+                    .recipient_count = r->count};
     d.original = original(r, record, body, &returned, &d.original_is_whole);
     enum vr_err err = dsn_build(&b->body, &d);
     if (err != VR_OK) { /* an original that cannot be returned is left out; the report itself must go */
@@ -226,10 +248,16 @@ static void report_build(struct report *r, const struct record_message *record, 
     }
     assert(err == VR_OK);
     vr_buf_fini(&returned);
-    b->rcpt = (struct envelope_rcpt){.address = vr_arena_dup(&r->arena, message_reverse_path(m)), .notify = DSN_NOTIFY_NEVER};
-    b->envelope = (struct envelope){.id = id, .arrival_us = io_now_us(q->io), .client = VR_STR("queue"), .body_size = vr_buf_size(&b->body),
-                                    .body = vr_str_is_ascii(vr_buf_str(&b->body)) ? SMTP_BODY_7BIT : SMTP_BODY_8BITMIME,
-                                    .rcpts = &b->rcpt, .rcpt_count = 1};
+    b->rcpt = (struct envelope_rcpt){.address = vr_arena_dup(&r->arena, message_reverse_path(m)),
+                                     .notify = DSN_NOTIFY_NEVER};
+    b->envelope =
+        (struct envelope){.id = id,
+                          .arrival_us = io_now_us(q->io),
+                          .client = VR_STR("queue"),
+                          .body_size = vr_buf_size(&b->body),
+                          .body = vr_str_is_ascii(vr_buf_str(&b->body)) ? SMTP_BODY_7BIT : SMTP_BODY_8BITMIME,
+                          .rcpts = &b->rcpt,
+                          .rcpt_count = 1};
     report_store(b);
 }
 

@@ -76,10 +76,12 @@ static bool sender_matches(struct vr_str reverse_path, struct vr_str wanted)
 {
     if (vr_str_equal(wanted, VR_STR("<>")))
         return reverse_path.n == 0;
-    return wanted.p[0] == '@' ? of_domain(reverse_path, vr_str_from_pos(wanted, 1)) : vr_str_equal_nocase(reverse_path, wanted);
+    return wanted.p[0] == '@' ? of_domain(reverse_path, vr_str_from_pos(wanted, 1))
+                              : vr_str_equal_nocase(reverse_path, wanted);
 }
 
-static bool recipient_matches(struct queue *q, const struct message *m, const struct recipient *r, const struct selection *s)
+static bool recipient_matches(struct queue *q, const struct message *m, const struct recipient *r,
+                              const struct selection *s)
 {
     if (recipient_final(r->state) || (s->domain.n > 0 && !of_domain(recipient_address(m, r), s->domain)))
         return false;
@@ -144,8 +146,10 @@ static size_t select_ids(struct queue *q, const struct selection *s, uint64_t **
 static const char *selection_read(json_t *request, bool changes, struct selection *out)
 {
     json_t *held = json_object_get(request, "held");
-    *out = (struct selection){.ids = json_object_get(request, "ids"), .domain = text_member(request, "domain"),
-                              .sender = text_member(request, "sender"), .destination = text_member(request, "destination"),
+    *out = (struct selection){.ids = json_object_get(request, "ids"),
+                              .domain = text_member(request, "domain"),
+                              .sender = text_member(request, "sender"),
+                              .destination = text_member(request, "destination"),
                               .held = json_is_boolean(held) ? json_is_true(held) : -1};
     if (out->ids != NULL && !json_is_array(out->ids))
         return "\"ids\" must be a list of queue ids";
@@ -156,11 +160,12 @@ static const char *selection_read(json_t *request, bool changes, struct selectio
         json_array_foreach(out->ids, i, each)
         {
             if (!json_is_string(each) || !queue_id_parse(vr_str_from(json_string_value(each)), &id))
-                return "\"ids\" holds something that is no queue id: they have 13 letters and digits, see the list";
+                return "\"ids\" holds something that is no queue id: they have 13 letters and digits, see "
+                       "the list";
         }
     }
-    bool any = out->ids != NULL || json_is_true(json_object_get(request, "all")) || out->domain.n > 0 || out->sender.n > 0 ||
-               out->destination.n > 0 || out->held >= 0;
+    bool any = out->ids != NULL || json_is_true(json_object_get(request, "all")) || out->domain.n > 0 ||
+               out->sender.n > 0 || out->destination.n > 0 || out->held >= 0;
     return changes && !any ? "which messages? Give \"ids\", a filter, or \"all\": true" : NULL;
 }
 
@@ -213,7 +218,8 @@ static const struct operation {
     {"remove", "message.removed", remove_message},
 };
 
-static void change(struct queue *q, struct peer *peer, uint64_t request, json_t *json, const struct operation *op)
+static void change(struct queue *q, struct peer *peer, uint64_t request, json_t *json,
+                   const struct operation *op)
 {
     struct selection s;
     const char *wrong = selection_read(json, true, &s);
@@ -260,14 +266,16 @@ static void summary(struct queue *q, struct peer *peer, uint64_t request)
     HASH_ITER(hh, q->destinations, d, next)
     {
         if (d->active > 0 || d->first != NULL)
-            json_array_append_new(destinations, json_pack("{s:o,s:I,s:b}", "destination", control_text(vr_str_from(d->name)), "active",
-                                                          (json_int_t)d->active, "waiting", d->first != NULL));
+            json_array_append_new(
+                destinations, json_pack("{s:o,s:I,s:b}", "destination", control_text(vr_str_from(d->name)),
+                                        "active", (json_int_t)d->active, "waiting", d->first != NULL));
     }
-    json_t *out = json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:b,s:o,s:{s:I,s:I,s:I,s:I,s:I}}", "messages", (json_int_t)q->messages.count,
-                            "recipients", recipients, "active", active, "deferred", deferred, "held", held, "bytes", bytes, "full",
-                            q->full, "destinations", destinations, "log", "segments", (json_int_t)c.segments, "bytes",
-                            (json_int_t)c.bytes, "alive", (json_int_t)c.alive, "commits", (json_int_t)c.commits, "failures",
-                            (json_int_t)c.failures);
+    json_t *out =
+        json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:b,s:o,s:{s:I,s:I,s:I,s:I,s:I}}", "messages",
+                  (json_int_t)q->messages.count, "recipients", recipients, "active", active, "deferred",
+                  deferred, "held", held, "bytes", bytes, "full", q->full, "destinations", destinations,
+                  "log", "segments", (json_int_t)c.segments, "bytes", (json_int_t)c.bytes, "alive",
+                  (json_int_t)c.alive, "commits", (json_int_t)c.commits, "failures", (json_int_t)c.failures);
     if (oldest != INT64_MAX)
         json_object_set_new(out, "oldest", control_time(oldest));
     answer_json(q, peer, request, out);
@@ -318,7 +326,8 @@ void listing_turn(void *arg)
         listing_free(q, l);
         return;
     }
-    for (int n = 0; l->at < l->count && n < MESSAGES_PER_TURN && io_channel_unsent(l->peer->channel) < UNSENT_MAX; n++) {
+    for (int n = 0;
+         l->at < l->count && n < MESSAGES_PER_TURN && io_channel_unsent(l->peer->channel) < UNSENT_MAX; n++) {
         struct message *m = idmap_find(&q->messages, l->ids[l->at++]);
         if (m == NULL)
             continue; /* done meanwhile */
@@ -344,7 +353,11 @@ static void list(struct queue *q, struct peer *peer, uint64_t request, json_t *j
     }
     struct listing *l = calloc(1, sizeof *l);
     assert(l != NULL);
-    *l = (struct listing){.queue = q, .peer = peer, .request = request, .show = show, .full = json_is_true(json_object_get(json, "full"))};
+    *l = (struct listing){.queue = q,
+                          .peer = peer,
+                          .request = request,
+                          .show = show,
+                          .full = json_is_true(json_object_get(json, "full"))};
     l->total = l->count = select_ids(q, &s, &l->ids);
     json_int_t limit = json_integer_value(json_object_get(json, "limit"));
     if (limit > 0 && (size_t)limit < l->count)
@@ -374,7 +387,8 @@ static void perform(struct queue *q, struct peer *peer, uint64_t request, json_t
     else if (vr_str_equal(op, VR_STR("summary")))
         summary(q, peer, request);
     else
-        answer_error(q, peer, request, "\"op\" must be one of list, show, summary, retry, hold, release, remove");
+        answer_error(q, peer, request,
+                     "\"op\" must be one of list, show, summary, retry, hold, release, remove");
 }
 
 void control_frame(struct queue *q, struct peer *peer, struct vr_str payload)

@@ -23,10 +23,11 @@ void listing_turn(void *listing);
 void listing_add(struct listing *l, json_t *message); /* takes it */
 void control_part(struct queue *q, struct peer *peer, uint64_t request, bool last, struct vr_str text);
 
-json_t *control_text(struct vr_str s);   /* bytes that are no UTF-8 become U+FFFD */
-json_t *control_time(int64_t time_us);   /* RFC 3339 */
+json_t *control_text(struct vr_str s); /* bytes that are no UTF-8 become U+FFFD */
+json_t *control_time(int64_t time_us); /* RFC 3339 */
 json_t *control_message(struct queue *q, const struct message *m);
-void control_destination(struct queue *q, const struct message *m, const struct recipient *r, struct vr_buf *out);
+void control_destination(struct queue *q, const struct message *m, const struct recipient *r,
+                         struct vr_buf *out);
 /* Reads m and adds it with its envelope, header and the beginning of its body. */
 void control_show(struct listing *l, struct message *m);
 

@@ -38,7 +38,8 @@ json_t *control_time(int64_t time_us)
     return json_stringn(text, message_rfc3339_write(text, time_us));
 }
 
-void control_destination(struct queue *q, const struct message *m, const struct recipient *r, struct vr_buf *out)
+void control_destination(struct queue *q, const struct message *m, const struct recipient *r,
+                         struct vr_buf *out)
 {
     if (r->destination != NULL) {
         vr_buf_add(out, vr_str_from(r->destination->name));
@@ -66,8 +67,8 @@ static const char *status_of(struct queue *q, const struct message *m, const str
 
 static json_t *recipient_json(struct queue *q, const struct message *m, const struct recipient *r)
 {
-    json_t *out = json_pack("{s:o,s:s,s:i}", "address", control_text(recipient_address(m, r)), "status", status_of(q, m, r), "attempts",
-                            (int)r->attempts);
+    json_t *out = json_pack("{s:o,s:s,s:i}", "address", control_text(recipient_address(m, r)), "status",
+                            status_of(q, m, r), "attempts", (int)r->attempts);
     if (r->state == RECIPIENT_WAITING && r->next > 0)
         json_object_set_new(out, "next", control_time((int64_t)r->next * 1000000));
     if (r->reply != NULL)
@@ -92,7 +93,8 @@ json_t *control_message(struct queue *q, const struct message *m)
         if (m->recipients[i].state != RECIPIENT_EXPANDED) /* others stand in its place */
             json_array_append_new(recipients, recipient_json(q, m, &m->recipients[i]));
     return json_pack("{s:s,s:o,s:o,s:I,s:b,s:o}", "id", id, "arrival", control_time(m->arrival_us), "from",
-                     control_text(message_reverse_path(m)), "size", (json_int_t)m->size, "held", (int)m->held, "recipients", recipients);
+                     control_text(message_reverse_path(m)), "size", (json_int_t)m->size, "held", (int)m->held,
+                     "recipients", recipients);
 }
 
 /* ---- one message, whole -------------------------------------------------------------------------------------------------------- */
@@ -120,12 +122,14 @@ static json_t *envelope_json(const struct envelope *e)
         vr_buf_fini(&notify);
         json_array_append_new(given, rcpt);
     }
-    return json_pack("{s:o,s:o,s:o,s:o,s:s,s:s,s:b,s:o}", "client", control_text(e->client), "helo", control_text(e->helo), "user",
-                     control_text(e->user), "envid", control_text(e->envid), "ret",
+    return json_pack("{s:o,s:o,s:o,s:o,s:s,s:s,s:b,s:o}", "client", control_text(e->client), "helo",
+                     control_text(e->helo), "user", control_text(e->user), "envid", control_text(e->envid),
+                     "ret",
                      e->ret == DSN_RET_FULL   ? "full"
                      : e->ret == DSN_RET_HDRS ? "hdrs"
                                               : "",
-                     "body_type", e->body == SMTP_BODY_8BITMIME ? "8bitmime" : "7bit", "large", (int)e->large, "given", given);
+                     "body_type", e->body == SMTP_BODY_8BITMIME ? "8bitmime" : "7bit", "large", (int)e->large,
+                     "given", given);
 }
 
 static void show_end(struct showing *s, struct vr_str payload, struct vr_str large_body)
@@ -155,7 +159,8 @@ static void show_end(struct showing *s, struct vr_str payload, struct vr_str lar
         json_object_set_new(out, "body_cut", json_boolean(whole > (rest.n < most ? rest.n : most)));
         vr_buf_fini(&head);
     } else {
-        json_object_set_new(out, "error", json_string("its record in the log cannot be read: see the log of the server"));
+        json_object_set_new(out, "error",
+                            json_string("its record in the log cannot be read: see the log of the server"));
     }
     vr_arena_fini(&arena);
     if (l->peer != NULL)

@@ -96,7 +96,9 @@ static struct peer *deliverer_for(struct queue *q, const struct destination *d)
         if (before != want)
             continue;
         const struct deliverer *w = p->data;
-        return w->introduced && w->count < PEER_DELIVERIES && io_channel_unsent(p->channel) < PEER_UNSENT ? p : NULL;
+        return w->introduced && w->count < PEER_DELIVERIES && io_channel_unsent(p->channel) < PEER_UNSENT
+                   ? p
+                   : NULL;
     }
     return NULL;
 }
@@ -150,12 +152,15 @@ void dispatch_return(struct queue *q, struct dispatch *d, uint32_t after_s)
 
 /* ---- sending ------------------------------------------------------------------------------------------------------------------------------ */
 
-static void fill_recipients(const struct dispatch *d, const struct record_message *r, struct delivery_rcpt *out)
+static void fill_recipients(const struct dispatch *d, const struct record_message *r,
+                            struct delivery_rcpt *out)
 {
     const struct message *m = d->message;
     for (uint32_t i = 0; i < d->count; i++) {
         const struct recipient *to = &m->recipients[d->indexes[i]];
-        out[i] = (struct delivery_rcpt){.index = d->indexes[i], .address = recipient_address(m, to), .notify = to->notify,
+        out[i] = (struct delivery_rcpt){.index = d->indexes[i],
+                                        .address = recipient_address(m, to),
+                                        .notify = to->notify,
                                         .orcpt = r->envelope.rcpts[to->parent].orcpt};
     }
 }
@@ -172,9 +177,19 @@ static bool send_delivery(struct queue *q, struct dispatch *d, struct vr_str pay
     if (rcpts != NULL) {
         fill_recipients(d, &r, rcpts);
         const struct envelope *e = &r.envelope;
-        struct delivery out = {.id = d->id, .message = e->id, .next_hop = d->destination->next_hop, .reverse_path = e->reverse_path,
-                               .body = e->body, .ret = e->ret, .envid = e->envid, .prefix = e->prefix, .content = r.body,
-                               .content_size = e->body_size, .large = e->large, .arrival_us = e->arrival_us, .rcpts = rcpts,
+        struct delivery out = {.id = d->id,
+                               .message = e->id,
+                               .next_hop = d->destination->next_hop,
+                               .reverse_path = e->reverse_path,
+                               .body = e->body,
+                               .ret = e->ret,
+                               .envid = e->envid,
+                               .prefix = e->prefix,
+                               .content = r.body,
+                               .content_size = e->body_size,
+                               .large = e->large,
+                               .arrival_us = e->arrival_us,
+                               .rcpts = rcpts,
                                .rcpt_count = d->count};
         struct vr_buf *frame = process_frame(q->process);
         ipc_put_delivery(frame, &out);
@@ -196,10 +211,13 @@ static void refuse_all(struct queue *q, struct dispatch *d, int status)
     bool lost = status == -EBADMSG || status == -ENOENT;
     event_begin(q->events, EVENT_ERROR, "body.unreadable", m->id);
     event_text(q->events, "error", io_error_text(status));
-    event_text(q->events, "next", lost ? "the sender gets a report; check the disk under the spool" : "it is read again in some minutes");
+    event_text(q->events, "next",
+               lost ? "the sender gets a report; check the disk under the spool"
+                    : "it is read again in some minutes");
     event_end(q->events);
     if (lost) {
-        results_refuse(q, m, d->indexes, d->count, VR_STR("5.3.0 the message was damaged on the disk of this server"), true);
+        results_refuse(q, m, d->indexes, d->count,
+                       VR_STR("5.3.0 the message was damaged on the disk of this server"), true);
         dispatch_forget(q, d);
     } else {
         dispatch_return(q, d, READ_AGAIN_S);
@@ -319,7 +337,11 @@ static struct dispatch *dispatch_new(struct queue *q, struct destination *d, str
         return NULL;
     struct dispatch *out = calloc(1, sizeof *out + n * sizeof *indexes);
     assert(out != NULL);
-    *out = (struct dispatch){.id = ++q->last_delivery, .message = m, .destination = d, .started_ms = io_monotonic_ms(q->io), .count = n};
+    *out = (struct dispatch){.id = ++q->last_delivery,
+                             .message = m,
+                             .destination = d,
+                             .started_ms = io_monotonic_ms(q->io),
+                             .count = n};
     memcpy(out->indexes, indexes, n * sizeof *indexes);
     for (uint32_t i = 0; i < n; i++)
         recipient_set(q, m, &m->recipients[indexes[i]], RECIPIENT_SENDING);

@@ -76,7 +76,8 @@ static uint8_t first_state(const struct message *m, const struct recipient *r, u
 {
     if (children == 0)
         return RECIPIENT_WAITING;
-    return children > 1 && (r->notify & DSN_NOTIFY_SUCCESS) && m->reverse_path_n > 0 ? RECIPIENT_EXPANDING : RECIPIENT_EXPANDED;
+    return children > 1 && (r->notify & DSN_NOTIFY_SUCCESS) && m->reverse_path_n > 0 ? RECIPIENT_EXPANDING
+                                                                                     : RECIPIENT_EXPANDED;
 }
 
 static size_t text_size(const struct record_message *r)
@@ -102,7 +103,8 @@ static void make_recipients(struct message *m, const struct record_message *r, c
         to->address = put_text(text, &n, address);
         to->address_n = length16(address.n);
         to->parent = given ? i : r->targets[i - m->given].parent;
-        to->notify = given ? (uint8_t)from->notify : notify_of_child(m->recipients[to->parent].notify, children[to->parent]);
+        to->notify = given ? (uint8_t)from->notify
+                           : notify_of_child(m->recipients[to->parent].notify, children[to->parent]);
         to->flags = given && from->catch_all ? RECIPIENT_CATCH_ALL : 0;
         to->state = given ? first_state(m, to, children[i]) : RECIPIENT_WAITING;
         m->open += !recipient_final(to->state);
@@ -116,9 +118,15 @@ struct message *message_new(const struct record_message *r)
     struct message *m = calloc(1, sizeof *m);
     uint32_t *children = calloc(e->rcpt_count + 1u, sizeof *children);
     assert(m != NULL && children != NULL);
-    *m = (struct message){.id = e->id, .position = r->position, .record_length = r->length, .arrival_us = e->arrival_us,
-                          .size = e->prefix.n + e->body_size, .given = e->rcpt_count, .count = e->rcpt_count + r->target_count,
-                          .reverse_path_n = length16(e->reverse_path.n), .large = e->large};
+    *m = (struct message){.id = e->id,
+                          .position = r->position,
+                          .record_length = r->length,
+                          .arrival_us = e->arrival_us,
+                          .size = e->prefix.n + e->body_size,
+                          .given = e->rcpt_count,
+                          .count = e->rcpt_count + r->target_count,
+                          .reverse_path_n = length16(e->reverse_path.n),
+                          .large = e->large};
     for (uint32_t i = 0; i < r->target_count; i++)
         children[r->targets[i].parent]++;
     m->recipients = calloc(1, m->count * sizeof *m->recipients + text_size(r) + 1);
@@ -128,8 +136,8 @@ struct message *message_new(const struct record_message *r)
     return m;
 }
 
-uint32_t message_expand(struct queue *q, struct message *m, uint32_t parent, const struct vr_str *addresses, uint32_t n,
-                        uint8_t flags, uint8_t notify)
+uint32_t message_expand(struct queue *q, struct message *m, uint32_t parent, const struct vr_str *addresses,
+                        uint32_t n, uint8_t flags, uint8_t notify)
 {
     size_t more = 0;
     for (uint32_t i = 0; i < n; i++)

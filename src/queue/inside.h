@@ -90,7 +90,7 @@ struct message {
     uint64_t id; /* first: idmap */
     qlog_position position;
     int64_t arrival_us;
-    uint64_t size; /* prefix and body */
+    uint64_t size;                /* prefix and body */
     struct recipient *recipients; /* and behind them the text, in one block */
     struct cached *cached;
     uint32_t record_length; /* bytes of the MESSAGE record's payload */
@@ -108,8 +108,8 @@ struct record_message;
 /* From a decoded MESSAGE record; not yet in the index. */
 struct message *message_new(const struct record_message *r);
 /* More recipients in the place of `parent` (which becomes EXPANDED); returns the first one's index. */
-uint32_t message_expand(struct queue *q, struct message *m, uint32_t parent, const struct vr_str *addresses, uint32_t n,
-                        uint8_t flags, uint8_t notify);
+uint32_t message_expand(struct queue *q, struct message *m, uint32_t parent, const struct vr_str *addresses,
+                        uint32_t n, uint8_t flags, uint8_t notify);
 void message_free(struct queue *q, struct message *m); /* out of index, heap and cache too */
 struct vr_str message_reverse_path(const struct message *m);
 struct vr_str recipient_address(const struct message *m, const struct recipient *r);
@@ -136,17 +136,18 @@ struct record_target {
 };
 struct record_message {
     struct envelope envelope;
-    struct vr_str envelope_bytes; /* as packed by ipc_put_envelope */
+    struct vr_str envelope_bytes;  /* as packed by ipc_put_envelope */
     struct record_target *targets; /* recipients beyond the given ones: what aliases expanded to */
     uint32_t target_count;
-    struct vr_str cause; /* a RESULT payload that becomes true in the same instant (a DSN and what it tells); empty: none */
+    struct vr_str
+        cause; /* a RESULT payload that becomes true in the same instant (a DSN and what it tells); empty: none */
     struct vr_str body;
     qlog_position position;
     uint32_t length;
 };
 /* The part of a MESSAGE record before its body. */
-void record_message_head(struct vr_buf *b, struct vr_str envelope_bytes, const struct record_target *targets, uint32_t n,
-                         struct vr_str cause);
+void record_message_head(struct vr_buf *b, struct vr_str envelope_bytes, const struct record_target *targets,
+                         uint32_t n, struct vr_str cause);
 bool record_message_read(struct vr_str payload, struct vr_arena *arena, struct record_message *out);
 
 struct record_result_item {
@@ -156,7 +157,8 @@ struct record_result_item {
 };
 /* Current states of these recipients, and whether the message is held. */
 void record_result(struct vr_buf *b, const struct message *m, const uint32_t *indexes, uint32_t n);
-void record_expand(struct vr_buf *b, uint64_t id, uint32_t parent, uint8_t flags, const struct vr_str *addresses, uint32_t n);
+void record_expand(struct vr_buf *b, uint64_t id, uint32_t parent, uint8_t flags,
+                   const struct vr_str *addresses, uint32_t n);
 /* Brings a replayed record into the index. */
 void record_replay(void *queue, const struct qlog_record *r);
 /* A record of a segment that is being emptied. */
@@ -195,7 +197,8 @@ void bodies_open(struct queue *q, struct peer *peer, uint64_t id);
 void bodies_drop(struct queue *q, uint64_t id);
 void bodies_peer_gone(struct queue *q, struct peer *peer);
 /* Makes the file durable; done(arg, status) from the loop. -EMSGSIZE: it has another size. */
-void bodies_commit(struct queue *q, uint64_t id, uint64_t size, void (*done)(void *arg, int status), void *arg);
+void bodies_commit(struct queue *q, uint64_t id, uint64_t size, void (*done)(void *arg, int status),
+                   void *arg);
 void bodies_unlink(struct queue *q, uint64_t id);
 bool bodies_committing(const struct queue *q, uint64_t id);
 bool bodies_idle(const struct queue *q); /* none is being made durable */
@@ -204,20 +207,20 @@ bool bodies_idle(const struct queue *q); /* none is being made durable */
 void bodies_path(const struct queue *q, uint64_t id, char out[BODY_PATH]);
 int bodies_start(struct queue *q); /* makes the folder, unlinks orphans. Blocks */
 void bodies_sweep(struct queue *q);
-void guard_check(struct queue *q); /* about each second */
+void guard_check(struct queue *q);            /* about each second */
 void guard_full(struct queue *q, int status); /* the log met ENOSPC or EDQUOT */
 
 /* ---- router.c ------------------------------------------------------------------------------------------------------------------- */
 
 struct destination {
     UT_hash_handle hh;
-    char *name;        /* for people: next_hop_text */
-    char *key;         /* name, and what else makes it another one */
+    char *name; /* for people: next_hop_text */
+    char *key;  /* name, and what else makes it another one */
     struct next_hop next_hop;
-    uint32_t refs;     /* recipients that point here */
-    uint32_t active;   /* deliveries under way */
-    uint32_t hash;     /* picks the sender */
-    struct ready *first, *last; /* messages with recipients for here */
+    uint32_t refs;                 /* recipients that point here */
+    uint32_t active;               /* deliveries under way */
+    uint32_t hash;                 /* picks the sender */
+    struct ready *first, *last;    /* messages with recipients for here */
     struct destination *ring_next; /* while in the ring */
     bool in_ring;
 };
@@ -227,32 +230,38 @@ void destinations_sweep(struct queue *q); /* frees those without references */
 /* Where this recipient goes, by the configuration of now. */
 struct routed {
     bool found;
-    struct next_hop next_hop;  /* found */
-    struct vr_str *addresses;  /* not found, count > 0: it is an alias now (the configuration changed), these stand in its place */
+    struct next_hop next_hop; /* found */
+    struct vr_str *
+        addresses; /* not found, count > 0: it is an alias now (the configuration changed), these stand in its place */
     uint32_t count;
-    struct vr_str error;       /* not found, count 0: the refusal, "5.4.6 …" */
+    struct vr_str error; /* not found, count 0: the refusal, "5.4.6 …" */
 };
-void router_route(struct queue *q, struct vr_arena *arena, const struct message *m, const struct recipient *r, struct routed *out);
+void router_route(struct queue *q, struct vr_arena *arena, const struct message *m, const struct recipient *r,
+                  struct routed *out);
 /* Expands the given recipients at intake. False: too many. */
 struct router_plan {
     struct record_target *targets;
     struct next_hop *target_hops;
     uint32_t count;
-    struct next_hop *given_hops; /* per given recipient: where it goes when it stands for itself; else kind 0 */
+    struct next_hop
+        *given_hops; /* per given recipient: where it goes when it stands for itself; else kind 0 */
 };
 bool router_plan(struct queue *q, struct vr_arena *arena, const struct envelope *e, struct router_plan *out);
 /* What the domain's catch-all stands for; 0: it has none. */
-uint32_t router_catch_all(struct queue *q, struct vr_arena *arena, struct vr_str address, struct vr_str **addresses);
+uint32_t router_catch_all(struct queue *q, struct vr_arena *arena, struct vr_str address,
+                          struct vr_str **addresses);
 
 /* ---- schedule.c -------------------------------------------------------------------------------------------------------------------- */
 
 /* Seconds since 1970 of the attempt after `attempts` failed ones. random: 0..UINT32_MAX, for ±10 %. Never behind the expiry of a
  * message that has not expired. */
-uint32_t retry_time(const struct config *c, uint32_t attempts, int64_t arrival_us, int64_t now_us, uint32_t random);
+uint32_t retry_time(const struct config *c, uint32_t attempts, int64_t arrival_us, int64_t now_us,
+                    uint32_t random);
 bool retry_expired(const struct config *c, int64_t arrival_us, int64_t now_us);
-bool retry_warns(const struct config *c, int64_t arrival_us, int64_t now_us, uint8_t notify, uint8_t flags, bool null_reverse_path);
+bool retry_warns(const struct config *c, int64_t arrival_us, int64_t now_us, uint8_t notify, uint8_t flags,
+                 bool null_reverse_path);
 
-void schedule_message(struct queue *q, struct message *m); /* its waiting recipients: now, or in the heap */
+void schedule_message(struct queue *q, struct message *m);  /* its waiting recipients: now, or in the heap */
 void schedule_replayed(struct queue *q, struct message *m); /* into the heap only: cheap at start */
 void schedule_forget(struct queue *q, struct message *m);
 void schedule_timer(struct queue *q);
@@ -284,9 +293,10 @@ struct deliverer {
     uint32_t count;
     bool introduced; /* has told what it has in flight */
 };
-void ready_add(struct queue *q, struct message *m, struct destination *d); /* recipients of m are READY for d */
+void ready_add(struct queue *q, struct message *m,
+               struct destination *d); /* recipients of m are READY for d */
 void dispatch_turn(struct queue *q);
-void dispatch_forget(struct queue *q, struct dispatch *d); /* ended, one way or another */
+void dispatch_forget(struct queue *q, struct dispatch *d);                   /* ended, one way or another */
 void dispatch_return(struct queue *q, struct dispatch *d, uint32_t after_s); /* its recipients wait again */
 void dispatch_link(struct queue *q, struct dispatch *d, struct peer *peer);
 bool dispatch_may_begin(struct queue *q);
@@ -298,9 +308,11 @@ void results_frame(struct queue *q, struct peer *peer, struct vr_str payload);
 void results_inflight(struct queue *q, struct peer *peer, struct vr_str payload);
 void results_peer_gone(struct queue *q, struct peer *peer);
 /* Our own verdict on recipients: routing failed, the record is damaged. words: "5.4.6 …". */
-void results_refuse(struct queue *q, struct message *m, const uint32_t *indexes, uint32_t n, struct vr_str words, bool permanent);
+void results_refuse(struct queue *q, struct message *m, const uint32_t *indexes, uint32_t n,
+                    struct vr_str words, bool permanent);
 /* These stand in its place from now on; they are scheduled when that is durable. */
-void results_expand(struct queue *q, struct message *m, uint32_t index, const struct vr_str *addresses, uint32_t n, uint8_t flags);
+void results_expand(struct queue *q, struct message *m, uint32_t index, const struct vr_str *addresses,
+                    uint32_t n, uint8_t flags);
 
 /* ---- bounce.c ---------------------------------------------------------------------------------------------------------------------- */
 
@@ -308,7 +320,7 @@ struct report_item {
     uint32_t index;
     uint8_t action; /* enum dsn_action */
     struct vr_str status, diagnostic, remote_mta;
-    bool smtp;      /* the diagnostic is a server's reply */
+    bool smtp; /* the diagnostic is a server's reply */
 };
 struct report {
     struct queue *queue;
@@ -318,7 +330,8 @@ struct report {
     uint32_t count, capacity;
     int64_t now_us;
 };
-bool report_wanted(enum dsn_action action, uint8_t notify, bool null_reverse_path); /* RFC 3461 §4.1, RFC 5321 §6.1 */
+bool report_wanted(enum dsn_action action, uint8_t notify,
+                   bool null_reverse_path); /* RFC 3461 §4.1, RFC 5321 §6.1 */
 struct report *report_new(struct queue *q, struct message *m);
 void report_add(struct report *r, const struct report_item *item); /* copies */
 /* Makes the DSN and stores it together with the new states of its recipients. Takes r over. NULL or empty: nothing. */
@@ -344,7 +357,8 @@ struct queue {
     struct vr_buf scratch, scratch2;
 
     struct idmap messages;
-    uint64_t *finished; /* sorted: ended before the replay began to serve; a receiver may ask again for these */
+    uint64_t
+        *finished; /* sorted: ended before the replay began to serve; a receiver may ask again for these */
     size_t finished_count, finished_capacity;
     struct text *texts;
     uint64_t *unsaved; /* messages whose RESULT could not be written */
@@ -366,11 +380,11 @@ struct queue {
     uint32_t reading; /* bodies being read for deliveries */
     uint32_t reports; /* being made */
 
-    bool begun;          /* deliveries may begin */
-    uint32_t expected;   /* senders and locals */
+    bool begun;        /* deliveries may begin */
+    uint32_t expected; /* senders and locals */
     bool expected_known;
     int64_t begin_at_ms; /* at the latest */
-    bool serving; /* the lock is ours, the log is open */
+    bool serving;        /* the lock is ours, the log is open */
     bool draining;
     int64_t lock_until_ms, leave_at_ms;
     struct io_timer *lock_timer;

@@ -58,7 +58,8 @@ static void set_destinations(struct queue *q, struct message *m, const struct ro
 }
 
 /* Appends the record and puts the message into the index, not durable yet, with one reference for the record. NULL: it cannot be. */
-static struct message *store(struct queue *q, const struct incoming *in, void (*durable)(void *arg, int status), void *arg)
+static struct message *store(struct queue *q, const struct incoming *in,
+                             void (*durable)(void *arg, int status), void *arg)
 {
     struct vr_arena arena;
     vr_arena_init(&arena, ARENA_MAX);
@@ -68,10 +69,13 @@ static struct message *store(struct queue *q, const struct incoming *in, void (*
         vr_buf_reset(&q->scratch);
         record_message_head(&q->scratch, in->envelope_bytes, plan.targets, plan.count, in->cause);
         struct vr_str parts[] = {vr_buf_str(&q->scratch), in->body};
-        struct record_message r = {.envelope = in->envelope, .targets = plan.targets, .target_count = plan.count,
+        struct record_message r = {.envelope = in->envelope,
+                                   .targets = plan.targets,
+                                   .target_count = plan.count,
                                    .length = (uint32_t)(parts[0].n + parts[1].n)};
         if (!q->scratch.too_big)
-            r.position = qlog_append(q->log, RECORD_MESSAGE, RECORD_VERSION, parts, 2, QLOG_URGENT, durable, arg);
+            r.position =
+                qlog_append(q->log, RECORD_MESSAGE, RECORD_VERSION, parts, 2, QLOG_URGENT, durable, arg);
         if (r.position != 0) {
             m = message_new(&r);
             qlog_alive(q->log, m->position, m->record_length);
@@ -176,7 +180,8 @@ static void submit(struct queue *q, uint32_t slot, const struct incoming *in)
         return;
     free(p);
     event_begin(q->events, EVENT_ERROR, "message.refused", in->envelope.id);
-    event_text(q->events, "reason", "more waits for the disk than may, or its aliases lead to too many recipients");
+    event_text(q->events, "reason",
+               "more waits for the disk than may, or its aliases lead to too many recipients");
     event_end(q->events);
     if (in->envelope.large)
         bodies_unlink(q, in->envelope.id);
@@ -192,7 +197,8 @@ static bool incoming_read(struct vr_str envelope_and_body, struct vr_arena *aren
     out->envelope_bytes = vr_str(envelope_and_body.p, envelope_and_body.n - r.rest.n);
     out->body = ipc_get_str(&r);
     const struct envelope *e = &out->envelope;
-    return ipc_done(&r) && e->id != 0 && e->rcpt_count > 0 && (e->large ? out->body.n == 0 : out->body.n == e->body_size);
+    return ipc_done(&r) && e->id != 0 && e->rcpt_count > 0 &&
+           (e->large ? out->body.n == 0 : out->body.n == e->body_size);
 }
 
 struct large {
@@ -299,7 +305,8 @@ bool intake_own(struct queue *q, const struct envelope *e, struct vr_str body, s
     ipc_put_envelope(&q->scratch2, e);
     struct vr_buf packed = q->scratch2; /* store() may need scratch2 for destinations' names */
     vr_buf_init(&q->scratch2, QLOG_RECORD_MAX);
-    struct incoming in = {.envelope = *e, .envelope_bytes = vr_buf_str(&packed), .body = body, .cause = cause};
+    struct incoming in = {
+        .envelope = *e, .envelope_bytes = vr_buf_str(&packed), .body = body, .cause = cause};
     struct own *o = malloc(sizeof *o);
     assert(o != NULL);
     *o = (struct own){.queue = q, .durable = durable, .arg = arg};

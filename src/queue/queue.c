@@ -14,16 +14,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LOCK_WAIT_MS    60000 /* an earlier queue finishes its last commit meanwhile */
-#define LOCK_POLL_MS    10
-#define BEGIN_WAIT_MS   5000 /* for the senders to say what they have in flight */
-#define LEAVE_WAIT_MS   300  /* for the results of deliveries that end just now */
-#define LEAVE_POLL_MS   5
-#define TICK_MS         1000
-#define LAZY_COMMIT_MS  50
-#define RECENT_MS       (10 * 60 * 1000)
-#define WORKERS         4
-#define EXIT_SPOOL      74 /* EX_IOERR */
+#define LOCK_WAIT_MS   60000 /* an earlier queue finishes its last commit meanwhile */
+#define LOCK_POLL_MS   10
+#define BEGIN_WAIT_MS  5000 /* for the senders to say what they have in flight */
+#define LEAVE_WAIT_MS  300  /* for the results of deliveries that end just now */
+#define LEAVE_POLL_MS  5
+#define TICK_MS        1000
+#define LAZY_COMMIT_MS 50
+#define RECENT_MS      (10 * 60 * 1000)
+#define WORKERS        4
+#define EXIT_SPOOL     74 /* EX_IOERR */
 
 /* A frame that came before the log was open. */
 struct early {
@@ -205,13 +205,21 @@ static void serve(struct queue *q)
     char folder[BODY_PATH];
     snprintf(folder, sizeof folder, "%s/log", q->spool);
     int64_t began_us = io_now_us(q->io);
-    struct qlog_options o = {.io = q->io, .events = q->events, .folder = folder, .segment_size = q->config->segment_size,
-                             .lazy_ms = LAZY_COMMIT_MS, .arg = q, .replay = record_replay, .move = record_move};
+    struct qlog_options o = {.io = q->io,
+                             .events = q->events,
+                             .folder = folder,
+                             .segment_size = q->config->segment_size,
+                             .lazy_ms = LAZY_COMMIT_MS,
+                             .arg = q,
+                             .replay = record_replay,
+                             .move = record_move};
     int status = qlog_open(&o, &q->log);
     if (status == 0)
         status = bodies_start(q);
     if (status != 0) {
-        give_up(q, "queue.spool_failed", status, "the log or the folder for bodies cannot be used: see the line before, check owner and permissions");
+        give_up(q, "queue.spool_failed", status,
+                "the log or the folder for bodies cannot be used: see the line before, check owner and "
+                "permissions");
         return;
     }
     finished_sort(q);
@@ -235,7 +243,8 @@ static void try_lock(void *arg)
         serve(q);
     else
         give_up(q, "queue.lock_failed", status,
-                status == -EAGAIN ? "another queue holds this spool: is a second server running on it?" : "check the spool's owner and permissions");
+                status == -EAGAIN ? "another queue holds this spool: is a second server running on it?"
+                                  : "check the spool's owner and permissions");
 }
 
 static int queue_prepare(struct process *p, void **data)
@@ -264,7 +273,8 @@ static void queue_start(struct process *p)
     vr_buf_init(&q->scratch, QLOG_RECORD_MAX);
     vr_buf_init(&q->scratch2, QLOG_RECORD_MAX);
     io_random(q->io, q->hash_key, sizeof q->hash_key);
-    q->last_delivery = (uint64_t)io_now_us(q->io) << 10; /* ids of an earlier queue's deliveries do not come again */
+    q->last_delivery = (uint64_t)io_now_us(q->io)
+                       << 10; /* ids of an earlier queue's deliveries do not come again */
     q->wake = io_timer_new(q->io, schedule_due, q);
     q->tick = io_timer_new(q->io, tick, q);
     q->lock_timer = io_timer_new(q->io, try_lock, q);
@@ -274,7 +284,9 @@ static void queue_start(struct process *p)
     char path[BODY_PATH];
     snprintf(path, sizeof path, "%s/lock", q->spool);
     int status = io_fs_mkdir_all(q->spool, 0700);
-    q->lock_fd = status == 0 ? io_fs_open(path, IO_FS_READ | IO_FS_WRITE | IO_FS_CREATE | IO_FS_NO_FOLLOW, 0600) : status;
+    q->lock_fd = status == 0
+                     ? io_fs_open(path, IO_FS_READ | IO_FS_WRITE | IO_FS_CREATE | IO_FS_NO_FOLLOW, 0600)
+                     : status;
     if (q->lock_fd < 0)
         give_up(q, "queue.lock_failed", q->lock_fd, "check the spool's owner and permissions");
     else

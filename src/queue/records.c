@@ -10,15 +10,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ARENA_MAX        (16u << 20)
-#define RECENT_US        (10ll * 60 * 1000000) /* a receiver asks again at once; ten minutes are plenty */
-#define RESULT_ITEMS     4096u /* states in one record: replies of 512 bytes stay below QLOG_RECORD_MAX */
-#define RESULT_HELD      1u                    /* flag of the message in a RESULT */
+#define ARENA_MAX    (16u << 20)
+#define RECENT_US    (10ll * 60 * 1000000) /* a receiver asks again at once; ten minutes are plenty */
+#define RESULT_ITEMS 4096u /* states in one record: replies of 512 bytes stay below QLOG_RECORD_MAX */
+#define RESULT_HELD  1u    /* flag of the message in a RESULT */
 
 /* ---- MESSAGE ------------------------------------------------------------------------------------------------------------- */
 
-void record_message_head(struct vr_buf *b, struct vr_str envelope_bytes, const struct record_target *targets, uint32_t n,
-                         struct vr_str cause)
+void record_message_head(struct vr_buf *b, struct vr_str envelope_bytes, const struct record_target *targets,
+                         uint32_t n, struct vr_str cause)
 {
     ipc_put_str(b, envelope_bytes);
     ipc_put_u32(b, n);
@@ -79,7 +79,8 @@ void record_result(struct vr_buf *b, const struct message *m, const uint32_t *in
     }
 }
 
-void record_expand(struct vr_buf *b, uint64_t id, uint32_t parent, uint8_t flags, const struct vr_str *addresses, uint32_t n)
+void record_expand(struct vr_buf *b, uint64_t id, uint32_t parent, uint8_t flags,
+                   const struct vr_str *addresses, uint32_t n)
 {
     ipc_put_u64(b, id);
     ipc_put_u32(b, parent);
@@ -176,7 +177,8 @@ static void replay_expand(struct queue *q, struct vr_str payload)
     assert(addresses != NULL);
     for (uint32_t i = 0; i < n; i++)
         addresses[i] = ipc_get_str(&r);
-    if (!r.bad && m->recipients[parent].state != RECIPIENT_EXPANDED) /* else: moved since, its MESSAGE tells all */
+    if (!r.bad &&
+        m->recipients[parent].state != RECIPIENT_EXPANDED) /* else: moved since, its MESSAGE tells all */
         message_expand(q, m, parent, addresses, n, flags, notify_of_child(m->recipients[parent].notify, n));
     free(addresses);
 }
@@ -323,7 +325,8 @@ static void move_done(void *arg, int status)
 }
 
 /* What aliases added since is in EXPAND records that go with their segments: the copy tells it all, and a RESULT the states. */
-static void move_message(struct queue *q, struct message *m, const struct record_message *r, struct vr_arena *arena)
+static void move_message(struct queue *q, struct message *m, const struct record_message *r,
+                         struct vr_arena *arena)
 {
     uint32_t extra = m->count - m->given;
     struct record_target *targets = vr_arena_alloc(arena, (extra + 1u) * sizeof *targets);
@@ -336,7 +339,8 @@ static void move_message(struct queue *q, struct message *m, const struct record
     vr_buf_reset(&q->scratch);
     record_message_head(&q->scratch, r->envelope_bytes, targets, extra, vr_str(NULL, 0));
     struct vr_str parts[] = {vr_buf_str(&q->scratch), r->body};
-    qlog_position position = qlog_append(q->log, RECORD_MESSAGE, RECORD_VERSION, parts, 2, QLOG_LAZY, NULL, NULL);
+    qlog_position position =
+        qlog_append(q->log, RECORD_MESSAGE, RECORD_VERSION, parts, 2, QLOG_LAZY, NULL, NULL);
     if (position == 0)
         return;
     uint32_t length = (uint32_t)(parts[0].n + parts[1].n);

@@ -10,17 +10,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ARENA_MAX       (16u << 20)
-#define PEER_DEATH_S    1
-#define CANCELLED_S     1
-#define EXPAND_AGAIN_S  60
-#define REPLY_TEXT_MAX  512
+#define ARENA_MAX      (16u << 20)
+#define PEER_DEATH_S   1
+#define CANCELLED_S    1
+#define EXPAND_AGAIN_S 60
+#define REPLY_TEXT_MAX 512
 
 /* What one frame of results changes. */
 struct change {
     struct queue *queue;
     struct message *message;
-    const struct dispatch *dispatch; /* NULL: our own verdict */
+    const struct dispatch *dispatch;      /* NULL: our own verdict */
     const struct delivery_result *result; /* likewise */
     struct report *report;
     uint32_t *save; /* indexes whose new state goes into a RESULT */
@@ -35,7 +35,8 @@ static struct report *report_of(struct change *c)
     return c->report;
 }
 
-static void note(struct change *c, enum event_level level, const char *name, const struct recipient *r, struct vr_str reply)
+static void note(struct change *c, enum event_level level, const char *name, const struct recipient *r,
+                 struct vr_str reply)
 {
     struct event_log *l = c->queue->events;
     event_begin(l, level, name, c->message->id);
@@ -59,15 +60,21 @@ static void note(struct change *c, enum event_level level, const char *name, con
 static struct vr_str reply_text(const struct delivery_rcpt_result *res, char out[REPLY_TEXT_MAX])
 {
     int n = res->code != 0 ? snprintf(out, REPLY_TEXT_MAX, "%u ", res->code) : 0;
-    n += snprintf(out + n, REPLY_TEXT_MAX - (size_t)n, "%.*s%s%.*s", (int)(res->enhanced.n < 16 ? res->enhanced.n : 16),
-                  res->enhanced.n > 0 ? res->enhanced.p : "", res->enhanced.n > 0 && res->text.n > 0 ? " " : "",
-                  (int)(res->text.n < 400 ? res->text.n : 400), res->text.n > 0 ? res->text.p : "");
+    n += snprintf(
+        out + n, REPLY_TEXT_MAX - (size_t)n, "%.*s%s%.*s", (int)(res->enhanced.n < 16 ? res->enhanced.n : 16),
+        res->enhanced.n > 0 ? res->enhanced.p : "", res->enhanced.n > 0 && res->text.n > 0 ? " " : "",
+        (int)(res->text.n < 400 ? res->text.n : 400), res->text.n > 0 ? res->text.p : "");
     return vr_str(out, (size_t)n < REPLY_TEXT_MAX ? (size_t)n : REPLY_TEXT_MAX - 1);
 }
 
-static void report_item(struct change *c, uint32_t index, enum dsn_action action, struct vr_str status, struct vr_str reply, bool smtp)
+static void report_item(struct change *c, uint32_t index, enum dsn_action action, struct vr_str status,
+                        struct vr_str reply, bool smtp)
 {
-    struct report_item item = {.index = index, .action = (uint8_t)action, .status = status, .diagnostic = reply, .smtp = smtp,
+    struct report_item item = {.index = index,
+                               .action = (uint8_t)action,
+                               .status = status,
+                               .diagnostic = reply,
+                               .smtp = smtp,
                                .remote_mta = c->result != NULL ? c->result->remote_mta : vr_str(NULL, 0)};
     report_add(report_of(c), &item);
 }
@@ -114,7 +121,9 @@ static void fail(struct change *c, uint32_t index, struct vr_str status, struct 
     }
     event_begin(c->queue->events, EVENT_NOTICE, "dsn.dropped", m->id);
     event_str(c->queue->events, "to", recipient_address(m, r));
-    event_text(c->queue->events, "reason", m->reverse_path_n == 0 ? "the message is a report itself (empty reverse-path)" : "NOTIFY does not ask for it");
+    event_text(c->queue->events, "reason",
+               m->reverse_path_n == 0 ? "the message is a report itself (empty reverse-path)"
+                                      : "NOTIFY does not ask for it");
     event_end(c->queue->events);
     recipient_set(c->queue, m, r, RECIPIENT_FAILED);
     keep(c, index);
@@ -152,7 +161,9 @@ static void no_mailbox(struct change *c, uint32_t index, struct vr_str reply)
     struct vr_arena arena;
     vr_arena_init(&arena, ARENA_MAX);
     struct vr_str *addresses = NULL;
-    uint32_t n = r->flags & RECIPIENT_CAUGHT ? 0 : router_catch_all(c->queue, &arena, recipient_address(m, r), &addresses);
+    uint32_t n = r->flags & RECIPIENT_CAUGHT
+                     ? 0
+                     : router_catch_all(c->queue, &arena, recipient_address(m, r), &addresses);
     if (n > 0)
         results_expand(c->queue, m, index, addresses, n, RECIPIENT_CAUGHT);
     else
@@ -194,7 +205,8 @@ static void expand_done(void *arg, int status)
     message_release(q, m);
 }
 
-void results_expand(struct queue *q, struct message *m, uint32_t index, const struct vr_str *addresses, uint32_t n, uint8_t flags)
+void results_expand(struct queue *q, struct message *m, uint32_t index, const struct vr_str *addresses,
+                    uint32_t n, uint8_t flags)
 {
     struct expansion *x = calloc(1, sizeof *x);
     assert(x != NULL);
@@ -219,7 +231,9 @@ static void apply(struct change *c, const struct delivery_rcpt_result *res)
 {
     char buffer[REPLY_TEXT_MAX];
     struct vr_str reply = reply_text(res, buffer);
-    struct vr_str status = res->enhanced.n > 0 ? res->enhanced : res->status == DELIVERY_TEMPORARY ? VR_STR("4.0.0") : VR_STR("5.0.0");
+    struct vr_str status = res->enhanced.n > 0                 ? res->enhanced
+                           : res->status == DELIVERY_TEMPORARY ? VR_STR("4.0.0")
+                                                               : VR_STR("5.0.0");
     switch (res->status) {
     case DELIVERY_OK:
         succeed(c, res->index, reply);
@@ -255,12 +269,14 @@ static bool asked_for(const struct dispatch *d, uint32_t index)
     return false;
 }
 
-static struct dispatch *dispatch_of(struct queue *q, const struct peer *peer, const struct delivery_result *res)
+static struct dispatch *dispatch_of(struct queue *q, const struct peer *peer,
+                                    const struct delivery_result *res)
 {
     struct dispatch *d = res->delivery != 0 ? idmap_find(&q->dispatches, res->delivery) : NULL;
     if (d != NULL)
         return d->peer == peer && d->message->id == res->message ? d : NULL;
-    for (d = ((struct deliverer *)peer->data)->first; d != NULL; d = d->next) /* taken over from an earlier queue */
+    for (d = ((struct deliverer *)peer->data)->first; d != NULL;
+         d = d->next) /* taken over from an earlier queue */
         for (uint32_t i = 0; d->id == 0 && d->message->id == res->message && i < res->rcpt_count; i++)
             if (asked_for(d, res->rcpts[i].index))
                 return d;
@@ -278,7 +294,8 @@ void results_frame(struct queue *q, struct peer *peer, struct vr_str payload)
     if (d != NULL) {
         struct message *m = d->message;
         message_hold(m);
-        struct change c = {.queue = q, .message = m, .dispatch = d, .result = &res, .now_us = io_now_us(q->io)};
+        struct change c = {
+            .queue = q, .message = m, .dispatch = d, .result = &res, .now_us = io_now_us(q->io)};
         c.save = calloc(d->count, sizeof *c.save);
         assert(c.save != NULL);
         for (uint32_t i = 0; i < res.rcpt_count; i++) {
@@ -286,18 +303,21 @@ void results_frame(struct queue *q, struct peer *peer, struct vr_str payload)
             if (index < m->count && m->recipients[index].state == RECIPIENT_SENDING && asked_for(d, index))
                 apply(&c, &res.rcpts[i]);
         }
-        dispatch_return(q, d, CANCELLED_S); /* those of which nothing final was said; schedules the deferred ones too */
+        dispatch_return(
+            q, d, CANCELLED_S); /* those of which nothing final was said; schedules the deferred ones too */
         change_end(&c);
         message_release(q, m);
     } else {
-        event_begin(q->events, good ? EVENT_DEBUG : EVENT_ERROR, good ? "result.stale" : "result.malformed", good ? res.message : 0);
+        event_begin(q->events, good ? EVENT_DEBUG : EVENT_ERROR, good ? "result.stale" : "result.malformed",
+                    good ? res.message : 0);
         event_text(q->events, "from", ipc_role_name(peer->role));
         event_end(q->events);
     }
     vr_arena_fini(&arena);
 }
 
-void results_refuse(struct queue *q, struct message *m, const uint32_t *indexes, uint32_t n, struct vr_str words, bool permanent)
+void results_refuse(struct queue *q, struct message *m, const uint32_t *indexes, uint32_t n,
+                    struct vr_str words, bool permanent)
 {
     struct change c = {.queue = q, .message = m, .now_us = io_now_us(q->io)};
     c.save = calloc(n + 1u, sizeof *c.save);
@@ -307,7 +327,8 @@ void results_refuse(struct queue *q, struct message *m, const uint32_t *indexes,
         status = permanent ? VR_STR("5.0.0") : VR_STR("4.0.0");
     message_hold(m);
     for (uint32_t i = 0; i < n; i++) {
-        if (recipient_final(m->recipients[indexes[i]].state) || m->recipients[indexes[i]].state == RECIPIENT_REPORTING)
+        if (recipient_final(m->recipients[indexes[i]].state) ||
+            m->recipients[indexes[i]].state == RECIPIENT_REPORTING)
             continue;
         if (permanent)
             fail(&c, indexes[i], status, words, false);
@@ -320,7 +341,8 @@ void results_refuse(struct queue *q, struct message *m, const uint32_t *indexes,
 
 /* ---- peers ---------------------------------------------------------------------------------------------------------------------------------- */
 
-static bool take_over(struct queue *q, struct peer *peer, struct message *m, const uint32_t *indexes, uint32_t n)
+static bool take_over(struct queue *q, struct peer *peer, struct message *m, const uint32_t *indexes,
+                      uint32_t n)
 {
     struct dispatch *d = calloc(1, sizeof *d + n * sizeof *indexes);
     assert(d != NULL);

@@ -16,7 +16,8 @@
 
 static uint32_t name_hash(const char *s)
 {
-    uint32_t h = 2166136261u; /* FNV-1a: the same in every process of a life, for a sender keeps its connections */
+    uint32_t h =
+        2166136261u; /* FNV-1a: the same in every process of a life, for a sender keeps its connections */
     for (; *s != '\0'; s++)
         h = (h ^ (uint8_t)*s) * 16777619u;
     return h;
@@ -111,12 +112,15 @@ static bool has_recipient(const struct message *m, struct vr_str address)
     return false;
 }
 
-void router_route(struct queue *q, struct vr_arena *arena, const struct message *m, const struct recipient *r, struct routed *out)
+void router_route(struct queue *q, struct vr_arena *arena, const struct message *m, const struct recipient *r,
+                  struct routed *out)
 {
-    *out = (struct routed){.error = VR_STR("5.4.6 the address leads nowhere: its aliases form a loop or are too many")};
+    *out = (struct routed){
+        .error = VR_STR("5.4.6 the address leads nowhere: its aliases form a loop or are too many")};
     struct routing_target *list = NULL;
     struct vr_str address = recipient_address(m, r);
-    if (routing_expand(q->config, arena, address, (r->flags & RECIPIENT_CATCH_ALL) != 0, &list) != VR_OK || list == NULL)
+    if (routing_expand(q->config, arena, address, (r->flags & RECIPIENT_CATCH_ALL) != 0, &list) != VR_OK ||
+        list == NULL)
         return;
     const struct routing_target *own = target_of(list, address);
     if (own == NULL && list->next == NULL && list->next_hop.kind == NEXT_HOP_ERROR)
@@ -130,14 +134,16 @@ void router_route(struct queue *q, struct vr_arena *arena, const struct message 
     }
     /* It was an address when the message came, and is an alias now. */
     uint32_t n = count_targets(list);
-    if (m->count + n > TARGETS_MAX || (out->addresses = vr_arena_alloc(arena, n * sizeof *out->addresses)) == NULL)
+    if (m->count + n > TARGETS_MAX ||
+        (out->addresses = vr_arena_alloc(arena, n * sizeof *out->addresses)) == NULL)
         return;
     for (const struct routing_target *t = list; t != NULL; t = t->next)
         if (t->next_hop.kind != NEXT_HOP_ERROR && !has_recipient(m, t->address))
             out->addresses[out->count++] = t->address;
 }
 
-uint32_t router_catch_all(struct queue *q, struct vr_arena *arena, struct vr_str address, struct vr_str **addresses)
+uint32_t router_catch_all(struct queue *q, struct vr_arena *arena, struct vr_str address,
+                          struct vr_str **addresses)
 {
     struct routing_target *list = NULL;
     if (routing_expand(q->config, arena, address, true, &list) != VR_OK)
@@ -175,11 +181,12 @@ static bool seen_add(struct seen *s, const uint8_t key[16], struct vr_str addres
 
 static bool stands_for_itself(const struct routing_target *list, struct vr_str address)
 {
-    return list == NULL || (list->next == NULL && (list->next_hop.kind == NEXT_HOP_ERROR || vr_str_equal_nocase(list->address, address)));
+    return list == NULL || (list->next == NULL && (list->next_hop.kind == NEXT_HOP_ERROR ||
+                                                   vr_str_equal_nocase(list->address, address)));
 }
 
-static void plan_targets(struct queue *q, const struct envelope *e, struct routing_target **lists, struct seen *seen,
-                         struct router_plan *out)
+static void plan_targets(struct queue *q, const struct envelope *e, struct routing_target **lists,
+                         struct seen *seen, struct router_plan *out)
 {
     for (uint32_t i = 0; i < e->rcpt_count; i++)
         if (stands_for_itself(lists[i], e->rcpts[i].address)) {
@@ -196,7 +203,8 @@ static void plan_targets(struct queue *q, const struct envelope *e, struct routi
                 out->target_hops[out->count] = t->next_hop;
                 out->targets[out->count++] = (struct record_target){i, t->address};
             }
-        if (out->count == before) { /* others stand for the same: one copy more is better than a recipient without a fate */
+        if (out->count ==
+            before) { /* others stand for the same: one copy more is better than a recipient without a fate */
             out->target_hops[out->count] = lists[i]->next_hop;
             out->targets[out->count++] = (struct record_target){i, lists[i]->address};
         }
@@ -206,7 +214,8 @@ static void plan_targets(struct queue *q, const struct envelope *e, struct routi
 bool router_plan(struct queue *q, struct vr_arena *arena, const struct envelope *e, struct router_plan *out)
 {
     *out = (struct router_plan){0};
-    struct routing_target **lists = vr_arena_alloc(arena, (e->rcpt_count + 1u) * sizeof(struct routing_target *));
+    struct routing_target **lists =
+        vr_arena_alloc(arena, (e->rcpt_count + 1u) * sizeof(struct routing_target *));
     out->given_hops = vr_arena_alloc(arena, (e->rcpt_count + 1u) * sizeof *out->given_hops);
     if (lists == NULL || out->given_hops == NULL)
         return false;

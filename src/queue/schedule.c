@@ -8,17 +8,19 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#define WAKE_PER_TURN   512
-#define WAKE_MAX_MS     60000
-#define DEFAULT_RETRY   (60ll * 60 * 1000)
-#define ARENA_MAX       (4u << 20)
+#define WAKE_PER_TURN 512
+#define WAKE_MAX_MS   60000
+#define DEFAULT_RETRY (60ll * 60 * 1000)
+#define ARENA_MAX     (4u << 20)
 
 /* ---- the rules ------------------------------------------------------------------------------------------------------------------ */
 
-uint32_t retry_time(const struct config *c, uint32_t attempts, int64_t arrival_us, int64_t now_us, uint32_t random)
+uint32_t retry_time(const struct config *c, uint32_t attempts, int64_t arrival_us, int64_t now_us,
+                    uint32_t random)
 {
     size_t row = attempts > 0 ? attempts - 1 : 0;
-    int64_t wait_ms = c->retry_count == 0 ? DEFAULT_RETRY : c->retry[row < c->retry_count ? row : c->retry_count - 1];
+    int64_t wait_ms =
+        c->retry_count == 0 ? DEFAULT_RETRY : c->retry[row < c->retry_count ? row : c->retry_count - 1];
     int64_t spread = wait_ms / 5; /* 90 % … 110 %: what failed together does not come back together */
     wait_ms += spread * (int64_t)(random >> 16) / 65536 - spread / 2;
     int64_t next_ms = now_us / 1000 + (wait_ms > 0 ? wait_ms : 0);
@@ -33,9 +35,11 @@ bool retry_expired(const struct config *c, int64_t arrival_us, int64_t now_us)
     return now_us / 1000 >= arrival_us / 1000 + c->expire;
 }
 
-bool retry_warns(const struct config *c, int64_t arrival_us, int64_t now_us, uint8_t notify, uint8_t flags, bool null_reverse_path)
+bool retry_warns(const struct config *c, int64_t arrival_us, int64_t now_us, uint8_t notify, uint8_t flags,
+                 bool null_reverse_path)
 {
-    return c->delay_warning > 0 && !(flags & RECIPIENT_WARNED) && now_us / 1000 >= arrival_us / 1000 + c->delay_warning &&
+    return c->delay_warning > 0 && !(flags & RECIPIENT_WARNED) &&
+           now_us / 1000 >= arrival_us / 1000 + c->delay_warning &&
            report_wanted(DSN_DELAYED, notify, null_reverse_path);
 }
 

@@ -54,16 +54,27 @@ static void test_idmap(void **state)
 
 static struct envelope_rcpt given[] = {
     {.address = VR_STR("ann@example.org"), .notify = 0},
-    {.address = VR_STR("team@example.org"), .notify = DSN_NOTIFY_SUCCESS | DSN_NOTIFY_FAILURE, .orcpt = VR_STR("rfc822;team@example.org")},
+    {.address = VR_STR("team@example.org"),
+     .notify = DSN_NOTIFY_SUCCESS | DSN_NOTIFY_FAILURE,
+     .orcpt = VR_STR("rfc822;team@example.org")},
     {.address = VR_STR("one@example.org"), .notify = DSN_NOTIFY_SUCCESS, .catch_all = true},
 };
-static struct record_target targets[] = {{1, VR_STR("bob@example.org")}, {1, VR_STR("carol@example.net")}, {2, VR_STR("dan@example.org")}};
+static struct record_target targets[] = {
+    {1, VR_STR("bob@example.org")}, {1, VR_STR("carol@example.net")}, {2, VR_STR("dan@example.org")}};
 
 static struct envelope envelope_make(void)
 {
-    return (struct envelope){.id = 4711, .arrival_us = 1700000000000000, .reverse_path = VR_STR("from@example.com"), .envid = VR_STR("e1"),
-                             .user = VR_STR("ann"), .client = VR_STR("192.0.2.1"), .helo = VR_STR("client"),
-                             .prefix = VR_STR("Received: x\r\n"), .body_size = 9, .rcpts = given, .rcpt_count = 3};
+    return (struct envelope){.id = 4711,
+                             .arrival_us = 1700000000000000,
+                             .reverse_path = VR_STR("from@example.com"),
+                             .envid = VR_STR("e1"),
+                             .user = VR_STR("ann"),
+                             .client = VR_STR("192.0.2.1"),
+                             .helo = VR_STR("client"),
+                             .prefix = VR_STR("Received: x\r\n"),
+                             .body_size = 9,
+                             .rcpts = given,
+                             .rcpt_count = 3};
 }
 
 static void pack_message(struct vr_buf *b, const struct envelope *e)
@@ -109,7 +120,8 @@ static void test_message_new(void **state)
     (void)state;
     struct queue q = {0};
     struct envelope e = envelope_make();
-    struct record_message r = {.envelope = e, .targets = targets, .target_count = 3, .position = 99, .length = 300};
+    struct record_message r = {
+        .envelope = e, .targets = targets, .target_count = 3, .position = 99, .length = 300};
     struct message *m = message_new(&r);
     assert_int_equal(m->count, 6);
     assert_int_equal(m->given, 3);
@@ -119,7 +131,8 @@ static void test_message_new(void **state)
         uint32_t parent;
     } rows[] = {
         {"ann@example.org", RECIPIENT_WAITING, 0, 0},
-        {"team@example.org", RECIPIENT_EXPANDING, DSN_NOTIFY_SUCCESS | DSN_NOTIFY_FAILURE, 1}, /* a report is owed */
+        {"team@example.org", RECIPIENT_EXPANDING, DSN_NOTIFY_SUCCESS | DSN_NOTIFY_FAILURE,
+         1}, /* a report is owed */
         {"one@example.org", RECIPIENT_EXPANDED, DSN_NOTIFY_SUCCESS, 2},
         {"bob@example.org", RECIPIENT_WAITING, DSN_NOTIFY_FAILURE, 1},
         {"carol@example.net", RECIPIENT_WAITING, DSN_NOTIFY_FAILURE, 1},
@@ -155,7 +168,8 @@ static void test_texts_are_shared(void **state)
 {
     (void)state;
     struct queue q = {0};
-    struct text *a = text_take(&q, VR_STR("451 4.4.1 connection refused")), *b = text_take(&q, VR_STR("451 4.4.1 connection refused"));
+    struct text *a = text_take(&q, VR_STR("451 4.4.1 connection refused")),
+                *b = text_take(&q, VR_STR("451 4.4.1 connection refused"));
     struct text *c = text_take(&q, VR_STR("other"));
     assert_ptr_equal(a, b);
     assert_ptr_not_equal(a, c);
@@ -175,7 +189,10 @@ static void test_thrift(void **state)
     enum { N = 20000 };
     struct queue q = {0};
     struct envelope_rcpt rcpt = {.address = VR_STR("firstname.lastname@example.org")};
-    struct envelope e = {.reverse_path = VR_STR("newsletter@shop.example.com"), .rcpts = &rcpt, .rcpt_count = 1, .body_size = 4096};
+    struct envelope e = {.reverse_path = VR_STR("newsletter@shop.example.com"),
+                         .rcpts = &rcpt,
+                         .rcpt_count = 1,
+                         .body_size = 4096};
     struct mallinfo2 before = mallinfo2();
     for (uint64_t i = 1; i <= N; i++) {
         e.id = i << 10;
@@ -185,8 +202,9 @@ static void test_thrift(void **state)
         recipient_reply(&q, &m->recipients[0], VR_STR("451 4.4.1 connection refused"));
     }
     struct mallinfo2 after = mallinfo2();
-    size_t each = (after.uordblks + after.hblkhd - before.uordblks - before.hblkhd) / N + 2 * sizeof(void *); /* and the heap's */
-    if (before.uordblks > 0) /* ASan's malloc tells nothing */
+    size_t each = (after.uordblks + after.hblkhd - before.uordblks - before.hblkhd) / N +
+                  2 * sizeof(void *); /* and the heap's */
+    if (before.uordblks > 0)          /* ASan's malloc tells nothing */
         assert_in_range(each, 1, 256);
     for (uint64_t i = 1; i <= N; i++)
         message_free(&q, idmap_find(&q.messages, i << 10));
@@ -199,7 +217,8 @@ static void test_result_replay(void **state)
     (void)state;
     struct queue q = {0};
     struct envelope e = envelope_make();
-    struct record_message r = {.envelope = e, .targets = targets, .target_count = 3, .position = 99, .length = 300};
+    struct record_message r = {
+        .envelope = e, .targets = targets, .target_count = 3, .position = 99, .length = 300};
     struct message *m = message_new(&r);
     m->held = true;
     m->recipients[0].attempts = 3;
@@ -233,7 +252,8 @@ static void test_result_replay(void **state)
     vr_buf_reset(&b);
     struct vr_str address = VR_STR("x@example.org");
     record_expand(&b, 4711, 3, RECIPIENT_CAUGHT, &address, 1);
-    record = (struct qlog_record){.type = RECORD_EXPAND, .version = RECORD_VERSION, .payload = vr_buf_str(&b)};
+    record =
+        (struct qlog_record){.type = RECORD_EXPAND, .version = RECORD_VERSION, .payload = vr_buf_str(&b)};
     record_replay(&q, &record);
     record_replay(&q, &record);
     assert_int_equal(again->count, 7); /* once only */
@@ -248,8 +268,9 @@ static void test_result_replay(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_idmap), cmocka_unit_test(test_message_record), cmocka_unit_test(test_message_new),
-        cmocka_unit_test(test_texts_are_shared), cmocka_unit_test(test_thrift), cmocka_unit_test(test_result_replay),
+        cmocka_unit_test(test_idmap),       cmocka_unit_test(test_message_record),
+        cmocka_unit_test(test_message_new), cmocka_unit_test(test_texts_are_shared),
+        cmocka_unit_test(test_thrift),      cmocka_unit_test(test_result_replay),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -112,7 +112,8 @@ static void config_make(void)
 {
     char aliases[96], text[1024];
     snprintf(aliases, sizeof aliases, "%s/aliases", folder);
-    assert_int_equal(io_fs_replace_file(aliases, VR_STR("team: ann, bob, carol@far.example\none: ann\n"), 0600), 0);
+    assert_int_equal(
+        io_fs_replace_file(aliases, VR_STR("team: ann, bob, carol@far.example\none: ann\n"), 0600), 0);
     int n = snprintf(text, sizeof text,
                      "hostname = \"mail.home.example\"\nstate = \"%s\"\nspool = \"%s/spool\"\nrun = \"%s\"\n"
                      "domain \"home.example\" { deliver = \"maildir:%s/{local}\"\n aliases = \"%s\"\n"
@@ -174,7 +175,8 @@ static void start_queue(bool introduced)
         for (int fd = 3; fd < 256; fd++) /* as io_supervise_fork does */
             if (fd != fds[1])
                 close(fd);
-        struct process_arguments a = {.ops = &queue_ops, .config = config, .slot = 9, .supervisor_fd = fds[1], .foreground = true};
+        struct process_arguments a = {
+            .ops = &queue_ops, .config = config, .slot = 9, .supervisor_fd = fds[1], .foreground = true};
         _exit(process_main(&a));
     }
     close(fds[1]);
@@ -311,10 +313,17 @@ struct mail {
 static uint64_t submit_as(uint64_t id, const struct mail *m)
 {
     struct envelope_rcpt rcpts[4];
-    struct envelope e = {.id = id, .arrival_us = io_now_us(io), .reverse_path = vr_str_from(m->from), .client = VR_STR("192.0.2.1"),
-                         .prefix = VR_STR("Received: from test\r\n"), .rcpts = rcpts, .ret = m->ret, .envid = VR_STR("env+2Bid")};
+    struct envelope e = {.id = id,
+                         .arrival_us = io_now_us(io),
+                         .reverse_path = vr_str_from(m->from),
+                         .client = VR_STR("192.0.2.1"),
+                         .prefix = VR_STR("Received: from test\r\n"),
+                         .rcpts = rcpts,
+                         .ret = m->ret,
+                         .envid = VR_STR("env+2Bid")};
     for (; e.rcpt_count < 4 && m->to[e.rcpt_count] != NULL; e.rcpt_count++)
-        rcpts[e.rcpt_count] = (struct envelope_rcpt){vr_str_from(m->to[e.rcpt_count]), m->notify, vr_str_from(m->orcpt), m->catch_all};
+        rcpts[e.rcpt_count] = (struct envelope_rcpt){vr_str_from(m->to[e.rcpt_count]), m->notify,
+                                                     vr_str_from(m->orcpt), m->catch_all};
     struct vr_str body = vr_str_from(m->body != NULL ? m->body : "Subject: hello\r\n\r\nHow are you?\r\n");
     e.body_size = body.n;
     struct vr_buf b;
@@ -349,15 +358,21 @@ static struct delivery expect_delivery(struct side *s)
     return d;
 }
 
-static void answer(struct side *s, const struct delivery *d, enum delivery_status status, uint16_t code, const char *enhanced,
-                   const char *text)
+static void answer(struct side *s, const struct delivery *d, enum delivery_status status, uint16_t code,
+                   const char *enhanced, const char *text)
 {
     struct delivery_rcpt_result rcpts[8];
     assert_true(d->rcpt_count <= 8);
     for (uint32_t i = 0; i < d->rcpt_count; i++)
-        rcpts[i] = (struct delivery_rcpt_result){d->rcpts[i].index, status, code, vr_str_from(enhanced), vr_str_from(text)};
-    struct delivery_result r = {.delivery = d->id, .message = d->message, .remote_mta = VR_STR("mx.far.example"),
-                                .remote_ip = VR_STR("192.0.2.9"), .duration_ms = 3, .rcpts = rcpts, .rcpt_count = d->rcpt_count};
+        rcpts[i] = (struct delivery_rcpt_result){d->rcpts[i].index, status, code, vr_str_from(enhanced),
+                                                 vr_str_from(text)};
+    struct delivery_result r = {.delivery = d->id,
+                                .message = d->message,
+                                .remote_mta = VR_STR("mx.far.example"),
+                                .remote_ip = VR_STR("192.0.2.9"),
+                                .duration_ms = 3,
+                                .rcpts = rcpts,
+                                .rcpt_count = d->rcpt_count};
     struct vr_buf b;
     vr_buf_init(&b, 1u << 16);
     ipc_put_result(&b, &r);
@@ -415,7 +430,8 @@ static bool contains(struct vr_str s, const char *what)
 static void test_relay(void **state)
 {
     (void)state;
-    uint64_t id = submit(&(struct mail){"a@home.example", {"b@far.example", "c@far.example", "d@other.example"}});
+    uint64_t id =
+        submit(&(struct mail){"a@home.example", {"b@far.example", "c@far.example", "d@other.example"}});
     struct delivery d = expect_delivery(&sides[SENDER]);
     assert_true(d.message == id);
     assert_int_equal(d.rcpt_count, 2); /* one transaction for one destination */
@@ -445,17 +461,20 @@ static void test_retry(void **state)
     answer(&sides[SENDER], &d, DELIVERY_TEMPORARY, 451, "4.3.0", "not now");
     expect_queued(1);
     json_t *l = ask("{\"op\":\"list\",\"domain\":\"far.example\"}");
-    json_t *rcpt = json_array_get(json_object_get(json_array_get(json_object_get(l, "messages"), 0), "recipients"), 0);
+    json_t *rcpt =
+        json_array_get(json_object_get(json_array_get(json_object_get(l, "messages"), 0), "recipients"), 0);
     assert_string_equal(json_string_value(json_object_get(rcpt, "status")), "deferred");
     assert_string_equal(json_string_value(json_object_get(rcpt, "reply")), "451 4.3.0 not now");
     assert_string_equal(json_string_value(json_object_get(rcpt, "destination")), "mx:far.example");
     assert_int_equal(json_integer_value(json_object_get(rcpt, "attempts")), 1);
     json_decref(l);
     d = expect_delivery(&sides[SENDER]); /* by the table */
-    answer(&sides[SENDER], &d, DELIVERY_TEMPORARY, 0, "4.4.1", "connection refused"); /* the next pause is minutes */
+    answer(&sides[SENDER], &d, DELIVERY_TEMPORARY, 0, "4.4.1",
+           "connection refused"); /* the next pause is minutes */
     for (int i = 0; i < 100; i++) {
         l = ask("{\"op\":\"list\"}");
-        rcpt = json_array_get(json_object_get(json_array_get(json_object_get(l, "messages"), 0), "recipients"), 0);
+        rcpt = json_array_get(
+            json_object_get(json_array_get(json_object_get(l, "messages"), 0), "recipients"), 0);
         json_int_t attempts = json_integer_value(json_object_get(rcpt, "attempts"));
         json_decref(l);
         if (attempts == 2)
@@ -468,7 +487,8 @@ static void test_retry(void **state)
     start_queue(true);
     assert_quiet(&sides[SENDER], 300); /* the time of the next attempt survived */
     l = ask("{\"op\":\"list\"}");
-    rcpt = json_array_get(json_object_get(json_array_get(json_object_get(l, "messages"), 0), "recipients"), 0);
+    rcpt =
+        json_array_get(json_object_get(json_array_get(json_object_get(l, "messages"), 0), "recipients"), 0);
     assert_string_equal(json_string_value(json_object_get(rcpt, "reply")), "4.4.1 connection refused");
     assert_int_equal(json_integer_value(json_object_get(rcpt, "attempts")), 2);
     json_decref(l);
@@ -493,7 +513,8 @@ static struct delivery expect_dsn(struct side *s)
 static void test_failure(void **state)
 {
     (void)state;
-    submit(&(struct mail){"x@away.example", {"b@far.example", "c@far.example"}, .orcpt = "rfc822;original@far.example"});
+    submit(&(struct mail){
+        "x@away.example", {"b@far.example", "c@far.example"}, .orcpt = "rfc822;original@far.example"});
     struct delivery d = expect_delivery(&sides[SENDER]);
     answer(&sides[SENDER], &d, DELIVERY_PERMANENT, 550, "5.1.1", "no such user here");
     struct delivery dsn = expect_dsn(&sides[SENDER]);
@@ -551,7 +572,9 @@ static void test_success(void **state)
 static void test_alias(void **state)
 {
     (void)state;
-    submit(&(struct mail){"x@away.example", {"team@home.example", "ann@home.example"}, .notify = DSN_NOTIFY_SUCCESS | DSN_NOTIFY_FAILURE});
+    submit(&(struct mail){"x@away.example",
+                          {"team@home.example", "ann@home.example"},
+                          .notify = DSN_NOTIFY_SUCCESS | DSN_NOTIFY_FAILURE});
     bool seen_dsn = false, seen_far = false;
     for (int i = 0; i < 2; i++) {
         struct delivery d = expect_delivery(&sides[SENDER]);
@@ -571,8 +594,10 @@ static void test_alias(void **state)
     assert_int_equal(d.rcpt_count, 2); /* ann once, though named twice; bob */
     bool ann = false, bob = false;
     for (uint32_t i = 0; i < 2; i++) {
-        ann = ann || (vr_str_equal(d.rcpts[i].address, VR_STR("ann@home.example")) && d.rcpts[i].notify == (DSN_NOTIFY_SUCCESS | DSN_NOTIFY_FAILURE));
-        bob = bob || (vr_str_equal(d.rcpts[i].address, VR_STR("bob@home.example")) && d.rcpts[i].notify == DSN_NOTIFY_FAILURE);
+        ann = ann || (vr_str_equal(d.rcpts[i].address, VR_STR("ann@home.example")) &&
+                      d.rcpts[i].notify == (DSN_NOTIFY_SUCCESS | DSN_NOTIFY_FAILURE));
+        bob = bob || (vr_str_equal(d.rcpts[i].address, VR_STR("bob@home.example")) &&
+                      d.rcpts[i].notify == DSN_NOTIFY_FAILURE);
     }
     assert_true(ann && bob);
 }
@@ -593,7 +618,8 @@ static void test_catch_all(void **state)
     d = expect_delivery(&sides[LOCAL]); /* the expansion is remembered, indexes mean the same */
     assert_true(vr_str_equal(d.rcpts[0].address, VR_STR("ann@home.example")));
     assert_int_equal(d.rcpts[0].index, index);
-    answer(&sides[LOCAL], &d, DELIVERY_NO_MAILBOX, 0, "5.1.1", "no such account either"); /* no second catch-all */
+    answer(&sides[LOCAL], &d, DELIVERY_NO_MAILBOX, 0, "5.1.1",
+           "no such account either"); /* no second catch-all */
     struct delivery dsn = expect_dsn(&sides[SENDER]);
     assert_true(contains(dsn.content, "5.1.1"));
     answer(&sides[SENDER], &dsn, DELIVERY_OK, 250, "", "");
@@ -647,8 +673,13 @@ static void test_large(void **state)
         vr_buf_addf(&body, "line %d of a large body\r\n", i);
     assert_true(io_fs_write(current->fd, vr_buf_str(&body).p, vr_buf_size(&body)) >= 0);
     struct envelope_rcpt rcpt = {.address = VR_STR("b@far.example")};
-    struct envelope e = {.id = id, .arrival_us = io_now_us(io), .reverse_path = VR_STR("x@away.example"), .body_size = vr_buf_size(&body),
-                         .large = true, .rcpts = &rcpt, .rcpt_count = 1};
+    struct envelope e = {.id = id,
+                         .arrival_us = io_now_us(io),
+                         .reverse_path = VR_STR("x@away.example"),
+                         .body_size = vr_buf_size(&body),
+                         .large = true,
+                         .rcpts = &rcpt,
+                         .rcpt_count = 1};
     struct vr_buf b;
     vr_buf_init(&b, 4096);
     ipc_put_envelope(&b, &e);
@@ -722,7 +753,8 @@ static void test_kill(void **state)
     for (int round = 0; round < 3; round++) {
         uint64_t sent[MANY / 2];
         for (int i = 0; i < MANY / 2; i++)
-            sent[i] = submit_as(queue_id_next(&last_id, io_now_us(io), 3), &(struct mail){"a@home.example", {"b@far.example"}});
+            sent[i] = submit_as(queue_id_next(&last_id, io_now_us(io), 3),
+                                &(struct mail){"a@home.example", {"b@far.example"}});
         for (size_t want = n + 150 + 100 * (size_t)round; n < want;) {
             struct ipc_reader r = receive(&sides[RECEIVER], IPC_SUBMITTED);
             acknowledged[n] = ipc_get_u64(&r);
@@ -744,7 +776,8 @@ static void test_kill(void **state)
     size_t found = 0;
     for (size_t i = 0; i < json_array_size(messages); i++) {
         uint64_t id;
-        assert_true(queue_id_parse(vr_str_from(json_string_value(json_object_get(json_array_get(messages, i), "id"))), &id));
+        assert_true(queue_id_parse(
+            vr_str_from(json_string_value(json_object_get(json_array_get(messages, i), "id"))), &id));
         assert_true(id > before); /* sorted, none twice */
         before = id;
         for (size_t k = 0; k < n; k++)
@@ -856,7 +889,8 @@ static void test_control(void **state)
     expect_queued(0);
     answer(&sides[SENDER], &d, DELIVERY_PERMANENT, 550, "5.0.0", "too late"); /* nobody minds any more */
     assert_quiet(&sides[SENDER], 200);
-    static const char *const wrong[] = {"{\"op\":\"hold\"}", "{\"op\":\"dance\"}", "[1]", "{", "{\"op\":\"show\",\"ids\":[\"nonsense\"]}"};
+    static const char *const wrong[] = {"{\"op\":\"hold\"}", "{\"op\":\"dance\"}", "[1]", "{",
+                                        "{\"op\":\"show\",\"ids\":[\"nonsense\"]}"};
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         a = ask(wrong[i]);
         assert_true(json_is_string(json_object_get(a, "error")));
@@ -886,7 +920,8 @@ static void test_second_queue_waits(void **state)
     for (size_t i = 0; i < SIDES; i++)
         detach(&sides[i]);
     start_queue(true); /* of the next generation: the lock is with the first one */
-    uint64_t id = submit_as(queue_id_next(&last_id, io_now_us(io), 3), &(struct mail){"a@home.example", {"c@far.example"}});
+    uint64_t id = submit_as(queue_id_next(&last_id, io_now_us(io), 3),
+                            &(struct mail){"a@home.example", {"c@far.example"}});
     assert_quiet(&sides[RECEIVER], 200);
     uint32_t ms = 5000;
     io_channel_send(first_supervisor, IPC_DRAIN, vr_str((const char *)&ms, sizeof ms), -1);

@@ -12,7 +12,8 @@
 #define HOUR   (60 * MINUTE)
 
 static int64_t pauses[] = {MINUTE, 5 * MINUTE, 15 * MINUTE, 30 * MINUTE, HOUR};
-static const struct config config = {.retry = pauses, .retry_count = 5, .expire = 120 * HOUR, .delay_warning = 4 * HOUR};
+static const struct config config = {
+    .retry = pauses, .retry_count = 5, .expire = 120 * HOUR, .delay_warning = 4 * HOUR};
 
 #define ARRIVAL 1700000000ll /* seconds */
 
@@ -22,11 +23,13 @@ static void test_retry_table(void **state)
     static const struct {
         uint32_t attempts;
         int64_t pause_ms;
-    } rows[] = {{1, MINUTE}, {2, 5 * MINUTE}, {3, 15 * MINUTE}, {4, 30 * MINUTE}, {5, HOUR}, {6, HOUR}, {100, HOUR}, {0, MINUTE}};
+    } rows[] = {{1, MINUTE}, {2, 5 * MINUTE}, {3, 15 * MINUTE}, {4, 30 * MINUTE},
+                {5, HOUR},   {6, HOUR},       {100, HOUR},      {0, MINUTE}};
     static const uint32_t randoms[] = {0, 1, UINT32_MAX / 4, UINT32_MAX / 2, UINT32_MAX};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         for (size_t k = 0; k < sizeof randoms / sizeof *randoms; k++) {
-            uint32_t at = retry_time(&config, rows[i].attempts, ARRIVAL * 1000000, ARRIVAL * 1000000, randoms[k]);
+            uint32_t at =
+                retry_time(&config, rows[i].attempts, ARRIVAL * 1000000, ARRIVAL * 1000000, randoms[k]);
             int64_t wait_ms = ((int64_t)at - ARRIVAL) * 1000;
             assert_in_range(wait_ms, rows[i].pause_ms * 9 / 10, rows[i].pause_ms * 11 / 10 + 1000);
         }
@@ -74,7 +77,8 @@ static void test_delay_warning(void **state)
         {DSN_NOTIFY_NEVER, 0, false, false},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        assert_int_equal(retry_warns(&config, arrival, late, rows[i].notify, rows[i].flags, rows[i].null), rows[i].warns);
+        assert_int_equal(retry_warns(&config, arrival, late, rows[i].notify, rows[i].flags, rows[i].null),
+                         rows[i].warns);
         assert_false(retry_warns(&config, arrival, early, rows[i].notify, rows[i].flags, rows[i].null));
     }
     struct config never = config;
@@ -102,10 +106,12 @@ static void test_reports(void **state)
     static const struct {
         enum dsn_action action;
         unsigned bit;
-    } actions[] = {{DSN_FAILED, F}, {DSN_DELAYED, L}, {DSN_DELIVERED, D}, {DSN_RELAYED, R}, {DSN_EXPANDED, E}};
+    } actions[] = {
+        {DSN_FAILED, F}, {DSN_DELAYED, L}, {DSN_DELIVERED, D}, {DSN_RELAYED, R}, {DSN_EXPANDED, E}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         for (size_t k = 0; k < sizeof actions / sizeof *actions; k++) {
-            assert_int_equal(report_wanted(actions[k].action, rows[i].notify, false), (rows[i].wanted & actions[k].bit) != 0);
+            assert_int_equal(report_wanted(actions[k].action, rows[i].notify, false),
+                             (rows[i].wanted & actions[k].bit) != 0);
             assert_false(report_wanted(actions[k].action, rows[i].notify, true)); /* never about a report */
         }
 }
@@ -134,8 +140,9 @@ static void test_notify_of_children(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_retry_table), cmocka_unit_test(test_retry_without_table), cmocka_unit_test(test_expiry),
-        cmocka_unit_test(test_delay_warning), cmocka_unit_test(test_reports), cmocka_unit_test(test_notify_of_children),
+        cmocka_unit_test(test_retry_table), cmocka_unit_test(test_retry_without_table),
+        cmocka_unit_test(test_expiry),      cmocka_unit_test(test_delay_warning),
+        cmocka_unit_test(test_reports),     cmocka_unit_test(test_notify_of_children),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

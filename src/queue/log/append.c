@@ -14,9 +14,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define WAITING_MAX   (64u << 20) /* bytes that may wait for the disk */
-#define BATCH_FIRST   (64u << 10)
-#define BATCH_KEEP    (4u << 20) /* a larger buffer is not kept for the next batch */
+#define WAITING_MAX (64u << 20) /* bytes that may wait for the disk */
+#define BATCH_FIRST (64u << 10)
+#define BATCH_KEEP  (4u << 20) /* a larger buffer is not kept for the next batch */
 
 void qlog_job(struct qlog *l, void (*work)(void *arg), void (*done)(void *arg), void *arg)
 {
@@ -41,8 +41,14 @@ static struct batch *batch_new(struct qlog *l, struct segment *s)
         b = calloc(1, sizeof *b);
         assert(b != NULL);
     }
-    *b = (struct batch){.log = l, .segment = s, .offset = s->used, .fd = -1, .bytes = b->bytes, .capacity = b->capacity,
-                        .waiters = b->waiters, .waiter_capacity = b->waiter_capacity};
+    *b = (struct batch){.log = l,
+                        .segment = s,
+                        .offset = s->used,
+                        .fd = -1,
+                        .bytes = b->bytes,
+                        .capacity = b->capacity,
+                        .waiters = b->waiters,
+                        .waiter_capacity = b->waiter_capacity};
     if (l->last != NULL)
         l->last->next = b;
     else
@@ -94,12 +100,14 @@ uint32_t record_crc(uint32_t seed, const struct record_header *h, const char *pa
     return vr_crc32c(crc, payload, h->length);
 }
 
-static void put_record(struct batch *b, uint8_t type, uint8_t version, const struct vr_str *parts, size_t count, size_t size)
+static void put_record(struct batch *b, uint8_t type, uint8_t version, const struct vr_str *parts,
+                       size_t count, size_t size)
 {
     struct segment *s = b->segment;
     size_t space = record_space(size);
     char *p = batch_room(b, space);
-    struct record_header h = {.marker = s->marker, .length = (uint32_t)size, .type = type, .version = version};
+    struct record_header h = {
+        .marker = s->marker, .length = (uint32_t)size, .type = type, .version = version};
     char *at = p + sizeof h;
     for (size_t i = 0; i < count; i++) {
         if (parts[i].n > 0)
@@ -144,8 +152,9 @@ static void lazy_start(struct qlog *l)
     io_timer_start(l->lazy, l->o.lazy_ms, 0);
 }
 
-qlog_position qlog_append(struct qlog *l, uint8_t type, uint8_t version, const struct vr_str *parts, size_t count,
-                          enum qlog_when when, void (*durable)(void *arg, int status), void *arg)
+qlog_position qlog_append(struct qlog *l, uint8_t type, uint8_t version, const struct vr_str *parts,
+                          size_t count, enum qlog_when when, void (*durable)(void *arg, int status),
+                          void *arg)
 {
     size_t size = 0;
     for (size_t i = 0; i < count; i++)
@@ -300,6 +309,8 @@ void commit_start(struct qlog *l)
     struct batch *b = l->first;
     if (l->writing != NULL || b == NULL)
         return;
+    if (b->opens && l->preparing && b->segment->size == l->o.segment_size)
+        return; /* a file for it is being made already: segment_ready calls again */
     l->first = b->next;
     if (l->first == NULL)
         l->last = NULL;

@@ -22,10 +22,10 @@ struct segment_header {
     uint32_t version;
     uint32_t byte_order;
     uint64_t number;
-    uint64_t size;       /* bytes set aside for the segment */
+    uint64_t size; /* bytes set aside for the segment */
     int64_t created_us;
-    uint32_t marker;     /* random: begins each record of this life of the file */
-    uint32_t seed;       /* random: where each record's checksum starts */
+    uint32_t marker; /* random: begins each record of this life of the file */
+    uint32_t seed;   /* random: where each record's checksum starts */
     uint32_t reserved;
     uint32_t crc; /* of all before */
 };
@@ -44,7 +44,7 @@ struct record_header {
 
 struct segment {
     uint32_t number;
-    int fd; /* -1 until its first batch is written, and after a failure to open it */
+    int fd;           /* -1 until its first batch is written, and after a failure to open it */
     uint64_t size;    /* that it may fill */
     uint64_t used;    /* bytes appended, durable or not */
     uint64_t durable; /* bytes known to be on disk */
@@ -76,8 +76,8 @@ struct batch {
     size_t waiter_count, waiter_capacity;
     bool opens; /* makes the segment's file first */
     bool urgent;
-    int fd; /* for the job: the segment's, or that of the file it made */
-    uint32_t spare; /* the file to be made into the segment, 0: none */
+    int fd;          /* for the job: the segment's, or that of the file it made */
+    uint32_t spare;  /* the file to be made into the segment, 0: none */
     bool made_whole; /* the job got a file with all blocks written */
     int status;
 };
@@ -87,14 +87,14 @@ struct qlog {
     char folder[QLOG_PATH];
     struct segment **segments; /* by number, ascending; the last is appended to */
     size_t segment_count, segment_capacity;
-    struct batch *writing;  /* the job under way */
+    struct batch *writing;      /* the job under way */
     struct batch *first, *last; /* waiting; the last one gathers */
-    struct batch *unused;   /* buffers kept for the next turn */
+    struct batch *unused;       /* buffers kept for the next turn */
     uint64_t waiting_bytes;
     struct io_timer *lazy;
     bool lazy_running;
     uint32_t next_number;
-    uint32_t spare;         /* number of a spare file ready for use, 0: none */
+    uint32_t spare; /* number of a spare file ready for use, 0: none */
     bool preparing;
     int64_t prepare_after_ms; /* a failure to make a spare is not repeated at once */
     struct qlog_counts counts;
@@ -109,14 +109,19 @@ struct qlog {
 void segment_path(const struct qlog *l, uint32_t number, bool spare, char out[QLOG_PATH]);
 struct segment *segment_add(struct qlog *l, uint32_t number);
 struct segment *segment_find(const struct qlog *l, uint32_t number);
-struct segment *segment_begin(struct qlog *l, uint64_t least); /* the next to append to, room for `least` bytes of records */
+struct segment *segment_begin(struct qlog *l,
+                              uint64_t least); /* the next to append to, room for `least` bytes of records */
 void segment_header_write(const struct segment *s, int64_t now_us, char page[QLOG_HEADER]);
 /* From the start of a file. 0, -EBADMSG (no valid copy), -ENOTSUP (a version or byte order that this program does not read). */
 int segment_header_read(const char page[QLOG_HEADER], struct segment_header *out);
-int segment_file_make(const char *path, uint64_t size); /* all blocks written and synced; a descriptor or a negative errno. In a worker or at start */
-void segment_drop(struct qlog *l, struct segment *s);   /* the file is unlinked or kept as the spare, in a worker; s is freed */
-void segment_prepare_spare(struct qlog *l);             /* in the background, when there is none */
-void segments_tidy_spares(struct qlog *l);              /* at start */
+int segment_file_make(
+    const char *path,
+    uint64_t
+        size); /* all blocks written and synced; a descriptor or a negative errno. In a worker or at start */
+void segment_drop(struct qlog *l,
+                  struct segment *s); /* the file is unlinked or kept as the spare, in a worker; s is freed */
+void segment_prepare_spare(struct qlog *l); /* in the background, when there is none */
+void segments_tidy_spares(struct qlog *l);  /* at start */
 
 /* A job in a worker; done must end with qlog_job_done. */
 void qlog_job(struct qlog *l, void (*work)(void *arg), void (*done)(void *arg), void *arg);
@@ -145,7 +150,12 @@ struct scan {
     size_t window_n, window_capacity;
     int error; /* of reading */
 };
-enum scan_step { SCAN_RECORD, SCAN_BAD /* no valid record at `at` */, SCAN_END /* the END record or the end of the file */, SCAN_ERROR };
+enum scan_step {
+    SCAN_RECORD,
+    SCAN_BAD /* no valid record at `at` */,
+    SCAN_END /* the END record or the end of the file */,
+    SCAN_ERROR
+};
 void scan_init(struct scan *s, int fd, uint64_t size, const struct segment_header *h);
 void scan_fini(struct scan *s);
 enum scan_step scan_next(struct scan *s, struct qlog_record *out);
@@ -159,6 +169,7 @@ int replay_all(struct qlog *l);
 void mover_start(struct qlog *l, struct segment *s);
 void mover_free(struct qlog *l);
 
-void qlog_event_file(struct qlog *l, enum event_level level, const char *name, const char *path, int status, const char *next);
+void qlog_event_file(struct qlog *l, enum event_level level, const char *name, const char *path, int status,
+                     const char *next);
 
 #endif

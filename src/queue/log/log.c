@@ -158,7 +158,8 @@ void qlog_read(struct qlog *l, qlog_position position, uint32_t length,
     struct segment *s = segment_find(l, (uint32_t)(position >> 32));
     struct reading *r = calloc(1, sizeof *r);
     assert(r != NULL);
-    *r = (struct reading){.log = l, .segment = s, .position = position, .length = length, .fd = -1, .done = done, .arg = arg};
+    *r = (struct reading){
+        .log = l, .segment = s, .position = position, .length = length, .fd = -1, .done = done, .arg = arg};
     if (s != NULL) {
         r->fd = s->fd;
         r->marker = s->marker;
@@ -217,7 +218,8 @@ void qlog_trim(struct qlog *l)
     /* Moving costs what is alive in the oldest segment; that at least half of the log is dead weight by then
      * bounds the log at twice what is alive, and the writing at about twice what comes in. */
     if (l->mover == NULL && l->o.move != NULL && l->segment_count > 2 && l->segments[0]->sealed &&
-        (l->segments[0]->moved_ms == 0 || io_monotonic_ms(l->o.io) - l->segments[0]->moved_ms > MOVE_AGAIN_MS) &&
+        (l->segments[0]->moved_ms == 0 ||
+         io_monotonic_ms(l->o.io) - l->segments[0]->moved_ms > MOVE_AGAIN_MS) &&
         bytes_used(l) > 2 * l->counts.alive + 2 * l->o.segment_size)
         mover_start(l, l->segments[0]);
 }

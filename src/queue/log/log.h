@@ -59,11 +59,15 @@ struct qlog_options {
 int qlog_open(const struct qlog_options *options, struct qlog **out);
 void qlog_close(struct qlog *l); /* must be idle; files stay */
 
-enum qlog_when { QLOG_URGENT /* somebody waits */, QLOG_LAZY /* with the next commit, after lazy_ms at the latest */ };
+enum qlog_when {
+    QLOG_URGENT /* somebody waits */,
+    QLOG_LAZY /* with the next commit, after lazy_ms at the latest */
+};
 /* The record is the parts joined. Its place is known at once; it may be read only after durable. durable may be NULL. It comes from
  * the loop, never from inside this call. 0: too big, or too much is waiting already (durable is not called). */
-qlog_position qlog_append(struct qlog *l, uint8_t type, uint8_t version, const struct vr_str *parts, size_t count,
-                          enum qlog_when when, void (*durable)(void *arg, int status), void *arg);
+qlog_position qlog_append(struct qlog *l, uint8_t type, uint8_t version, const struct vr_str *parts,
+                          size_t count, enum qlog_when when, void (*durable)(void *arg, int status),
+                          void *arg);
 bool qlog_idle(const struct qlog *l); /* nothing appended waits to be durable */
 void qlog_flush(struct qlog *l);      /* commits now what waits */
 /* Called (from the loop) whenever the log has become idle. */

@@ -50,7 +50,8 @@ static void damage(struct qlog *l, uint32_t number, uint64_t from, uint64_t to, 
     event_u64(l->o.events, "from", from);
     event_u64(l->o.events, "to", to);
     event_text(l->o.events, "what", what);
-    event_text(l->o.events, "next", "the records there are lost; check the disk, keep a copy of the file if they matter");
+    event_text(l->o.events, "next",
+               "the records there are lost; check the disk, keep a copy of the file if they matter");
     event_end(l->o.events);
 }
 
@@ -102,7 +103,8 @@ static int replay_records(struct qlog *l, struct segment *seg, struct scan *s, b
 
 /* Was the file only being made into this segment when the power went? Then its first page is blank still, or that of the file's
  * earlier life, and nothing in it was ever acknowledged as this segment's. */
-static bool never_begun(const char page[QLOG_HEADER], const struct segment_header *h, int status, uint32_t number)
+static bool never_begun(const char page[QLOG_HEADER], const struct segment_header *h, int status,
+                        uint32_t number)
 {
     if (status == 0)
         return h->number != number;
@@ -141,8 +143,9 @@ static int replay_segment(struct qlog *l, uint32_t number, bool youngest)
     int64_t got = io_fs_pread(seg->fd, page, sizeof page, 0);
     status = got < 0 ? (int)got : segment_header_read(page, &h);
     if (status == -ENOTSUP) {
-        qlog_event_file(l, EVENT_ERROR, "log.version", path, 0,
-                        "the segment was written by another version or machine: serve the spool with that one");
+        qlog_event_file(
+            l, EVENT_ERROR, "log.version", path, 0,
+            "the segment was written by another version or machine: serve the spool with that one");
         return status;
     }
     if (status == -EBADMSG || (status == 0 && h.number != number)) {

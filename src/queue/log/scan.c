@@ -15,7 +15,12 @@
 
 void scan_init(struct scan *s, int fd, uint64_t size, const struct segment_header *h)
 {
-    *s = (struct scan){.fd = fd, .size = size, .at = QLOG_HEADER, .marker = h->marker, .seed = h->seed, .number = (uint32_t)h->number};
+    *s = (struct scan){.fd = fd,
+                       .size = size,
+                       .at = QLOG_HEADER,
+                       .marker = h->marker,
+                       .seed = h->seed,
+                       .number = (uint32_t)h->number};
 }
 
 void scan_fini(struct scan *s)
@@ -60,7 +65,8 @@ static enum scan_step record_at(struct scan *s, uint64_t at, struct qlog_record 
         return s->error != 0 ? SCAN_ERROR : SCAN_BAD;
     if (record_crc(s->seed, &h, p + sizeof h) != h.crc)
         return SCAN_BAD;
-    *out = (struct qlog_record){position_of(s->number, at), h.type, h.version, vr_str(p + sizeof h, h.length)};
+    *out =
+        (struct qlog_record){position_of(s->number, at), h.type, h.version, vr_str(p + sizeof h, h.length)};
     *space = record_space(h.length);
     return h.type == QLOG_END ? SCAN_END : SCAN_RECORD;
 }

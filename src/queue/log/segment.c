@@ -84,8 +84,13 @@ struct segment *segment_begin(struct qlog *l, uint64_t least)
 
 void segment_header_write(const struct segment *s, int64_t now_us, char page[QLOG_HEADER])
 {
-    struct segment_header h = {.version = QLOG_VERSION, .byte_order = QLOG_BYTE_ORDER, .number = s->number, .size = s->size,
-                               .created_us = now_us, .marker = s->marker, .seed = s->seed};
+    struct segment_header h = {.version = QLOG_VERSION,
+                               .byte_order = QLOG_BYTE_ORDER,
+                               .number = s->number,
+                               .size = s->size,
+                               .created_us = now_us,
+                               .marker = s->marker,
+                               .seed = s->seed};
     memcpy(h.magic, magic, sizeof magic);
     h.crc = vr_crc32c(0, &h, offsetof(struct segment_header, crc));
     memset(page, 0, QLOG_HEADER);
@@ -128,7 +133,8 @@ static int fill(int fd, uint64_t size)
 
 int segment_file_make(const char *path, uint64_t size)
 {
-    int fd = io_fs_open(path, IO_FS_READ | IO_FS_WRITE | IO_FS_CREATE | IO_FS_TRUNCATE | IO_FS_NO_FOLLOW, 0600);
+    int fd =
+        io_fs_open(path, IO_FS_READ | IO_FS_WRITE | IO_FS_CREATE | IO_FS_TRUNCATE | IO_FS_NO_FOLLOW, 0600);
     if (fd < 0)
         return fd;
     int status = fill(fd, size);
@@ -137,6 +143,14 @@ int segment_file_make(const char *path, uint64_t size)
     io_fs_close(fd);
     (void)io_fs_unlink(path); /* half made: of no use to anybody */
     return status;
+}
+
+/* A spare came, or did not: a batch may have waited for it. */
+static void segment_ready(struct qlog *l)
+{
+    l->preparing = false;
+    if (l->first != NULL && l->first->urgent)
+        commit_start(l);
 }
 
 struct drop {
@@ -160,11 +174,10 @@ static void drop_done(void *arg)
 {
     struct drop *d = arg;
     struct qlog *l = d->log;
-    if (d->keep) {
-        l->preparing = false;
-        if (d->status == 0)
-            l->spare = d->number;
-    }
+    if (d->keep && d->status == 0)
+        l->spare = d->number;
+    if (d->keep)
+        segment_ready(l);
     if (d->status != 0 && d->status != -ENOENT)
         qlog_event_file(l, EVENT_WARNING, "log.unlink_failed", d->path, d->status,
                         "nothing in it is alive: it goes at the next start, or remove it by hand");
@@ -179,7 +192,8 @@ void segment_drop(struct qlog *l, struct segment *s)
     *d = (struct drop){.log = l, .number = s->number, .fd = s->fd};
     segment_path(l, s->number, false, d->path);
     segment_path(l, s->number, true, d->spare);
-    d->keep = s->recyclable && !s->abandoned && s->size == l->o.segment_size && l->spare == 0 && !l->preparing;
+    d->keep =
+        s->recyclable && !s->abandoned && s->size == l->o.segment_size && l->spare == 0 && !l->preparing;
     if (d->keep)
         l->preparing = true;
     size_t i = 0;
@@ -214,7 +228,6 @@ static void prepare_work(void *arg)
 static void prepare_done(void *arg)
 {
     struct preparation *p = arg;
-    p->log->preparing = false;
     if (p->status == 0)
         p->log->spare = p->number;
     else
@@ -222,6 +235,7 @@ static void prepare_done(void *arg)
     /* A failure shows itself again, and is reported, when the segment is needed. */
     struct qlog *l = p->log;
     free(p);
+    segment_ready(l);
     qlog_job_done(l);
 }
 
@@ -232,7 +246,8 @@ void segment_prepare_spare(struct qlog *l)
     struct preparation *p = calloc(1, sizeof *p);
     assert(p != NULL);
     p->log = l;
-    p->number = l->next_number + 1; /* a name that no segment or spare bears now: it is the next but one at the least */
+    p->number = l->next_number +
+                1; /* a name that no segment or spare bears now: it is the next but one at the least */
     p->size = l->o.segment_size;
     segment_path(l, p->number, true, p->path);
     l->preparing = true;
