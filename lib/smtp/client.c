@@ -188,7 +188,7 @@ void smtp_client_sent(struct smtp_client *c, size_t n)
 
 static void release_idle(struct smtp_client *c)
 {
-    if (vr_buf_size(&c->in) > 0 || c->code != 0)
+    if (vr_buf_size(&c->in) > 0 || c->begun)
         return;
     vr_buf_release(&c->in);
     vr_buf_release(&c->text);
@@ -211,17 +211,15 @@ static enum smtp_client_event_kind on_quit(struct smtp_client *c, const struct c
 
 /* Invariant (1): has the command to which this reply would count not left yet? In a group, at least as much as its first commands need must
  * have. */
-static bool is_early(struct smtp_client *c)
+static bool is_early(const struct smtp_client *c)
 {
     const struct client_transaction *t = &c->tx;
     size_t unsent = vr_buf_size(&c->out);
-    bool early = c->talked_early || stages[c->stage].run == NULL;
-    c->talked_early = false;
     if (unsent > 0 && t->grouped && c->stage == STAGE_MAIL)
-        return early || t->size - unsent < t->mail_size;
+        return t->size - unsent < t->mail_size;
     if (unsent > 0 && t->grouped && c->stage == STAGE_RCPT)
-        return early || t->size - unsent < t->mail_size + RCPT_LEAST * (t->rcpts_replied + 1);
-    return early || unsent > 0;
+        return t->size - unsent < t->mail_size + RCPT_LEAST * (t->rcpts_replied + 1);
+    return unsent > 0 || stages[c->stage].run == NULL;
 }
 
 static enum smtp_client_event_kind act(struct smtp_client *c, struct smtp_client_event *ev)
@@ -231,9 +229,9 @@ static enum smtp_client_event_kind act(struct smtp_client *c, struct smtp_client
     c->since = c->now;
     if (c->stage == STAGE_QUIT)
         return on_quit(c, r, ev);
-    if (r->code == 421 || (c->held_early && r->code >= 400))
+    if (r->code == 421 || (c->early && r->code >= 400))
         return client_fail_reply(c, ev, r);
-    if (c->held_early)
+    if (c->early)
         return client_fail(c, ev, "4.5.0", "the server replied %u before it was asked anything", r->code);
     return stages[c->stage].run(c, r, ev);
 }
@@ -243,14 +241,20 @@ static enum smtp_client_event_kind read_reply(struct smtp_client *c, struct smtp
                                               bool *progress)
 {
     const char *why = "";
-    int verdict = vr_buf_size(&c->in) > 0 ? client_reply_read(c, &c->reply, &why) : 0;
-    *progress = verdict > 0;
+    *progress = false;
+    if (vr_buf_size(&c->in) == 0)
+        return SMTP_CLIENT_IDLE;
+    if (!c->begun) { /* its first byte decides, so that pieces make no difference */
+        c->begun = true;
+        c->early = is_early(c);
+    }
+    int verdict = client_reply_read(c, &c->reply, &why);
     if (verdict == 0)
         return SMTP_CLIENT_IDLE;
     if (verdict < 0)
         return client_fail(c, ev, "4.5.0", "%s", why);
-    c->held = true;
-    c->held_early = is_early(c);
+    *progress = c->held = true;
+    c->begun = false;
     if (!c->config->trace)
         return act(c, ev);
     client_reply_event(c, ev, &c->reply);
@@ -320,7 +324,7 @@ int64_t smtp_client_deadline(const struct smtp_client *c)
 void smtp_client_tick(struct smtp_client *c, int64_t now_ms)
 {
     c->now = now_ms;
-    if (now_ms < smtp_client_deadline(c) || c->failed_due)
+    if (stages[c->stage].timeout_ms == 0 || now_ms < smtp_client_deadline(c) || c->failed_due)
         return;
     client_fail(c, &c->failure, "4.4.2", "timed out %s", stages[c->stage].doing);
     c->failed_due = true;

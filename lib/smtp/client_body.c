@@ -50,7 +50,8 @@ void smtp_client_body_end(struct smtp_client *c, int64_t now_ms)
     if (!t->crlf)
         vr_buf_add(&c->out, t->last == '\r' ? VR_STR("\n") : VR_STR("\r\n"));
     vr_buf_add(&c->out, VR_STR(".\r\n"));
-    c->talked_early = vr_buf_size(&c->in) > 0 || c->code != 0;
+    if (vr_buf_size(&c->in) > 0) /* fed, and not looked at yet */
+        c->begun = c->early = true;
     client_stage(c, STAGE_DOT);
     if (c->out.too_big)
         client_fail_later(c, "4.3.0", "the message was given faster than it was sent; memory is bounded");

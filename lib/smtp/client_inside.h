@@ -70,8 +70,8 @@ struct smtp_client {
     unsigned offers, mechanisms;
     uint64_t size_limit;
     bool tls, clear_after_refusal, authenticated, ready_due, eof, failed_due;
-    bool talked_early;               /* a reply had begun before the command to which it would count */
-    bool held, held_early;           /* a reply was read, and is acted upon at the next call */
+    bool begun, early;               /* a reply has begun, and that was before its command had left */
+    bool held;                       /* a reply was read, and is acted upon at the next call */
     struct client_reply reply;       /* the last one read */
     struct smtp_client_event fanned; /* what the fan tells: code, texts */
     struct smtp_client_event failure;

@@ -167,7 +167,8 @@ void smtp_client_mail(struct smtp_client *c, const struct smtp_mail *mail, const
         client_fail_later(c, "4.3.0", "out of memory");
         return;
     }
-    c->talked_early = vr_buf_size(&c->in) > 0 || c->code != 0;
+    if (vr_buf_size(&c->in) > 0) /* fed, and not looked at yet */
+        c->begun = c->early = true;
     if (settled_here(c))
         return;
     t->grouped = (c->offers & SMTP_EXT_PIPELINING) != 0;
@@ -285,15 +286,17 @@ enum smtp_client_event_kind client_on_rcpt(struct smtp_client *c, const struct c
     bool accepted = r->code / 100 == 2;
     if (r->code / 100 == 3)
         return client_fail_odd(c, ev, r);
-    client_reply_event(c, ev, r);
-    ev->index = t->at;
     if (c->config->lmtp)
         c->taken[t->at] = accepted;
     t->accepted += accepted;
     t->rcpts_replied++;
-    t->at++;
     t->asked = false;
-    return t->mail_refused ? SMTP_CLIENT_IDLE : SMTP_CLIENT_RCPT_RESULT;
+    size_t index = t->at++;
+    if (t->mail_refused) /* told already: with MAIL's reply */
+        return SMTP_CLIENT_IDLE;
+    client_reply_event(c, ev, r);
+    ev->index = index;
+    return SMTP_CLIENT_RCPT_RESULT;
 }
 
 /* ---- DATA and its end ------------------------------------------------------------------------------------------------------ */
@@ -307,15 +310,17 @@ static enum smtp_client_event_kind data_refused(struct smtp_client *c, const str
         c->ready_due = true;
         return SMTP_CLIENT_IDLE;
     }
-    client_reply_event(c, ev, r);
-    c->fanned = *ev;
-    reset(c); /* MAIL is still open at the server */
     if (t->swallow)
+        return reset(c); /* MAIL is still open at the server */
+    c->fanned = (struct smtp_client_event){.index = SIZE_MAX};
+    client_reply_event(c, &c->fanned, r);
+    reset(c);
+    if (c->config->lmtp) {
+        fan_out(c, FAN_RESULTS);
         return SMTP_CLIENT_IDLE;
-    if (!c->config->lmtp)
-        return SMTP_CLIENT_RESULT;
-    fan_out(c, FAN_RESULTS);
-    return SMTP_CLIENT_IDLE;
+    }
+    *ev = c->fanned;
+    return SMTP_CLIENT_RESULT;
 }
 
 enum smtp_client_event_kind client_on_data(struct smtp_client *c, const struct client_reply *r,
