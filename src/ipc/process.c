@@ -265,8 +265,10 @@ int process_main(void *process_arguments)
         p.supervisor = io_channel_new(p.io, a->supervisor_fd, &supervisor_ops, &p);
         if (a->ops->start != NULL)
             a->ops->start(&p);
-        io_channel_send(p.supervisor, IPC_READY, vr_str(NULL, 0), -1);
-        io_run(p.io);
+        if (p.exit_code == 0) { /* else it said why it cannot serve */
+            io_channel_send(p.supervisor, IPC_READY, vr_str(NULL, 0), -1);
+            io_run(p.io);
+        }
         code = p.exit_code;
     }
     event_log_flush(p.log);
