@@ -911,6 +911,66 @@ static void test_full(void **state)
     assert_int_equal(queued(), 0);
 }
 
+/* Two messages that live long would hold up a log of dead ones: they are moved to its young end, states, aliases and all. */
+static void test_moved(void **state)
+{
+    (void)state;
+    enum { DEAD = 300, SIZE = 20000 };
+    char *body = malloc(SIZE + 1);
+    assert_non_null(body);
+    memset(body, 'x', SIZE);
+    memcpy(body, "Subject: long\r\n\r\n", 17);
+    body[SIZE] = '\0';
+    config->retry[0] = 3600000;
+    drain_queue();
+    start_queue(true);
+    uint64_t late = submit(&(struct mail){"x@away.example", {"b@far.example"}});
+    struct delivery d = expect_delivery(&sides[SENDER]);
+    answer(&sides[SENDER], &d, DELIVERY_TEMPORARY, 451, "4.2.0", "come back");
+    uint64_t caught = submit(&(struct mail){"x@away.example", {"gone@home.example"}});
+    d = expect_delivery(&sides[LOCAL]);
+    answer(&sides[LOCAL], &d, DELIVERY_NO_MAILBOX, 0, "5.1.1", "no such account");
+    d = expect_delivery(&sides[LOCAL]);
+    answer(&sides[LOCAL], &d, DELIVERY_TEMPORARY, 0, "4.2.2", "over quota");
+    for (int i = 0; i < DEAD; i++) {
+        submit(&(struct mail){"a@home.example", {"c@other.example"}, .body = body});
+        d = expect_delivery(&sides[SENDER]);
+        answer(&sides[SENDER], &d, DELIVERY_OK, 250, "", "");
+    }
+    free(body);
+    expect_queued(2);
+    char path[256];
+    struct io_fs_stat st;
+    snprintf(path, sizeof path, "%s/spool/log/%012u.seg", folder, 1u);
+    assert_int_equal(io_fs_stat(path, &st), 0);
+    for (int i = 0; i < 800 && io_fs_stat(path, &st) == 0; i++)
+        run(10);
+    assert_true(io_fs_stat(path, &st) != 0); /* the oldest segments could go */
+    expect_queued(2);
+    kill_queue();
+    start_queue(true);
+    json_t *l = ask("{\"op\":\"list\"}");
+    json_t *messages = json_object_get(l, "messages");
+    assert_int_equal(json_array_size(messages), 2);
+    json_t *rcpt = json_array_get(json_object_get(json_array_get(messages, 0), "recipients"), 0);
+    assert_string_equal(json_string_value(json_object_get(rcpt, "reply")), "451 4.2.0 come back");
+    assert_int_equal(json_integer_value(json_object_get(rcpt, "attempts")), 1);
+    rcpt = json_array_get(json_object_get(json_array_get(messages, 1), "recipients"), 0);
+    assert_string_equal(json_string_value(json_object_get(rcpt, "address")), "ann@home.example");
+    assert_string_equal(json_string_value(json_object_get(rcpt, "reply")), "4.2.2 over quota");
+    json_decref(l);
+    json_decref(ask("{\"op\":\"retry\",\"all\":true}"));
+    d = expect_delivery(&sides[SENDER]);
+    assert_true(d.message == late);
+    assert_true(contains(d.content, "How are you?"));
+    answer(&sides[SENDER], &d, DELIVERY_OK, 250, "", "");
+    d = expect_delivery(&sides[LOCAL]);
+    assert_true(d.message == caught);
+    assert_int_equal(d.rcpts[0].index, 1);
+    answer(&sides[LOCAL], &d, DELIVERY_OK, 0, "", "");
+    expect_queued(0);
+}
+
 static void test_second_queue_waits(void **state)
 {
     (void)state;
@@ -950,6 +1010,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_peer_death, setup, teardown),
         cmocka_unit_test_setup_teardown(test_control, setup, teardown),
         cmocka_unit_test_setup_teardown(test_full, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_moved, setup, teardown),
         cmocka_unit_test_setup_teardown(test_second_queue_waits, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
