@@ -66,7 +66,7 @@ void smtp_client_free(struct smtp_client *c)
     if (c == NULL)
         return;
     sasl_client_free(c->sasl);
-    if (c->stage == STAGE_AUTH && c->out.p != NULL)
+    if (c->config->user.n > 0 && c->out.p != NULL)
         explicit_bzero(c->out.p, c->out.capacity); /* a password may wait there */
     vr_buf_fini(&c->in);
     vr_buf_fini(&c->out);
@@ -177,7 +177,7 @@ struct vr_str smtp_client_pending(const struct smtp_client *c)
 
 void smtp_client_sent(struct smtp_client *c, size_t n)
 {
-    if (c->stage == STAGE_AUTH)
+    if (c->stage == STAGE_AUTH && n > 0)
         explicit_bzero(c->out.p + c->out.start, n); /* a password may stand there */
     vr_buf_consume(&c->out, n);
     if (c->stage == STAGE_BODY && n > 0)
