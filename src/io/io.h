@@ -28,6 +28,7 @@ void io_random(struct io *io, void *out, size_t n);
 /* Called once at the end of each turn of the loop in which something happened, before it sleeps: the place where gathered frames,
  * replies and log lines are written in one go. Hooks run in the order in which they were added. */
 void io_on_turn_end(struct io *io, void (*hook)(void *arg), void *arg);
+void io_off_turn_end(struct io *io, void (*hook)(void *arg), void *arg); /* takes it back, also from inside a hook */
 
 /* Timers. Restarting a running timer moves it. */
 struct io_timer;

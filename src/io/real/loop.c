@@ -126,7 +126,8 @@ static void turn_end(struct io *io)
     for (int round = 0; round < ROUNDS_PER_TURN; round++) {
         list_run(&io->later);
         for (size_t i = 0; i < io->hook_count; i++)
-            io->hooks[i].run(io->hooks[i].arg);
+            if (io->hooks[i].run != NULL)
+                io->hooks[i].run(io->hooks[i].arg);
         list_run(&io->flushes);
         if (list_empty(&io->later) && list_empty(&io->flushes))
             break;
@@ -260,6 +261,13 @@ void io_on_turn_end(struct io *io, void (*hook)(void *arg), void *arg)
         out_of_memory();
     io->hooks = more;
     io->hooks[io->hook_count++] = (struct io_hook){hook, arg};
+}
+
+void io_off_turn_end(struct io *io, void (*hook)(void *arg), void *arg)
+{
+    for (size_t i = 0; i < io->hook_count; i++) /* the place stays: turn_end may be walking over it */
+        if (io->hooks[i].run == hook && io->hooks[i].arg == arg)
+            io->hooks[i] = (struct io_hook){0};
 }
 
 const char *io_error_text(int negative_errno)

@@ -49,8 +49,10 @@ static void log_free(struct qlog *l)
 void qlog_job_done(struct qlog *l)
 {
     l->jobs--;
-    if (l->closed && l->jobs == 0)
+    if (l->closed && l->jobs == 0) {
         log_free(l);
+        free(l);
+    }
 }
 
 int qlog_open(const struct qlog_options *options, struct qlog **out)
@@ -93,9 +95,11 @@ void qlog_close(struct qlog *l)
 {
     assert(qlog_idle(l));
     l->closed = true;
-    if (l->jobs == 0)
+    io_off_turn_end(l->o.io, turn_end, l);
+    if (l->jobs == 0) { /* else the last job frees it */
         log_free(l);
-    /* The struct itself stays: the hook at the end of the turn cannot be taken back (io.h). */
+        free(l);
+    }
 }
 
 /* ---- reading ---------------------------------------------------------------------------------------------------------- */
