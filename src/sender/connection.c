@@ -100,8 +100,10 @@ void connection_next(struct connection *c)
         return;
     }
     assert(c->job->open == 0 || c->troubled);
-    connection_cancel(c, c->trouble.permanent ? DELIVERY_PERMANENT : DELIVERY_TEMPORARY, c->trouble.enhanced,
-                      c->trouble.text);
+    inflight_settle_rest(c->job, c->trouble.permanent ? DELIVERY_PERMANENT : DELIVERY_TEMPORARY,
+                         c->trouble.code, vr_str_from(c->trouble.enhanced), vr_str_from(c->trouble.text));
+    connection_job_done(c);
+    connection_free(c);
 }
 
 void connection_restart(struct connection *c)
@@ -286,7 +288,7 @@ static void on_data(void *arg, struct vr_str bytes)
 }
 
 /* With `may`, TLS that does not work is no reason to keep the mail (RFC 7435): once more in clear. */
-static void handshake_failed(struct connection *c, const char *why)
+void connection_tls_failed(struct connection *c, const char *why)
 {
     char text[1000];
     bool may = c->hop.tls == NEXT_HOP_TLS_MAY;
@@ -313,7 +315,7 @@ static void on_ended(void *arg, int status)
     struct connection *c = arg;
     (void)status; /* a reset and an early end mean the same to SMTP */
     if (c->step == STEP_SECURE) {
-        handshake_failed(c, io_stream_tls_error(c->stream));
+        connection_tls_failed(c, io_stream_tls_error(c->stream));
     } else if (c->step == STEP_CONNECT || c->engine == NULL) {
         say_cannot_connect(c, status);
         connection_next(c);
@@ -334,7 +336,7 @@ static void on_secured(void *arg, int status)
 {
     struct connection *c = arg;
     if (status != 0) {
-        handshake_failed(c, io_stream_tls_error(c->stream));
+        connection_tls_failed(c, io_stream_tls_error(c->stream));
         return;
     }
     if (c->engine != NULL)
@@ -415,7 +417,6 @@ static void engine_start(struct connection *c)
                                           .lmtp = c->hop.kind == NEXT_HOP_LMTP,
                                           .tls = engine_tls(c),
                                           .tls_active = c->hop.tls == NEXT_HOP_TLS_IMPLICIT,
-                                          .auth_in_clear = c->hop.tls == NEXT_HOP_TLS_NONE,
                                           .trace = c->hop.kind == NEXT_HOP_MX, /* for is_ourselves */
                                           .timeout_ms = config->command_timeout_sending};
     if (c->hop.route < config->route_count) {
@@ -457,7 +458,7 @@ static void enter_quit(struct connection *c)
 
 static void expired_secure(struct connection *c)
 {
-    handshake_failed(c, "timed out");
+    connection_tls_failed(c, "timed out");
 }
 
 static void expired_engine(struct connection *c)

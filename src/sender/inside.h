@@ -110,9 +110,10 @@ void connection_start(struct connection *c, struct inflight_job *job); /* resolv
 void connection_reuse(struct connection *c, struct inflight_job *job); /* an idle one */
 void connection_step(struct connection *c, enum step step);
 void connection_pump(struct connection *c);
-void connection_flush(struct connection *c);    /* what the engine has for the server goes to the stream */
-void connection_restart(struct connection *c);  /* the same job, as if the connection were new */
-void connection_free(struct connection *c);     /* at once, without a word; its job must be gone */
+void connection_flush(struct connection *c);   /* what the engine has for the server goes to the stream */
+void connection_restart(struct connection *c); /* the same job, as if the connection were new */
+void connection_free(struct connection *c);    /* at once, without a word; its job must be gone */
+void connection_tls_failed(struct connection *c, const char *why); /* in clear, or the next target */
 void connection_next(struct connection *c);     /* the next target, or the end of job and connection */
 void connection_job_done(struct connection *c); /* reports; the connection has no job then */
 void connection_cancel(struct connection *c, enum delivery_status status, const char *enhanced,

@@ -244,6 +244,12 @@ bool transaction_failed(struct connection *c, const struct smtp_client_event *ev
         connection_restart(c);
         return false;
     }
+    if (strcmp(ev->command, "STARTTLS") == 0 && c->hop.tls == NEXT_HOP_TLS_MAY) {
+        char why[300];
+        snprintf(why, sizeof why, "%.*s", VR_STR_ARG(vr_str_sub(ev->text, 0, sizeof why - 1)));
+        connection_tls_failed(c, why);
+        return false;
+    }
     char enhanced[12], text[900];
     bool auth = strcmp(ev->command, "AUTH") == 0;
     snprintf(enhanced, sizeof enhanced, "%.*s", VR_STR_ARG(vr_str_sub(ev->enhanced, 0, sizeof enhanced - 1)));
