@@ -170,6 +170,36 @@ def dsn_by_request(world):
 
 
 @case
+def dsn_parameters_are_carried(world):
+    """NOTIFY, ORCPT, RET and ENVID go on to a next hop that offers DSN, and the success report is left to it; SIZE and BODY too."""
+    sink = Sink(world, extensions=("PIPELINING", "8BITMIME", "SIZE 50000000", "DSN"))
+    s = world.server(accounts=["ann@d.test"], extra='route "far.test" { to = "smtp:127.0.0.1:%d" }' % sink.port)
+    submit(s, "x@far.test", "carried", options=["RET=HDRS", "ENVID=QQ1", "BODY=8BITMIME"],
+           rcpt_options=["NOTIFY=SUCCESS,DELAY", "ORCPT=rfc822;old@far.test"])
+    wait_until("it is relayed", lambda: sink.messages)
+    sender, recipients, _ = sink.messages[0]
+    for part in ("RET=HDRS", "ENVID=QQ1", "BODY=8BITMIME", "SIZE="):
+        assert part in sender.upper(), sender
+    assert "NOTIFY=SUCCESS,DELAY" in recipients[0] and "ORCPT=rfc822;old@far.test" in recipients[0], recipients
+    s.wait_empty()
+    assert s.mails("ann@d.test") == [], "no report of ours: the next hop makes it"
+
+
+@case
+def eight_bit_to_a_seven_bit_server(world):
+    """An 8-bit body is not sent to a server without 8BITMIME: the sender hears 5.6.3; a 7-bit body passes."""
+    sink = Sink(world, extensions=("PIPELINING",))
+    s = world.server(accounts=["ann@d.test"], extra='route "far.test" { to = "smtp:127.0.0.1:%d" }' % sink.port)
+    submit(s, "x@far.test", "seven")
+    wait_until("7-bit passes", lambda: len(sink.messages) == 1)
+    with smtplib.SMTP(s.host, s.submission) as c:
+        c.starttls(context=s.tls_context())
+        c.login("ann@d.test", PASSWORD)
+        c.sendmail("ann@d.test", ["x@far.test"], b"Subject: eight\r\n\r\n\xc3\xa4\r\n", ["BODY=8BITMIME"])
+    assert dsn_of(s.wait_mail("ann@d.test", 1)[0])[0]["Status"] == "5.6.3"
+
+
+@case
 def sending_follows_the_rules(world):
     """Pipelining, connection reuse, per-destination concurrency; a 4xx defers, the next try succeeds."""
     sink = Sink(world)
