@@ -60,10 +60,10 @@ static struct io_address submit_address(const struct site *s)
 static void server_is_down(const struct site *s, const char *why)
 {
     fprintf(stderr,
-            "sendmail: the mail server does not answer at %s/submit: %s. Nothing was sent or kept. Is it "
-            "running (systemctl "
-            "status veredus), with \"run\" set to this folder in %s?\n",
-            s->run, why, s->config_path);
+            "sendmail: the mail server does not answer: %s. Nothing was sent or kept. Is it running "
+            "(systemctl status "
+            "veredus), with \"run\" set to %s in %s?\n",
+            why, s->run, s->config_path);
 }
 
 /* ---- a message ------------------------------------------------------------------------------------------------------------ */
@@ -348,7 +348,9 @@ static int proxy(const struct site *site)
     /* the partner of -bs speaks SMTP: it is told in SMTP, too */
     static const char closed[] = "421 4.3.0 the mail server is not running\r\n";
     (void)io_fs_write(IO_STDOUT, closed, sizeof closed - 1);
-    server_is_down(site, io_error_text(p.status));
+    char why[300];
+    snprintf(why, sizeof why, "cannot connect to %s: %s", to.path, io_error_text(p.status));
+    server_is_down(site, why);
     return EX_TEMPFAIL;
 }
 

@@ -27,7 +27,7 @@ struct session {
     struct io_timer *timer;
     struct smtp_client *engine;
     struct smtp_client_config config;
-    int64_t start_ms, heard_ms;
+    int64_t start_us, heard_ms;
     size_t body_at;
     bool in_body, body_sent, started, over;
 };
@@ -202,7 +202,7 @@ static void on_connected(void *arg, int status)
     }
     s->out->connected = true;
     s->heard_ms = now(s);
-    trace_note(s->o->trace, "connected in %lld ms", (long long)(now(s) - s->start_ms));
+    trace_note(s->o->trace, "connected in %lld ms", (long long)((io_now_us(s->io) - s->start_us) / 1000));
     if (s->o->tls == SESSION_TLS_IMPLICIT)
         start_tls(s);
 }
@@ -301,7 +301,7 @@ static void configure(struct session *s)
 
 void session_run(struct io *io, const struct session_options *o, struct session_result *out)
 {
-    struct session s = {.io = io, .o = o, .out = out, .start_ms = io_monotonic_ms(io)};
+    struct session s = {.io = io, .o = o, .out = out};
     char address[IO_ADDRESS_TEXT], error[256];
     struct session_rcpt *rcpts = out->rcpts;
     *out = (struct session_result){.rcpts = rcpts};
@@ -319,6 +319,7 @@ void session_run(struct io *io, const struct session_options *o, struct session_
     assert(s.engine != NULL);
     s.timer = io_timer_new(io, on_tick, &s);
     io_timer_start(s.timer, TICK_MS, TICK_MS);
+    s.start_us = io_now_us(io); /* the loop's own clock stood still while certificates were read */
     s.stream = io_stream_connect(io, &o->address, NULL, o->timeout_ms > 0 ? o->timeout_ms : CONNECT_MS,
                                  &stream_ops, &s);
     while (!s.over)
