@@ -9,8 +9,8 @@
 
 static const char *const script[] = {
     "EHLO client.example\r\n",
-    "MAIL FROM:<alice@client.example> SIZE=64\r\nRCPT TO:<bob@example.org>\r\nRCPT "
-    "TO:<eve@elsewhere.example>\r\nDATA\r\n",
+    ("MAIL FROM:<alice@client.example> SIZE=64\r\n"
+     "RCPT TO:<bob@example.org>\r\nRCPT TO:<eve@elsewhere.example>\r\nDATA\r\n"),
     "Subject: lunch\r\n\r\nAt noon?\r\n..and bring a dot.\r\n.\r\n",
     "QUIT\r\n",
 };

@@ -52,7 +52,7 @@ enum recipient_state {
     RECIPIENT_EXPANDED = 19, /* others stand in its place */
     RECIPIENT_REMOVED = 20
 };
-static inline bool recipient_final(uint8_t state)
+static inline bool recipient_final(unsigned state)
 {
     return state >= RECIPIENT_DELIVERED;
 }

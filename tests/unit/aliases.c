@@ -104,8 +104,8 @@ static void every_problem_of_an_alias_file_is_told(void **state)
         "aliases:1: a line that begins with a blank continues the one before, but there is none",
         "aliases:2: the line \"no colon here\" is not understood; expected name: target, target",
         "aliases:3: `empty` has no targets",
-        "aliases:4: warning: `pipe` goes to \"|/usr/bin/vacation ann\", but pipes and files are not "
-        "delivered to by this version; the recipient `pipe` will be refused",
+        ("aliases:4: warning: `pipe` goes to \"|/usr/bin/vacation ann\", but pipes and files are not "
+         "delivered to by this version; the recipient `pipe` will be refused"),
         "aliases:5: warning: `file` goes to \"/var/mail/x\", but pipes and files",
         "aliases:6: warning: `pipe` a second time; the one at aliases:4 is used",
         "aliases:7: the target \"ann@b..test\" of `bad` is no address",
