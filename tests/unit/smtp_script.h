@@ -6,6 +6,8 @@
 
 #include "io/stream.h"
 
+#include <sys/queue.h>
+
 /* Replies; NULL: the usual one. "!": the connection is cut. "-": silence. */
 struct script {
     const char *greeting, *ehlo, *starttls, *auth, *mail, *data, *dot,
@@ -31,9 +33,11 @@ struct smtpd {
     struct vr_buf log;  /* commands, a line each */
     struct vr_buf body; /* the last message, dots undone */
     int once;           /* > 0: the script holds for so many connections, then all is well */
+    LIST_HEAD(, smtpd_session) sessions;
 };
 
 struct smtpd_session {
+    LIST_ENTRY(smtpd_session) link;
     struct smtpd *d;
     struct io_stream *s;
     struct vr_buf in;
@@ -183,6 +187,7 @@ static inline void smtpd_end(struct smtpd_session *x, bool polite)
         io_stream_finish(x->s, 500);
     else
         io_stream_close(x->s);
+    LIST_REMOVE(x, link);
     vr_buf_fini(&x->in);
     free(x);
 }
@@ -223,6 +228,7 @@ static inline void smtpd_accept(void *arg, struct io_stream *s)
     assert_non_null(x);
     x->d = d;
     x->s = s;
+    LIST_INSERT_HEAD(&d->sessions, x, link);
     x->number = d->connections++;
     d->open++;
     vr_buf_init(&x->in, 64u << 20);
@@ -253,6 +259,8 @@ static inline void smtpd_start(struct smtpd *d, struct io *io, const char *where
 static inline void smtpd_stop(struct smtpd *d)
 {
     io_listener_close(d->listener);
+    while (!LIST_EMPTY(&d->sessions))
+        smtpd_end(LIST_FIRST(&d->sessions), false);
     vr_buf_fini(&d->log);
     vr_buf_fini(&d->body);
     io_tls_free(d->tls);
