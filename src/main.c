@@ -2,6 +2,7 @@
  */
 #include "cli/cli.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sysexits.h>
@@ -51,14 +52,20 @@ int main(int argc, char **argv)
         help(stderr);
         return EX_USAGE;
     }
-    if (strcmp(argv[1], "help") == 0 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
+    bool asks_help = strcmp(argv[1], "help") == 0;
+    if ((asks_help && argc == 2) || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
         help(stdout);
         return EX_OK;
     }
-    const struct command *command = find(strcmp(argv[1], "--version") == 0 ? "version" : argv[1]);
+    const char *name = asks_help ? argv[2] : strcmp(argv[1], "--version") == 0 ? "version" : argv[1];
+    const struct command *command = find(name);
     if (command == NULL) {
-        fprintf(stderr, "veredus: there is no command \"%s\"; `veredus help` lists them\n", argv[1]);
+        fprintf(stderr, "veredus: there is no command \"%s\"; `veredus help` lists them\n", name);
         return EX_USAGE;
     }
-    return command->run(argc - 1, argv + 1);
+    char full[64]; /* what the command calls itself in its messages */
+    snprintf(full, sizeof full, "veredus %s", command->name);
+    char *explain[] = {full, (char *)"--help", NULL};
+    argv[1] = full;
+    return asks_help ? command->run(2, explain) : command->run(argc - 1, argv + 1);
 }

@@ -55,7 +55,7 @@ static void client_request(struct client *c, struct vr_str json)
 {
     struct peer *queue = process_peer(c->admin->process, IPC_QUEUE);
     if (queue == NULL) {
-        client_end(c, VR_STR("{\"error\":\"the queue is being started; try again in a moment\"}\n"));
+        client_end(c, VR_STR("{\"error\":\"the queue is being started; try again in a moment\",\"again\":true}\n"));
         return;
     }
     c->request = ++c->admin->last_request;
@@ -138,12 +138,12 @@ static void end_waiting(struct admin *a, int64_t longer_than_ms, struct vr_str w
 static void detached(struct process *p, struct peer *peer)
 {
     (void)peer;
-    end_waiting(p->data, 0, VR_STR("{\"error\":\"the queue was started anew; ask again\"}\n"));
+    end_waiting(p->data, 0, VR_STR("{\"error\":\"the queue was started anew; ask again\",\"again\":true}\n"));
 }
 
 static void sweep(void *arg)
 {
-    end_waiting(arg, TIMEOUT_MS, VR_STR("{\"error\":\"no answer within 30 s\"}\n"));
+    end_waiting(arg, TIMEOUT_MS, VR_STR("{\"error\":\"no answer within 30 s\",\"again\":true}\n"));
 }
 
 static int prepare(struct process *p, void **data)

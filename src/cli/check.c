@@ -18,9 +18,10 @@ static void usage(FILE *out)
 {
     fputs("usage: veredus check [--print] [FILE]\n"
           "       veredus check --keys\n\n"
-          "  FILE     the configuration (default " CONFIG_DEFAULT_PATH ")\n"
-          "  --print  show the whole configuration as it would be used, with all defaults (no passwords)\n"
-          "  --keys   list every key as a table: unit, default, meaning, Postfix's name\n\n"
+          "  FILE           the configuration (default " CONFIG_DEFAULT_PATH "); also as --config FILE\n"
+          "  --print        show the whole configuration as it would be used, with all defaults (no "
+          "passwords)\n"
+          "  --keys         list every key as a table: unit, default, meaning, Postfix's name\n\n"
           "Exit code: 0 when the configuration can be used (warnings included), 78 when it cannot.\n",
           out);
 }

@@ -1,9 +1,12 @@
 /* cli.h - the commands of `veredus`: one file each, one row each in main.c's table.
  *
- * A command gets its own name as argv[0] and returns an exit code of sysexits.h.
+ * A command gets its own name as argv[0] ("veredus queue", "mailq") and returns an exit code of sysexits.h.
  */
 #ifndef CLI_CLI_H
 #define CLI_CLI_H
+
+/* The folder of the sockets when no configuration can be read. */
+#define CLI_DEFAULT_RUN "/run/veredus"
 
 int cli_serve(int argc, char **argv);
 int cli_check(int argc, char **argv);
@@ -16,5 +19,9 @@ int cli_version(int argc, char **argv);
 int cli_sendmail(int argc, char **argv);
 int cli_mailq(int argc, char **argv);
 int cli_newaliases(int argc, char **argv);
+
+/* For a wrong command line: says what, and where more is told; both return EX_USAGE. `self` is argv[0], such as "veredus queue". */
+int cli_wrong_usage(const char *self, const char *format, ...) __attribute__((format(printf, 2, 3)));
+int cli_wrong_option(const char *self); /* getopt has named the option */
 
 #endif

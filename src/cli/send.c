@@ -76,6 +76,7 @@ static void usage(FILE *out)
           "  --auth MECHANISM     PLAIN, LOGIN or SCRAM-SHA-256 only\n"
           "  --auth-in-clear      also without TLS\n"
           "output:\n"
+          "  --trace              show the dialogue, on standard error: the default\n"
           "  --quiet              no dialogue; only what was refused\n",
           out);
 }
@@ -405,7 +406,8 @@ static int send_to(struct send *s, struct resolve *hosts, const struct address *
     o.rcpt_count = s->no_message ? 0 : n;
     for (size_t i = 0; i < hosts->count; i++) {
         o.address = hosts->targets[i].address;
-        char ip[IO_ADDRESS_TEXT]; /* a server named by its address has a certificate for it, or none that can be verified */
+        char ip
+            [IO_ADDRESS_TEXT]; /* a server named by its address has a certificate for it, or none that can be verified */
         io_address_ip_text(&o.address, ip);
         o.name = hosts->targets[i].host.n > 0 ? hosts->targets[i].host : vr_str_from(ip);
         if (o.address.family == IO_UNIX)

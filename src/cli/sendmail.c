@@ -26,7 +26,6 @@
 #include <string.h>
 #include <sysexits.h>
 
-#define DEFAULT_RUN     "/run/veredus"
 #define ARENA_MAX       (64u << 20)
 #define CHUNK           65536
 #define CONNECT_MS      10000
@@ -43,7 +42,7 @@ static void site_open(struct site *s, const char *config_path)
     s->config_path = config_path != NULL ? config_path : CONFIG_DEFAULT_PATH;
     s->load = config_load_file(s->config_path);
     const struct config *c = s->load->config;
-    snprintf(s->run, sizeof s->run, "%s", c != NULL ? c->run : DEFAULT_RUN);
+    snprintf(s->run, sizeof s->run, "%s", c != NULL ? c->run : CLI_DEFAULT_RUN);
     if (c != NULL)
         snprintf(s->hostname, sizeof s->hostname, "%.*s", VR_STR_ARG(c->hostname));
     else if (io_host_name(s->hostname, sizeof s->hostname) != 0 || s->hostname[0] == '\0')
@@ -410,7 +409,7 @@ static int flush(const struct sendmail_options *o, const struct site *site)
     } kinds[] = {{'R', "--domain"}, {'S', "--sender"}};
     char *args[8];
     int n = 0;
-    args[n++] = (char *)"queue";
+    args[n++] = (char *)"sendmail -q"; /* in the messages */
     args[n++] = (char *)"retry";
     args[n++] = (char *)"--run";
     args[n++] = (char *)site->run;
@@ -424,7 +423,7 @@ static int flush(const struct sendmail_options *o, const struct site *site)
 
 static int list(const struct site *site)
 {
-    char *args[] = {(char *)"queue", (char *)"list", (char *)"--run", (char *)site->run, NULL};
+    char *args[] = {(char *)"mailq", (char *)"list", (char *)"--run", (char *)site->run, NULL};
     return cli_queue(4, args);
 }
 

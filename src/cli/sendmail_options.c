@@ -144,10 +144,11 @@ static int take(struct sendmail_options *o, int letter, const char *argument, ch
 int sendmail_parse(int argc, char **argv, struct sendmail_options *out, char error[256])
 {
     *out = (struct sendmail_options){.mode = SENDMAIL_DELIVER};
-    if (argc == 2 && strcmp(argv[1], "--help") == 0) {
-        out->mode = SENDMAIL_USAGE;
-        return 0;
-    }
+    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
+        if (strcmp(argv[i], "--help") == 0) {
+            out->mode = SENDMAIL_USAGE;
+            return 0;
+        }
     optind = 0;
     opterr = 0;
     for (int letter; (letter = getopt(argc, argv, letters)) != -1;) {

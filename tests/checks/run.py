@@ -6,6 +6,7 @@ usage: run.py BUILD_FOLDER. The last line is `N passed, N failed`.
 import glob
 import os
 import re
+import shutil
 import subprocess
 import sys
 
@@ -105,6 +106,50 @@ def check_no_machine_paths():
                 if re.search(r"/tmp/[a-z]+/|/work/[a-z]|/root/", line):
                     faults.append("%s:%d: %s" % (path, number, line.strip()[:80]))
     return faults
+
+
+def man_options(page, section=None):
+    """Long options that have an entry in a manual page: what stands in the macro Fl, or of one subsection's."""
+    text = text_of("docs/man/" + page)
+    if section is not None:
+        text = text.split(".Ss %s\n" % section)[1].split("\n.S")[0]
+    entries = re.findall(r"^\.It .*$", text, re.M)
+    return {name for entry in entries for name in re.findall(r"(?:Fl |, |\| )-([a-z][a-z0-9-]+)", entry)}
+
+
+def check_manual_pages_and_help_name_the_same_options():
+    program, faults = os.path.join(BUILD, "src", "veredus"), []
+    if not os.path.exists(program):
+        return ["%s was not built" % program]
+    for command, page, section in (("serve", "veredus.1", "veredus serve"), ("check", "veredus.1", "veredus check"), ("account", "veredus-account.1", None),
+                                   ("queue", "veredus-queue.1", None), ("send", "veredus-send.1", None)):
+        printed = subprocess.run([program, command, "--help"], stdout=subprocess.PIPE, universal_newlines=True).stdout
+        helped, described = set(re.findall(r"--([a-z][a-z0-9-]+)", printed)) | {"help"}, man_options(page, section) | {"help"}
+        faults += ["veredus %s --help has --%s, docs/man/%s has not" % (command, o, page) for o in sorted(helped - described)]
+        faults += ["docs/man/%s has --%s, veredus %s --help has not" % (page, o, command) for o in sorted(described - helped)]
+        faults += [] if len(helped) > 2 else ["veredus %s --help printed no options" % command]
+    commands = set(re.findall(r"^  ([a-z]+) ", subprocess.run([program, "help"], stdout=subprocess.PIPE, universal_newlines=True).stdout, re.M))
+    described = set(re.findall(r"^\.It Cm ([a-z]+)$", text_of("docs/man/veredus.1"), re.M)) - {"help"}
+    return faults + ["the commands of docs/man/veredus.1 and of veredus help differ: %s" % o for o in sorted(commands ^ described)]
+
+
+def check_sendmail_manual_names_every_letter():
+    letters = set(re.search(r'letters\[\] = "([^"]*)"', text_of("src/cli/sendmail_options.c")).group(1)) - {":"}
+    page = text_of("docs/man/sendmail.1").split(".Sh OPTIONS")[1].split(".Sh FILES")[0]
+    named = set()
+    for line in re.findall(r"^\.(?:It Fl|Fl) .*$", page, re.M):
+        for word in re.findall(r"(?:^\.(?:It )?Fl |, )([A-Za-z])", line):
+            named.add(word)
+    return ["docs/man/sendmail.1 and src/cli/sendmail_options.c do not both have -%s" % c for c in sorted(letters ^ named)]
+
+
+def check_manual_pages_are_well_formed():
+    if shutil.which("mandoc") is None:
+        return ["mandoc is not installed"]
+    pages = sorted(glob.glob(os.path.join(TOP, "docs", "man", "*.[1-8]")))
+    out = subprocess.run(["mandoc", "-T", "lint", "-W", "style"] + pages, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True)
+    wrong = [line for line in out.stdout.splitlines() if "referenced manual not found" not in line and "mandoc.db" not in line]
+    return wrong if pages else ["there are no manual pages in docs/man"]
 
 
 def main():
