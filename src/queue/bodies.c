@@ -133,10 +133,11 @@ static struct body *body_new(struct queue *q, uint64_t id)
 
 void bodies_open(struct queue *q, struct peer *peer, uint64_t id)
 {
-    if (id == 0 || idmap_find(&q->bodies, id) != NULL || idmap_find(&q->messages, id) != NULL || q->full) {
+    if (id == 0 || idmap_find(&q->bodies, id) != NULL || idmap_find(&q->messages, id) != NULL ||
+        guard_refuses(q)) {
         struct vr_buf *frame = process_frame(q->process);
         ipc_put_u64(frame, id);
-        ipc_put_u32(frame, (uint32_t)(q->full ? -ENOSPC : -EEXIST));
+        ipc_put_u32(frame, (uint32_t)(guard_refuses(q) ? -ENOSPC : -EEXIST));
         peer_send(peer, IPC_BODY_FILE, frame, -1);
         return;
     }
@@ -372,7 +373,9 @@ static void guard_done(void *arg)
     struct queue *q = g->queue;
     q->guard_running = false;
     uint64_t enough = q->config->minimum_free + (q->full ? q->config->minimum_free / 8 : 0); /* no flapping */
-    if (g->status == 0 && (g->bytes < enough || (g->inodes < INODES_LOW && g->inodes > 0)))
+    if (qlog_short(q->log) != 0)
+        full_set(q, true, g->bytes, "the file for the next segment of the log (segment_size) cannot be made");
+    else if (g->status == 0 && (g->bytes < enough || (g->inodes < INODES_LOW && g->inodes > 0)))
         full_set(q, true, g->bytes, g->bytes < enough ? "few bytes are free" : "few inodes are free");
     else if (g->status == 0)
         full_set(q, false, g->bytes, "");
@@ -388,6 +391,11 @@ void guard_check(struct queue *q)
     g->queue = q;
     q->guard_running = true;
     io_work(q->io, guard_work, guard_done, g);
+}
+
+bool guard_refuses(const struct queue *q)
+{
+    return q->full || qlog_short(q->log) != 0;
 }
 
 void guard_full(struct queue *q, int status)

@@ -209,6 +209,7 @@ int bodies_start(struct queue *q); /* makes the folder, unlinks orphans. Blocks 
 void bodies_sweep(struct queue *q);
 void guard_check(struct queue *q);            /* about each second */
 void guard_full(struct queue *q, int status); /* the log met ENOSPC or EDQUOT */
+bool guard_refuses(const struct queue *q);    /* there is no room to take mail in */
 
 /* ---- router.c ------------------------------------------------------------------------------------------------------------------- */
 

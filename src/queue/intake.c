@@ -261,7 +261,7 @@ void intake_submit(struct queue *q, struct peer *peer, struct vr_str payload)
             answer(q, peer->slot, id, IPC_SUBMIT_OK);
     } else if (finished_recently(q, id)) {
         answer(q, peer->slot, id, IPC_SUBMIT_OK);
-    } else if (q->full) {
+    } else if (guard_refuses(q)) {
         if (in.envelope.large)
             bodies_drop(q, id);
         answer(q, peer->slot, id, IPC_SUBMIT_FULL);

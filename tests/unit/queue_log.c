@@ -17,6 +17,7 @@
 /* ---- a disk that fails when told to (linked with --wrap) ---------------------------------------------------------------- */
 
 static _Atomic int fail_writes, fail_syncs; /* the status to fail with, 0: work */
+static _Atomic size_t room_for;             /* > 0: only writes up to this size find room */
 
 int __real_io_fs_pwrite(int fd, const void *p, size_t n, uint64_t offset);
 int __wrap_io_fs_pwrite(int fd, const void *p, size_t n, uint64_t offset);
@@ -26,6 +27,8 @@ int __wrap_io_fs_pwrite(int fd, const void *p, size_t n, uint64_t offset)
         __real_io_fs_pwrite(fd, p, n / 2, offset);
         return fail_writes;
     }
+    if (room_for > 0 && n > room_for)
+        return -ENOSPC;
     return __real_io_fs_pwrite(fd, p, n, offset);
 }
 
@@ -157,6 +160,7 @@ static int setup(void **state)
         event_log_new(NULL, "test", EVENT_KEY_VALUE, EVENT_ERROR + 1); /* silent: damage is made on purpose */
     durable_ok = durable_failed = last_status = 0;
     fail_writes = fail_syncs = 0;
+    room_for = 0;
     alive_position = 0;
     moved_count = 0;
     return 0;
@@ -499,6 +503,40 @@ static void test_sync_fails(void **state)
     fail_and_recover(&fail_syncs, -EIO);
 }
 
+/* The disk has no room for one more segment: told before the present one is full, so that results still find their place. */
+static void test_short_of_segments(void **state)
+{
+    (void)state;
+    char body[8192] = {0};
+    open_log(QLOG_SIZE_MIN);
+    qlog_position oldest = append(1, body, sizeof body);
+    qlog_alive(qlog, oldest, sizeof body);
+    settle();
+    assert_int_equal(qlog_short(qlog), 0);
+    room_for = QLOG_SIZE_MIN / 2;
+    uint32_t first = qlog->segments[0]->number;
+    for (int i = 0; i < 16 && qlog->segments[qlog->segment_count - 1]->number == first; i++) {
+        assert_int_equal(qlog_short(qlog), 0);
+        append(1, body, sizeof body);
+        settle();
+    }
+    assert_int_equal(qlog_short(qlog), -ENOSPC);
+    assert_int_equal(durable_failed, 0);
+    for (int i = 0; i < 100; i++)
+        append(2, "result", 6);
+    settle();
+    assert_int_equal(durable_failed, 0);
+    qlog_trim(qlog);
+    settle();
+    assert_int_equal(qlog_short(qlog), -ENOSPC); /* not tried again at once */
+    room_for = 0;
+    qlog->prepare_after_ms = 0;
+    qlog_trim(qlog);
+    settle();
+    assert_int_equal(qlog_short(qlog), 0);
+    qlog_dead(qlog, oldest, sizeof body);
+}
+
 static void test_trim(void **state)
 {
     (void)state;
@@ -593,6 +631,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_unknown_version, setup, teardown),
         cmocka_unit_test_setup_teardown(test_rotation, setup, teardown),
         cmocka_unit_test_setup_teardown(test_disk_full, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_short_of_segments, setup, teardown),
         cmocka_unit_test_setup_teardown(test_sync_fails, setup, teardown),
         cmocka_unit_test_setup_teardown(test_trim, setup, teardown),
         cmocka_unit_test_setup_teardown(test_recycled, setup, teardown),

@@ -293,8 +293,7 @@ static void commit_done(void *arg)
         s->durable = b->offset + b->n;
         if (b->opens)
             s->recyclable = b->made_whole;
-        if (!s->sealed && s->durable > s->size / 4)
-            segment_prepare_spare(l);
+        segment_prepare_spare(l);
         batch_finish(l, b, 0);
     } else {
         segment_abandon(l, s, b, b->status);

@@ -96,6 +96,7 @@ struct qlog {
     uint32_t next_number;
     uint32_t spare; /* number of a spare file ready for use, 0: none */
     bool preparing;
+    int prepare_status;       /* why the last one could not be made, 0: it could */
     int64_t prepare_after_ms; /* a failure to make a spare is not repeated at once */
     struct qlog_counts counts;
     void (*idle)(void *arg);

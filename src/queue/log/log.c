@@ -217,6 +217,7 @@ static uint64_t bytes_used(const struct qlog *l)
 
 void qlog_trim(struct qlog *l)
 {
+    segment_prepare_spare(l); /* an earlier try may have failed */
     while (l->segment_count > 1 && may_go(l, l->segments[0]))
         segment_drop(l, l->segments[0]);
     /* Moving costs what is alive in the oldest segment; that at least half of the log is dead weight by then

@@ -83,6 +83,9 @@ void qlog_alive(struct qlog *l, qlog_position position, uint32_t bytes);
 void qlog_dead(struct qlog *l, qlog_position position, uint32_t bytes);
 /* Gives back what is dead at the old end, and begins moving when the log is mostly dead weight. Cheap; call about each second. */
 void qlog_trim(struct qlog *l);
+/* 0 while the file for the next segment is there or being made; else why it could not be made (-ENOSPC, …). Take nothing new in then:
+ * what is left of the present segment is for the records that give room back (results, removals). Tried again by qlog_trim. */
+int qlog_short(const struct qlog *l);
 
 void qlog_counts(const struct qlog *l, struct qlog_counts *out);
 
