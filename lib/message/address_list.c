@@ -100,14 +100,20 @@ static void read_angle(struct scanner *s)
     }
 }
 
-/* An address without <>: blanks around "@" and "." are obsolete syntax and vanish */
+static bool is_joint(char before, char after)
+{
+    return strchr("@.", before) != NULL || strchr("@.", after) != NULL;
+}
+
+/* An address without <>: blanks around "@" and "." are obsolete syntax and vanish. Others stay: "ann b@c" must not become the address of
+ * somebody else, "annb". */
 static struct vr_str squeeze(struct vr_arena *arena, struct vr_str text)
 {
     struct vr_str copy = vr_arena_dup(arena, text);
     char *p = (char *)copy.p;
     size_t n = 0;
     for (size_t i = 0; i < copy.n; i++)
-        if (!is_blank(p[i]))
+        if (!is_blank(p[i]) || !is_joint(n > 0 ? p[n - 1] : '@', i + 1 < copy.n ? p[i + 1] : '@'))
             p[n++] = p[i];
     copy.n = n;
     return copy;

@@ -74,11 +74,27 @@ static bool give_to_keeper(const struct arguments *a, const char *path)
     return status == 0;
 }
 
-static struct accounts *open_data_base(const struct arguments *a, bool create)
+/* SQLite says only "unable to open": false after having said what is the matter. */
+static bool may_write(const char *path)
+{
+    int fd = io_fs_open(path, IO_FS_READ | IO_FS_WRITE, 0);
+    if (fd != -EACCES && fd != -EPERM) {
+        if (fd >= 0)
+            io_fs_close(fd);
+        return true;
+    }
+    fprintf(stderr, "veredus account: %s: %s; run this as root, or as the user whom the server runs as\n",
+            path, io_error_text(fd));
+    return false;
+}
+
+/* NULL after having said why; *code is then the exit code. */
+static struct accounts *open_data_base(const struct arguments *a, bool create, int *code)
 {
     struct io_fs_stat st;
     char error[256] = "";
     bool is_new = io_fs_stat(a->path, &st) == -ENOENT;
+    *code = is_new && create ? EX_CANTCREAT : EX_NOINPUT;
     if (is_new && !create) {
         fprintf(
             stderr,
@@ -97,6 +113,10 @@ static struct accounts *open_data_base(const struct arguments *a, bool create)
         }
         if (!give_to_keeper(a, a->state))
             return NULL;
+    }
+    if (!is_new && !may_write(a->path)) {
+        *code = EX_NOPERM;
+        return NULL;
     }
     struct accounts *db = accounts_open(a->path, create, error);
     if (db == NULL)
@@ -171,7 +191,9 @@ static bool read_password(const struct arguments *a, const char *address, struct
     if (!a->password_stdin && io_is_terminal(IO_STDIN))
         return type_twice(address, out);
     int status = io_terminal_read_line(IO_STDIN, out);
-    if (status != 0)
+    if (status == -EFBIG)
+        fprintf(stderr, "veredus account: the password is too long: at most %d bytes\n", SASL_PASSWORD_MAX);
+    else if (status != 0)
         fprintf(stderr, "veredus account: no password on standard input: %s\n",
                 status == -ENODATA ? "it is empty" : io_error_text(status));
     return status == 0;
@@ -234,9 +256,14 @@ static int change_rights(const struct arguments *a, struct accounts *db, const c
             r = accounts_remove_send_as(db, name, vr_str_from(a->not_send_as[i]));
         else
             return report(db, r, address);
-        if (r == ACCOUNTS_NO_SUCH)
-            fprintf(stderr, "veredus account: %s had no right to send as %s\n", address, a->not_send_as[i]);
-        else if (r != ACCOUNTS_OK)
+        if (r == ACCOUNTS_NO_SUCH) {
+            fprintf(
+                stderr,
+                "veredus account: %s had no right to send as %s; `veredus account list` shows the rights\n",
+                address, a->not_send_as[i]);
+            return EX_DATAERR;
+        }
+        if (r != ACCOUNTS_OK)
             return report(db, r, address);
     }
     return EX_OK;
@@ -273,10 +300,9 @@ static int run_password(const struct arguments *a, struct accounts *db, const ch
 
 static int run_change(const struct arguments *a, struct accounts *db, const char *address)
 {
-    if (a->send_as_count + a->not_send_as_count == 0) {
-        fprintf(stderr, "veredus account change: what? --send-as ADDRESS or --not-send-as ADDRESS\n");
-        return EX_USAGE;
-    }
+    if (a->send_as_count + a->not_send_as_count == 0)
+        return cli_wrong_usage("veredus account",
+                               "change what? Give --send-as ADDRESS or --not-send-as ADDRESS");
     int code = change_rights(a, db, address);
     if (code == EX_OK)
         printf("Changed %s.\n", address);
@@ -381,8 +407,10 @@ static int read_options(int argc, char **argv, struct arguments *a)
         else if (o == 'd')
             a->state = optarg;
         else {
-            usage(o == 'h' ? stdout : stderr);
-            return o == 'h' ? EX_OK : EX_USAGE;
+            if (o != 'h')
+                return cli_wrong_option(argv[0]);
+            usage(stdout);
+            return EX_OK;
         }
         if (!good)
             return EX_USAGE;
@@ -423,21 +451,23 @@ int cli_account(int argc, char **argv)
     for (size_t i = 0; optind < argc && i < sizeof operations / sizeof *operations; i++)
         if (strcmp(operations[i].name, argv[optind]) == 0)
             op = &operations[i];
-    if (op == NULL || argc - optind != (op->needs_address ? 2 : 1)) {
-        if (op != NULL)
-            fprintf(stderr, "veredus account %s: %s\n", op->name,
-                    op->needs_address ? "name exactly one address" : "takes no address");
+    if (optind == argc) {
         usage(stderr);
         return EX_USAGE;
     }
+    if (op == NULL)
+        return cli_wrong_usage(
+            argv[0], "there is no \"%s\"; there are add, password, change, remove and list", argv[optind]);
+    if (argc - optind != (op->needs_address ? 2 : 1))
+        return cli_wrong_usage(argv[0], "%s takes %s", op->name,
+                               op->needs_address ? "exactly one address"
+                                                 : "no address: it shows all accounts");
     const char *address = op->needs_address ? argv[optind + 1] : "";
     struct config_load *load = config_load_file(a.config_path);
     code = EX_CONFIG;
     if (find_state(&a, load)) {
-        struct accounts *db = open_data_base(&a, op->creates);
-        code = db != NULL                         ? op->run(&a, db, address)
-               : op->creates || op->needs_address ? EX_CANTCREAT
-                                                  : EX_NOINPUT;
+        struct accounts *db = open_data_base(&a, op->creates, &code);
+        code = db != NULL ? op->run(&a, db, address) : code;
         accounts_close(db);
     }
     config_load_free(load);

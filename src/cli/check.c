@@ -76,17 +76,16 @@ int cli_check(int argc, char **argv)
             print_keys();
             return EX_OK;
         } else {
-            usage(o == 'h' ? stdout : stderr);
-            return o == 'h' ? EX_OK : EX_USAGE;
+            if (o != 'h')
+                return cli_wrong_option(argv[0]);
+            usage(stdout);
+            return EX_OK;
         }
     }
     if (optind < argc)
         path = argv[optind++];
-    if (optind < argc) {
-        fprintf(stderr, "veredus check: \"%s\" is one argument too many\n", argv[optind]);
-        usage(stderr);
-        return EX_USAGE;
-    }
+    if (optind < argc)
+        return cli_wrong_usage(argv[0], "\"%s\" is one argument too many", argv[optind]);
     struct config_load *load = config_load_file(path);
     FILE *out = print ? stderr : stdout; /* with --print the configuration alone goes to standard output */
     for (const struct config_problem *p = load->problems; p; p = p->next)

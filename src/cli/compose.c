@@ -13,7 +13,8 @@
 
 /* ---- text ----------------------------------------------------------------------------------------------------------- */
 
-bool compose_crlf(struct vr_buf *out, struct vr_str text)
+/* As compose_crlf, but a last line without an end stays without. */
+static bool compose_crlf_part(struct vr_buf *out, struct vr_str text)
 {
     size_t from = 0;
     bool good = true;
@@ -25,9 +26,30 @@ bool compose_crlf(struct vr_buf *out, struct vr_str text)
             i++;
         from = i + 1;
     }
-    if (good && from < text.n)
-        good = vr_buf_add(out, vr_str_from_pos(text, from)) && vr_buf_add(out, VR_STR("\r\n"));
-    return good;
+    return good && vr_buf_add(out, vr_str_from_pos(text, from));
+}
+
+bool compose_crlf(struct vr_buf *out, struct vr_str text)
+{
+    if (!compose_crlf_part(out, text))
+        return false;
+    bool ended = text.n == 0 || text.p[text.n - 1] == '\n' || text.p[text.n - 1] == '\r';
+    return ended || vr_buf_add(out, VR_STR("\r\n"));
+}
+
+/* A lone CR in a field must not become a line end: what stands behind it would be a field of its own, put there by whoever wrote the text. */
+static bool add_field(struct vr_buf *out, struct vr_str raw)
+{
+    size_t from = 0;
+    bool good = true;
+    for (size_t i = 0; i < raw.n && good; i++) {
+        if (raw.p[i] != '\r' || (i + 1 < raw.n && raw.p[i + 1] == '\n'))
+            continue;
+        good = compose_crlf_part(out, vr_str_sub(raw, from, i - from)) && vr_buf_add_byte(out, ' ');
+        from = i + 1;
+    }
+    struct vr_str rest = vr_str_from_pos(raw, from);
+    return good && (rest.n > 0 ? compose_crlf(out, rest) : vr_buf_add(out, VR_STR("\r\n")));
 }
 
 bool compose_is_8bit(struct vr_str text)
@@ -84,6 +106,8 @@ static struct vr_str local_user(const struct address_mailbox *m)
     return m->text.n == 0 && vr_str_find(name, ' ') == VR_NPOS ? name : m->local;
 }
 
+static const char no_address[] = "it does not read like ann@example.org";
+
 bool compose_add(struct compose_list *list, struct vr_arena *arena, struct vr_str text,
                  struct vr_str hostname, const char **why)
 {
@@ -91,7 +115,7 @@ bool compose_add(struct compose_list *list, struct vr_arena *arena, struct vr_st
     *why = "there are too many recipients";
     if (address_parse_list(arena, text, &m) != VR_OK)
         return false;
-    *why = "it holds no address";
+    *why = no_address;
     if (m == NULL)
         return false;
     for (; m != NULL; m = m->next) {
@@ -100,7 +124,7 @@ bool compose_add(struct compose_list *list, struct vr_arena *arena, struct vr_st
             named.local = local_user(m);
             named.domain = hostname;
         }
-        *why = "it holds no address";
+        *why = no_address;
         if (named.local.n == 0)
             return false;
         /* read again by the grammar of envelopes, which is stricter than that of messages */
@@ -191,11 +215,10 @@ enum vr_err compose_message(struct vr_buf *out, struct vr_arena *arena, struct v
         id = id || is_field(&f, "Message-ID");
         from = from || is_field(&f, "From");
         if (how->take_recipients && is_recipient_field(&f, resent) && vr_str_trim(f.body).n > 0 &&
-            !compose_add(recipients, arena, f.body, how->hostname, why) &&
-            strcmp(*why, "it holds no address") != 0)
+            !compose_add(recipients, arena, f.body, how->hostname, why) && *why != no_address)
             return VR_ERR_SYNTAX; /* a field without an address is an empty group: "undisclosed-recipients:;" */
         if (!is_field(&f, "Bcc") && !is_field(&f, "Resent-Bcc"))
-            compose_crlf(out, f.raw);
+            add_field(out, f.raw);
     }
     if (!from)
         add_from(out, how);

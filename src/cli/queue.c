@@ -7,6 +7,7 @@
 #include "config/config.h"
 #include "io/env.h"
 #include "io/stream.h"
+#include "ipc/ipc.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -344,6 +345,18 @@ static bool take_limit(struct asked *a, const char *text)
     return true;
 }
 
+static bool take_id(struct asked *a, const char *text)
+{
+    uint64_t id;
+    if (queue_id_parse(vr_str_from(text), &id)) {
+        json_array_append_new(a->ids, json_string(text));
+        return true;
+    }
+    fprintf(stderr, "%s: \"%s\" is no queue id: they have 13 letters and digits, see `veredus queue list`\n",
+            self, text);
+    return false;
+}
+
 static bool take(struct asked *a, int o)
 {
     switch (o) {
@@ -484,24 +497,11 @@ int cli_queue(int argc, char **argv)
             argv[optind]);
     }
     for (int i = optind + 1; code < 0 && i < argc; i++)
-        if (json_array_append_new(a.ids, json_string(argv[i])) != 0)
-            code = cli_wrong_usage(self, "an id has 13 letters and digits; the list shows them");
+        if (!take_id(&a, argv[i]))
+            code = EX_DATAERR;
     if (code < 0)
         code = run(op, &a);
     json_decref(a.ids);
     json_decref(a.request);
     return code;
-}
-
-int cli_mailq(int argc, char **argv)
-{
-    /* mailq is sendmail -bp: the same options, -C among them */
-    char *arguments[16];
-    int n = 0;
-    arguments[n++] = argv[0];
-    arguments[n++] = (char *)"-bp";
-    for (int i = 1; i < argc && n < 15; i++)
-        arguments[n++] = argv[i];
-    arguments[n] = NULL;
-    return cli_sendmail(n, arguments);
 }

@@ -123,7 +123,7 @@ static struct io_dns *open_dns(struct io *io, const char *dns_server, struct res
     char error[256] = "";
     struct io_dns *dns = io_dns_new(io, &config, error);
     if (dns == NULL) {
-        out->code = EX_OSERR;
+        out->code = dns_server != NULL ? EX_USAGE : EX_OSERR;
         snprintf(out->error, sizeof out->error, "cannot ask the DNS: %s", error);
     }
     return dns;

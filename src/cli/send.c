@@ -14,6 +14,7 @@
 #include "io/io.h"
 #include "io/terminal.h"
 
+#include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -41,6 +42,7 @@ struct send {
         has_parts;
     uint64_t timeout_s;
     /* made of them */
+    int code; /* for what went wrong before anything was sent */
     char host[256], own_address[400];
     struct vr_buf message, text, password;
     struct address sender;
@@ -162,6 +164,9 @@ static bool take_tls(struct send *s, const char *word)
 
 static bool take_header(struct send *s, const char *text)
 {
+    const char *colon = strchr(text, ':');
+    if (colon == NULL || colon == text || strcspn(text, " \t") < (size_t)(colon - text))
+        return complain(text, "--header takes a field that reads 'Name: value'");
     if (s->parts.header_count == HEADERS_MAX)
         return complain(text, "one --header too many");
     s->headers[s->parts.header_count++] = vr_str_from(text);
@@ -173,7 +178,18 @@ static bool take_timeout(struct send *s, const char *text)
 {
     if (vr_str_to_u64(vr_str_from(text), &s->timeout_s) && s->timeout_s > 0 && s->timeout_s < 1000000)
         return true;
-    return complain(text, "--timeout takes seconds");
+    return complain(text, "--timeout takes a number of seconds, from 1 on");
+}
+
+static bool take_mechanism(struct send *s, const char *text)
+{
+    static const char *const known[] = {"SCRAM-SHA-256", "PLAIN", "LOGIN"};
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (vr_str_equal_nocase(vr_str_from(text), vr_str_from(known[i]))) {
+            s->mechanism = known[i];
+            return true;
+        }
+    return complain(text, "--auth takes SCRAM-SHA-256, PLAIN or LOGIN");
 }
 
 /* Those that only keep their argument. */
@@ -196,8 +212,6 @@ static const char **text_option(struct send *s, int o)
         return &s->user;
     case OPT_PASSWORD_FILE:
         return &s->password_file;
-    case OPT_AUTH:
-        return &s->mechanism;
     default:
         return NULL;
     }
@@ -241,6 +255,8 @@ static bool take_option(struct send *s, int o)
         return take_tls(s, optarg);
     else if (o == OPT_HEADER)
         return take_header(s, optarg);
+    else if (o == OPT_AUTH)
+        return take_mechanism(s, optarg);
     else if (o == OPT_TIMEOUT)
         return take_timeout(s, optarg);
     else if (o == OPT_SUBJECT)
@@ -252,10 +268,15 @@ static bool take_option(struct send *s, int o)
 
 /* ---- what is sent --------------------------------------------------------------------------------------------------------- */
 
-static bool read_into(struct vr_buf *out, const char *path)
+static bool read_into(struct send *s, struct vr_buf *out, const char *path)
 {
     int status = path != NULL ? io_fs_read_file(path, out) : io_terminal_read_all(IO_STDIN, out);
-    return status == 0 ? true : complain(path != NULL ? path : "standard input", io_error_text(status));
+    if (status == 0)
+        return true;
+    s->code = EX_NOINPUT;
+    fprintf(stderr, "veredus send: cannot read %s: %s\n", path != NULL ? path : "standard input",
+            io_error_text(status));
+    return false;
 }
 
 static bool read_password(struct send *s)
@@ -277,11 +298,18 @@ static bool read_password(struct send *s)
     }
     if (status == 0)
         return true;
-    return complain("no password",
-                    s->password_file != NULL ? io_error_text(status)
-                    : s->password_stdin
-                        ? "standard input is empty"
-                        : "there is no terminal to ask on; use --password-stdin or --password-file");
+    s->code = s->password_file != NULL || s->password_stdin ? EX_NOINPUT : EX_USAGE;
+    if (s->password_file != NULL)
+        fprintf(stderr, "veredus send: cannot read the password from %s: %s\n", s->password_file,
+                io_error_text(status));
+    else
+        complain("no password", status == -EFBIG    ? "it is too long"
+                                : s->password_stdin ? "standard input is empty"
+                                : status == -ECANCELED
+                                    ? "stopped"
+                                    : "there is no terminal to ask on; use --password-stdin or "
+                                      "--password-file");
+    return false;
 }
 
 /* The envelope's sender, and what stands in a missing From. */
@@ -312,13 +340,10 @@ static bool make_message(struct send *s)
     io_random(s->io, how.random, sizeof how.random);
     enum vr_err e;
     if (s->has_parts || s->has_body) {
-        if (s->file != NULL)
-            return complain(s->file,
-                            "--file is a whole message: it does not go with --subject, --body and --header");
         struct vr_str body = s->parts.body;
         bool from_file = vr_str_starts(body, VR_STR("@"));
         if ((from_file || vr_str_equal(body, VR_STR("-"))) &&
-            !read_into(&s->text, from_file ? body.p + 1 : NULL))
+            !read_into(s, &s->text, from_file ? body.p + 1 : NULL))
             return false;
         if (from_file || vr_str_equal(body, VR_STR("-")))
             s->parts.body = vr_buf_str(&s->text);
@@ -330,7 +355,7 @@ static bool make_message(struct send *s)
         if (s->file == NULL && io_is_terminal(IO_STDIN))
             fprintf(stderr, "veredus send: reading the message from the terminal; Ctrl-D ends it (--body "
                             "TEXT is an easier way)\n");
-        if (!read_into(&s->text, s->file))
+        if (!read_into(s, &s->text, s->file))
             return false;
         e = compose_message(&s->message, &s->arena, vr_buf_str(&s->text), &how, &s->recipients, &why);
     }
@@ -359,6 +384,24 @@ static void session_options(const struct send *s, struct session_options *o)
                                   .message = vr_buf_str(&s->message)};
 }
 
+/* What to try next, where a person may not know. */
+static void hint(const struct send *s, const struct session_result *r)
+{
+    const char *what = NULL;
+    if (!r->failed || s->quiet)
+        return;
+    if (strcmp(r->failed_at, "certificate") == 0)
+        what = "--ca FILE trusts a certificate that the system does not know; --insecure takes any";
+    else if (strcmp(r->failed_at, "TLS") == 0 && s->tls == TLS_IMPLICIT)
+        what = "does this port speak TLS from the first byte, as 465 does? For 25 and 587 use --tls verify";
+    else if (strcmp(r->failed_at, "greeting") == 0 && s->tls != TLS_IMPLICIT)
+        what = "a port that speaks TLS from the first byte, as 465 does, needs --tls implicit";
+    else if (strcmp(r->failed_at, "AUTH") == 0 && r->failure.code == 0 && s->tls == TLS_NONE)
+        what = "many servers offer it only after STARTTLS: leave --tls none away";
+    if (what != NULL)
+        fprintf(stderr, "veredus send: %s\n", what);
+}
+
 static void print_results(const struct send *s, const struct address *rcpts, size_t n,
                           const struct session_result *r)
 {
@@ -379,8 +422,10 @@ static void print_results(const struct send *s, const struct address *rcpts, siz
     }
     if (n == 0 && r->failed) {
         session_reply_text(&r->failure, reply, sizeof reply);
-        fprintf(stderr, "veredus send: failed at %s: %s\n", r->failed_at, reply);
+        fprintf(stderr, "veredus send: %s%s%s\n", r->failure.code != 0 ? r->failed_at : "",
+                r->failure.code != 0 ? ": " : "", reply);
     }
+    hint(s, r);
 }
 
 /* One transaction: host after host until one of them gives an answer. */
@@ -489,11 +534,17 @@ static int to_mx(struct send *s)
 static int run(struct send *s)
 {
     if (s->recipients.count == 0 && !(s->no_message && s->server != NULL)) {
-        complain("no recipient", "name at least one with --to");
+        complain("no recipient", s->no_message ? "name a --server to look at, or one with --to"
+                                               : "name at least one with --to");
         return EX_USAGE;
     }
+    if (s->file != NULL && (s->has_parts || s->has_body)) {
+        complain(s->file, "--file is a whole message: it does not go with --subject, --body and --header");
+        return EX_USAGE;
+    }
+    s->code = EX_DATAERR;
     if (!find_sender(s) || !read_password(s) || (!s->no_message && !make_message(s)))
-        return EX_DATAERR;
+        return s->code;
     if (s->print) {
         struct vr_str text = vr_buf_str(&s->message);
         fwrite(text.p, 1, text.n, stdout);
@@ -517,9 +568,11 @@ int cli_send(int argc, char **argv)
     int code = -1;
     optind = 0;
     for (int o; code < 0 && (o = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
-        if (o == OPT_HELP || o == 'h' || o == '?') {
-            usage(o == '?' ? stderr : stdout);
-            code = o == '?' ? EX_USAGE : EX_OK;
+        if (o == OPT_HELP || o == 'h') {
+            usage(stdout);
+            code = EX_OK;
+        } else if (o == '?') {
+            code = cli_wrong_option(argv[0]);
         } else if (!take_option(&s, o)) {
             code = EX_USAGE;
         }

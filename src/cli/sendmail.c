@@ -26,10 +26,8 @@
 #include <string.h>
 #include <sysexits.h>
 
-#define ARENA_MAX       (64u << 20)
-#define CHUNK           65536
-#define CONNECT_MS      10000
-#define PROXY_LINGER_MS 60000 /* after the input of -bs has ended, for the last replies */
+#define ARENA_MAX (64u << 20)
+#define CHUNK     65536
 
 struct site { /* what the configuration tells, or its defaults when it may not be read */
     struct config_load *load;
@@ -59,10 +57,16 @@ static struct io_address submit_address(const struct site *s)
 static void server_is_down(const struct site *s, const char *why)
 {
     fprintf(stderr,
-            "sendmail: the mail server does not answer: %s. Nothing was sent or kept. Is it running "
-            "(systemctl status "
-            "veredus), with \"run\" set to %s in %s?\n",
-            why, s->run, s->config_path);
+            "sendmail: the mail server does not answer: %s. Nothing was sent or kept; is it running "
+            "(systemctl status veredus)?\n",
+            why);
+    const struct config_problem *p = s->load->problems;
+    while (p != NULL && p->warning)
+        p = p->next;
+    if (p != NULL)
+        fprintf(stderr,
+                "sendmail: note: its socket was looked for in %s, the default, because of %s:%d: %s\n",
+                s->run, p->file, p->line, p->message);
 }
 
 /* ---- a message ------------------------------------------------------------------------------------------------------------ */
@@ -245,110 +249,17 @@ static int deliver(const struct sendmail_options *o, const struct site *site)
     return code;
 }
 
-/* ---- -bs: standard input and output as an SMTP session ------------------------------------------------------------------------ */
+/* ---- -bs ------------------------------------------------------------------------------------------------------------------------- */
 
-struct proxy {
-    struct io *io;
-    struct io_stream *server, *input; /* input NULL: standard input is a file, given at once */
-    struct io_timer *last;
+static int speak_smtp(const struct site *site)
+{
     int status;
-    bool connected;
-};
-
-static void proxy_input_over(struct proxy *p)
-{
-    /* What was asked is still answered: QUIT stands behind it. In the middle of a message it is text that no dot follows, so
-     * nothing half is ever sent, and the timer ends the wait. */
-    io_stream_write(p->server, VR_STR("QUIT\r\n"));
-    io_timer_start(p->last, PROXY_LINGER_MS, 0);
-}
-
-static void proxy_input_data(void *arg, struct vr_str bytes)
-{
-    struct proxy *p = arg;
-    io_stream_write(p->server, bytes);
-    if (io_stream_unsent(p->server) > CHUNK)
-        io_stream_pause(p->input, true);
-}
-
-static void proxy_input_ended(void *arg, int status)
-{
-    (void)status;
-    proxy_input_over(arg);
-}
-
-static void proxy_drained(void *arg)
-{
-    struct proxy *p = arg;
-    if (p->input != NULL)
-        io_stream_pause(p->input, false);
-}
-
-static const struct io_stream_ops input_ops = {.data = proxy_input_data, .ended = proxy_input_ended};
-
-static void proxy_connected(void *arg, int status)
-{
-    struct proxy *p = arg;
-    struct io_fs_stat st;
-    p->status = status;
-    if (status != 0) {
-        io_stop(p->io);
-        return;
-    }
-    p->connected = true;
-    if (io_fs_fstat(IO_STDIN, &st) == 0 && st.is_file) { /* a file cannot be polled */
-        char chunk[CHUNK];
-        int64_t got;
-        while ((got = io_terminal_read(IO_STDIN, chunk, sizeof chunk)) > 0)
-            io_stream_write(p->server, vr_str(chunk, (size_t)got));
-        proxy_input_over(p);
-        return;
-    }
-    p->input = io_stream_from_fd(p->io, io_fs_dup(IO_STDIN));
-    io_stream_set(p->input, &input_ops, p);
-}
-
-static void proxy_data(void *arg, struct vr_str bytes)
-{
-    struct proxy *p = arg;
-    p->status = io_fs_write(IO_STDOUT, bytes.p, bytes.n);
-    if (p->status < 0)
-        io_stop(p->io); /* nobody reads the replies any more */
-}
-
-static void proxy_ended(void *arg, int status)
-{
-    struct proxy *p = arg;
-    (void)status; /* after QUIT, or the server's 421 that was passed on */
-    io_stop(p->io);
-}
-
-static void proxy_give_up(void *arg)
-{
-    struct proxy *p = arg;
-    io_stop(p->io);
-}
-
-static int proxy(const struct site *site)
-{
-    static const struct io_stream_ops server_ops = {
-        .connected = proxy_connected, .data = proxy_data, .ended = proxy_ended, .drained = proxy_drained};
-    struct proxy p = {.io = io_new(1)};
     struct io_address to = submit_address(site);
-    p.last = io_timer_new(p.io, proxy_give_up, &p);
-    p.server = io_stream_connect(p.io, &to, NULL, CONNECT_MS, &server_ops, &p);
-    io_run(p.io);
-    io_stream_close(p.input);
-    io_stream_close(p.server);
-    io_timer_free(p.last);
-    io_free(p.io);
-    if (p.connected)
-        return p.status < 0 ? EX_IOERR : EX_OK;
-    /* the partner of -bs speaks SMTP: it is told in SMTP, too */
-    static const char closed[] = "421 4.3.0 the mail server is not running\r\n";
-    (void)io_fs_write(IO_STDOUT, closed, sizeof closed - 1);
+    int code = sendmail_smtp(&to, &status);
+    if (code >= 0)
+        return code;
     char why[300];
-    snprintf(why, sizeof why, "cannot connect to %s: %s", to.path, io_error_text(p.status));
+    snprintf(why, sizeof why, "cannot connect to %s: %s", to.path, io_error_text(status));
     server_is_down(site, why);
     return EX_TEMPFAIL;
 }
@@ -431,7 +342,9 @@ static int usage(FILE *out, int code)
 {
     fputs("usage: sendmail [-t] [-i] [-f SENDER] [-F NAME] [-N dsn] [-R full|hdrs] [-V ID] [-v] [-C CONFIG] "
           "[--] [RECIPIENT...]\n"
-          "       sendmail -bs | -bp | -bi | -q\n\n"
+          "       sendmail -bs | -bp | -bi | -q\n"
+          "       mailq [-C CONFIG]\n"
+          "       newaliases [-C CONFIG]\n\n"
           "Sends the message on standard input through this machine's server. sendmail(1) of veredus tells "
           "more.\n",
           out);
@@ -456,7 +369,7 @@ int cli_sendmail(int argc, char **argv)
         code = deliver(&o, &site);
         break;
     case SENDMAIL_SMTP:
-        code = proxy(&site);
+        code = speak_smtp(&site);
         break;
     case SENDMAIL_LIST:
         code = list(&site);
@@ -474,9 +387,25 @@ int cli_sendmail(int argc, char **argv)
     return code;
 }
 
+/* The options of sendmail count for the other names, too: -C among them. */
+static int as_sendmail(const char *mode, int argc, char **argv)
+{
+    char *args[16];
+    int n = 0;
+    args[n++] = argv[0];
+    args[n++] = (char *)mode;
+    for (int i = 1; i < argc && n < 15; i++)
+        args[n++] = argv[i];
+    args[n] = NULL;
+    return cli_sendmail(n, args);
+}
+
+int cli_mailq(int argc, char **argv)
+{
+    return as_sendmail("-bp", argc, argv);
+}
+
 int cli_newaliases(int argc, char **argv)
 {
-    char *args[] = {argv[0], (char *)"-bi", argc > 2 && strcmp(argv[1], "-C") == 0 ? (char *)"-C" : NULL,
-                    argc > 2 ? argv[2] : NULL, NULL};
-    return cli_sendmail(args[2] != NULL ? 4 : 2, args);
+    return as_sendmail("-bi", argc, argv);
 }

@@ -1,6 +1,8 @@
-/* sendmail.h - the command line of sendmail(1), read. */
+/* sendmail.h - the parts of sendmail(1): its command line, read; -bs. */
 #ifndef CLI_SENDMAIL_H
 #define CLI_SENDMAIL_H
+
+#include "io/stream.h"
 
 #include <veredus/base.h>
 #include <veredus/dsn.h>
@@ -34,5 +36,8 @@ struct sendmail_options {
 
 /* 0, or EX_USAGE with a sentence. argv is reordered: options first. */
 int sendmail_parse(int argc, char **argv, struct sendmail_options *out, char error[256]);
+
+/* -bs: standard input and output as a session with the server at `to`. The exit code; -1 when there was no connection, with *status. */
+int sendmail_smtp(const struct io_address *to, int *status);
 
 #endif

@@ -41,15 +41,14 @@ int cli_serve(int argc, char **argv)
         else if (o == 'f')
             how.foreground = true;
         else {
-            usage(o == 'h' ? stdout : stderr);
-            return o == 'h' ? EX_OK : EX_USAGE;
+            if (o != 'h')
+                return cli_wrong_option(argv[0]);
+            usage(stdout);
+            return EX_OK;
         }
     }
-    if (optind < argc) {
-        fprintf(stderr, "veredus serve: \"%s\" is one argument too many\n", argv[optind]);
-        usage(stderr);
-        return EX_USAGE;
-    }
+    if (optind < argc)
+        return cli_wrong_usage(argv[0], "\"%s\" is one argument too many", argv[optind]);
     if (!how.foreground && !io_is_root()) {
         fprintf(
             stderr,

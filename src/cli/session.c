@@ -29,7 +29,7 @@ struct session {
     struct smtp_client_config config;
     int64_t start_us, heard_ms;
     size_t body_at;
-    bool in_body, body_sent, started, over;
+    bool in_body, body_sent, started, over, heard;
 };
 
 static int64_t now(const struct session *s)
@@ -213,6 +213,7 @@ static void on_data(void *arg, struct vr_str bytes)
     if (s->over)
         return;
     s->heard_ms = now(s);
+    s->heard = true;
     trace_received(s->o->trace, bytes);
     smtp_client_feed(s->engine, bytes, now(s));
     pump(s);
@@ -246,7 +247,8 @@ static void on_secured(void *arg, int status)
     struct io_tls_info info;
     if (status != 0) {
         const char *why = io_stream_tls_error(s->stream);
-        fail(s, "TLS", "TLS failed: %s", *why ? why : io_error_text(status));
+        fail(s, status == -EKEYREJECTED ? "certificate" : "TLS", "TLS failed: %s",
+             *why ? why : io_error_text(status));
         return;
     }
     s->heard_ms = now(s);
@@ -271,7 +273,8 @@ static void on_tick(void *arg)
     if (s->over || !s->out->connected)
         return;
     if (s->o->timeout_ms > 0 && now(s) - s->heard_ms > s->o->timeout_ms) {
-        fail(s, "session", "timed out: nothing from the server for %lld s",
+        fail(s, s->heard ? "session" : "greeting", "timed out: %s for %lld s",
+             s->heard ? "nothing from the server" : "no greeting from the server",
              (long long)(s->o->timeout_ms / 1000));
     } else if (now(s) >= smtp_client_deadline(s->engine)) {
         smtp_client_tick(s->engine, now(s));
@@ -311,7 +314,7 @@ void session_run(struct io *io, const struct session_options *o, struct session_
     trace_note(o->trace, "connecting to %s%s%.*s%s", address, o->name.n > 0 ? " (" : "", VR_STR_ARG(o->name),
                o->name.n > 0 ? ")" : "");
     if (o->tls != SESSION_TLS_NONE && (s.tls = io_tls_client(o->ca_file, error)) == NULL) {
-        fail(&s, "TLS", "%s", error);
+        fail(&s, "CA file", "%s", error);
         return;
     }
     configure(&s);
@@ -355,7 +358,11 @@ int session_exit_code(const struct session_result *r, size_t rcpt_count)
         return open && rcpt_count > 0 && code == EX_OK ? EX_TEMPFAIL : code;
     if (strcmp(r->failed_at, "AUTH") == 0 && r->failure.permanent)
         return EX_NOPERM;
-    if (strcmp(r->failed_at, "TLS") == 0)
+    if (strcmp(r->failed_at, "AUTH") == 0 && r->failure.code == 0)
+        return EX_UNAVAILABLE; /* it does not offer what we need: a person has to do something */
+    if (strcmp(r->failed_at, "CA file") == 0)
+        return EX_NOINPUT;
+    if (strcmp(r->failed_at, "TLS") == 0 || strcmp(r->failed_at, "certificate") == 0)
         return EX_PROTOCOL;
     return r->failure.permanent ? EX_UNAVAILABLE : EX_TEMPFAIL;
 }
