@@ -308,6 +308,8 @@ uint32_t destination_limit(const struct queue *q, const struct destination *d);
 void results_frame(struct queue *q, struct peer *peer, struct vr_str payload);
 void results_inflight(struct queue *q, struct peer *peer, struct vr_str payload);
 void results_peer_gone(struct queue *q, struct peer *peer);
+/* A result that came before the log was open, from a sender that has ended meanwhile (it drained: nobody else knows of it). */
+void results_orphaned(struct queue *q, enum ipc_role role, struct vr_str payload);
 /* Our own verdict on recipients: routing failed, the record is damaged. words: "5.4.6 …". */
 void results_refuse(struct queue *q, struct message *m, const uint32_t *indexes, uint32_t n,
                     struct vr_str words, bool permanent);

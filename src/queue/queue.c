@@ -28,7 +28,8 @@
 /* A frame that came before the log was open. */
 struct early {
     struct early *next;
-    struct peer *peer;
+    struct peer *peer; /* NULL: gone meanwhile */
+    enum ipc_role role;
     uint16_t type;
     struct vr_buf payload;
 };
@@ -66,7 +67,7 @@ static void frame_later(struct queue *q, struct peer *peer, uint16_t type, struc
 {
     struct early *e = calloc(1, sizeof *e);
     assert(e != NULL);
-    *e = (struct early){.peer = peer, .type = type};
+    *e = (struct early){.peer = peer, .role = peer->role, .type = type};
     vr_buf_init(&e->payload, IO_FRAME_MAX + 1);
     vr_buf_add(&e->payload, payload);
     *(q->early_last != NULL ? &q->early_last->next : &q->early_first) = e;
@@ -90,6 +91,8 @@ static void early_frames(struct queue *q)
         next = e->next;
         if (e->peer != NULL)
             frame_now(q, e->peer, e->type, vr_buf_str(&e->payload));
+        else if (e->type == IPC_RESULT)
+            results_orphaned(q, e->role, vr_buf_str(&e->payload));
         vr_buf_fini(&e->payload);
         free(e);
     }

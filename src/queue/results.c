@@ -402,6 +402,25 @@ void results_inflight(struct queue *q, struct peer *peer, struct vr_str payload)
     event_end(q->events);
 }
 
+void results_orphaned(struct queue *q, enum ipc_role role, struct vr_str payload)
+{
+    struct vr_arena arena;
+    vr_arena_init(&arena, ARENA_MAX);
+    struct ipc_reader r = ipc_reader(payload);
+    struct delivery_result res;
+    struct message *m = ipc_get_result(&r, &arena, &res) ? idmap_find(&q->messages, res.message) : NULL;
+    uint32_t *indexes = m != NULL ? vr_arena_alloc(&arena, res.rcpt_count * sizeof *indexes) : NULL;
+    struct deliverer last = {0};
+    struct peer gone = {.role = role, .data = &last};
+    for (uint32_t i = 0; indexes != NULL && i < res.rcpt_count; i++)
+        indexes[i] = res.rcpts[i].index;
+    if (indexes != NULL && m->durable && take_over(q, &gone, m, indexes, res.rcpt_count))
+        results_frame(q, &gone, payload);
+    while (last.first != NULL) /* cannot be: the result names what was taken over */
+        dispatch_return(q, last.first, CANCELLED_S);
+    vr_arena_fini(&arena);
+}
+
 void results_peer_gone(struct queue *q, struct peer *peer)
 {
     struct deliverer *w = peer->data;

@@ -971,6 +971,31 @@ static void test_moved(void **state)
     expect_queued(0);
 }
 
+/* At a reload a sender ends what it has and tells the next queue; when that one begins to serve, the sender may be gone. */
+static void test_result_of_an_ended_sender(void **state)
+{
+    (void)state;
+    submit(&(struct mail){"a@home.example", {"b@far.example"}});
+    struct delivery d = expect_delivery(&sides[SENDER]);
+    struct io_channel *first_supervisor = supervisor;
+    pid_t first_child = child;
+    for (size_t i = 0; i < SIDES; i++)
+        detach(&sides[i]);
+    start_queue(true);
+    answer(&sides[SENDER], &d, DELIVERY_OK, 250, "", "");
+    io_channel_flush(sides[SENDER].channel);
+    detach(&sides[SENDER]);
+    attach(&sides[SENDER], IPC_SENDER, 31);
+    introduce(&sides[SENDER]);
+    run(100);
+    uint32_t ms = 5000;
+    io_channel_send(first_supervisor, IPC_DRAIN, vr_str((const char *)&ms, sizeof ms), -1);
+    expect_queued(0);
+    assert_quiet(&sides[SENDER], 300);
+    assert_int_equal(waitpid(first_child, NULL, 0), first_child);
+    io_channel_close(first_supervisor);
+}
+
 static void test_second_queue_waits(void **state)
 {
     (void)state;
@@ -1012,6 +1037,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_full, setup, teardown),
         cmocka_unit_test_setup_teardown(test_moved, setup, teardown),
         cmocka_unit_test_setup_teardown(test_second_queue_waits, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_result_of_an_ended_sender, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
