@@ -5,6 +5,8 @@
 #ifndef CLI_CLI_H
 #define CLI_CLI_H
 
+#include <stdbool.h>
+
 /* The folder of the sockets when no configuration can be read. */
 #define CLI_DEFAULT_RUN "/run/veredus"
 
@@ -23,5 +25,7 @@ int cli_newaliases(int argc, char **argv);
 /* For a wrong command line: says what, and where more is told; both return EX_USAGE. `self` is argv[0], such as "veredus queue". */
 int cli_wrong_usage(const char *self, const char *format, ...) __attribute__((format(printf, 2, 3)));
 int cli_wrong_option(const char *self); /* getopt has named the option */
+/* Colours on this descriptor: only on a terminal, and not when the user does not want them. */
+bool cli_coloured(int fd);
 
 #endif

@@ -5,7 +5,6 @@
 #include "cli/cli.h"
 
 #include "config/config.h"
-#include "io/env.h"
 #include "io/stream.h"
 #include "ipc/ipc.h"
 
@@ -179,14 +178,9 @@ static void print_message(const json_t *m, bool colours)
     }
 }
 
-static bool coloured(void)
-{
-    return io_is_terminal(1) && io_env("NO_COLOR") == NULL;
-}
-
 static void print_list(const json_t *answer)
 {
-    bool colours = coloured();
+    bool colours = cli_coloured(1);
     const json_t *messages = json_object_get(answer, "messages");
     size_t i;
     json_t *m;
@@ -215,7 +209,7 @@ static void print_none_chosen(const json_t *answer)
 static void print_whole(const json_t *m)
 {
     static const char *const facts[] = {"client", "helo", "user", "envid"};
-    print_message(m, coloured());
+    print_message(m, cli_coloured(1));
     for (size_t i = 0; i < sizeof facts / sizeof *facts; i++)
         if (*text_of(m, facts[i])) {
             printf("    %-8s ", facts[i]);
@@ -246,8 +240,16 @@ static void print_show(const json_t *answer)
 
 static void print_done(const json_t *answer)
 {
-    printf("%lld message%s\n", (long long)json_integer_value(json_object_get(answer, "count")),
-           json_integer_value(json_object_get(answer, "count")) == 1 ? "" : "s");
+    static const struct {
+        const char *op, *done;
+    } words[] = {
+        {"retry", "will be tried now"}, {"hold", "held"}, {"release", "released"}, {"remove", "removed"}};
+    long long n = (long long)json_integer_value(json_object_get(answer, "count"));
+    const char *done = "done";
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        if (strcmp(words[i].op, text_of(answer, "op")) == 0)
+            done = words[i].done;
+    printf("%lld message%s %s\n", n, n == 1 ? "" : "s", done);
 }
 
 static void print_summary(const json_t *answer)
@@ -257,7 +259,7 @@ static void print_summary(const json_t *answer)
     json_object_foreach((json_t *)answer, key, value)
     {
         char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
-        printf("%-14s %s\n", key, text);
+        printf("%-14s %s\n", key, json_is_string(value) ? json_string_value(value) : text);
         free(text);
     }
 }

@@ -4,7 +4,7 @@
  */
 #include "cli/trace.h"
 
-#include "io/env.h"
+#include "cli/cli.h"
 #include "io/terminal.h"
 
 #include <stdarg.h>
@@ -17,7 +17,7 @@ static const char dim[] = "\033[2m", plain[] = "\033[0m";
 void trace_init(struct trace *t, const struct io *io, bool on)
 {
     *t = (struct trace){.io = io, .start_ms = io_monotonic_ms(io), .on = on};
-    t->colours = on && io_is_terminal(IO_STDERR) && io_env("NO_COLOR") == NULL;
+    t->colours = on && cli_coloured(IO_STDERR);
     vr_buf_init(&t->sent, TRACE_LINE_MAX);
     vr_buf_init(&t->received, TRACE_LINE_MAX);
 }

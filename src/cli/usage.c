@@ -1,8 +1,11 @@
-/* usage.c - what every command says to a wrong command line: one line, not a page in which the reason is lost. */
+/* usage.c - what the commands share: what is said to a wrong command line (one line, not a page in which the reason is lost); when colours are used. */
 #include "cli/cli.h"
+
+#include "io/env.h"
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 #include <sysexits.h>
 
 int cli_wrong_usage(const char *self, const char *format, ...)
@@ -20,4 +23,12 @@ int cli_wrong_option(const char *self)
 {
     fprintf(stderr, "`%s --help` tells more\n", self);
     return EX_USAGE;
+}
+
+bool cli_coloured(int fd)
+{
+    const char *no = io_env("NO_COLOR"),
+               *terminal = io_env("TERM"); /* https://no-color.org/: set and not empty */
+    return io_is_terminal(fd) && (no == NULL || *no == '\0') &&
+           (terminal == NULL || strcmp(terminal, "dumb") != 0);
 }
