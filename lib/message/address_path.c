@@ -273,7 +273,7 @@ static bool skip_source_route(struct reader *r)
             skip(r, 1);
             return true;
         } else {
-            return fail(r, "the source route does not end in a colon");
+            return fail(r, "the address begins with @: it has no local part, or is a source route without a colon");
         }
     }
     return true;

@@ -38,6 +38,11 @@ static void print_keys(void)
 
 static void print_summary(const char *path, const struct config_load *load)
 {
+    unsigned shown = 0;
+    for (const struct config_problem *p = load->problems; p != NULL; p = p->next)
+        shown++;
+    if (shown < load->errors + load->warnings)
+        printf("%s: %u more are not shown\n", path, load->errors + load->warnings - shown);
     if (load->errors == 0 && load->warnings == 0)
         printf("%s: no problems\n", path);
     else

@@ -109,7 +109,8 @@ static void apply_key(struct loader *l, struct section *section, size_t index, v
 
 static void begin_listen(struct loader *l, struct config_listener *x, struct vr_str title, struct place at)
 {
-    if (!io_address_parse(title, 0, &x->address)) {
+    if (!io_address_parse(title, 0, &x->address) ||
+        (x->address.family == IO_UNIX && x->address.path[0] != '/')) {
         problem_error(&l->problems, at,
                       "`listen` has \"%.*s\"; expected \":25\", \"192.0.2.1:25\", \"[2001:db8::1]:25\" or "
                       "\"unix:/path\"",

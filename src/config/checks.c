@@ -10,6 +10,7 @@
 #include "config/aliases.h"
 #include "config/routing.h"
 #include "io/fs.h"
+#include "io/tls.h"
 
 #include <string.h>
 
@@ -129,8 +130,41 @@ static void check_listeners(struct loader *l)
     }
 }
 
+/* Do the two files hold a certificate and its key? */
+static void check_pair(struct loader *l, struct place certificate_at, struct place key_at,
+                       const struct config_tls *t)
+{
+    struct io_tls_certificate pair = {.names = "", .certificate = t->certificate, .key = t->key};
+    char error[256];
+    struct io_tls *tls = io_tls_server(&pair, 1, error);
+    bool certificate = vr_str_starts(vr_str_from(error), VR_STR("cannot read the certificate"));
+    if (tls == NULL)
+        problem_error(&l->problems, certificate ? certificate_at : key_at, "%s", error);
+    io_tls_free(tls);
+}
+
+static void check_tls_names(struct loader *l, struct seen_names *seen, size_t i)
+{
+    const struct config_tls *t = &l->c->tls[i];
+    struct place at = {t->file, t->line};
+    struct vr_str names = vr_str_from(t->names), name;
+    while (vr_str_split(&names, ' ', &name)) {
+        const struct place *before =
+            name.n > 0 ? seen_before(seen, vr_arena_lower(&l->scratch, name), at) : NULL;
+        if (before)
+            problem_warning(&l->problems, at,
+                            "a certificate for %.*s a second time; the one at %s:%d is used",
+                            VR_STR_ARG(name), before->file, before->line);
+    }
+}
+
 static void check_tls(struct loader *l)
 {
+    size_t names = 0;
+    for (size_t i = 0; i < l->c->tls_count; i++)
+        for (const char *at = l->c->tls[i].names; *at != '\0'; at++)
+            names += *at == ' ';
+    struct seen_names seen = seen_new(l, names + l->c->tls_count);
     for (size_t i = 0; i < l->c->tls_count; i++) {
         const struct config_tls *t = &l->c->tls[i];
         struct place at = {t->file, t->line};
@@ -150,6 +184,9 @@ static void check_tls(struct loader *l)
                 &l->problems, key_at,
                 "everybody on this machine can read the private key %s; expected mode 0600 (chmod 600 %s)",
                 t->key, t->key);
+        if (t->certificate && t->key && readable(t->certificate) == 0 && readable(t->key) == 0)
+            check_pair(l, certificate_at, key_at, t);
+        check_tls_names(l, &seen, i);
     }
 }
 

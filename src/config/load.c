@@ -9,6 +9,7 @@
 #include "config/index.h"
 #include "io/fs.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -64,6 +65,21 @@ struct config_load *config_load_text(const char *name, struct vr_str text)
     return load_end(load, &l);
 }
 
+static const char *way_out(int status)
+{
+    switch (status) {
+    case -ENOENT:
+        return "make the file (configuration.md begins with a small one), or give another path";
+    case -EACCES:
+    case -EPERM:
+        return "run this as a user who may read it, such as root";
+    case -EFBIG:
+        return "expected less than 16 MiB; is it another file?";
+    default:
+        return "give the path of a file that can be read";
+    }
+}
+
 struct config_load *config_load_file(const char *path)
 {
     if (!path)
@@ -76,10 +92,8 @@ struct config_load *config_load_file(const char *path)
         struct load *load = load_new();
         struct loader l = {.main_file = path, .problems = {.arena = &load->arena}};
         vr_arena_init(&l.scratch, CONFIG_MAX_BYTES);
-        problem_error(&l.problems, (struct place){path, 1},
-                      "cannot read the configuration: %s; make the file (docs/configuration.md begins with a "
-                      "small one), give another path, or run as a user who may read it",
-                      io_error_text(status));
+        problem_error(&l.problems, (struct place){path, 1}, "cannot read the configuration: %s; %s",
+                      io_error_text(status), way_out(status));
         out = load_end(load, &l);
     } else {
         out = config_load_text(path, vr_buf_str(&content));

@@ -6,7 +6,10 @@
  */
 #include "config/load.h"
 
+#include "io/env.h"
+
 #include <confuse.h>
+#include <stdio.h>
 #include <string.h>
 
 static void be_silent(cfg_t *cfg, const char *format, va_list arguments)
@@ -52,6 +55,34 @@ static struct value *read_value(struct vr_arena *arena, struct vr_str text, bool
     return first;
 }
 
+/* ${NAME} without a default, and no such variable: libConfuse would put nothing in its place. */
+static bool variables_are_set(struct problems *p, const struct statement *s, struct vr_str text)
+{
+    char name[256], quote = '\0';
+    for (size_t i = 0; i < text.n; i++) {
+        char c = text.p[i];
+        if (c == '\\' && quote == '"') {
+            i++;
+        } else if (c == '"' || c == '\'') {
+            quote = quote == '\0' ? c : quote == c ? '\0' : quote;
+        } else if (c == '$' && quote != '\'' && i + 1 < text.n && text.p[i + 1] == '{') {
+            struct vr_str rest = vr_str_from_pos(text, i + 2);
+            struct vr_str inner = vr_str_sub(rest, 0, vr_str_find(rest, '}'));
+            if (inner.n == rest.n || inner.n >= sizeof name || vr_str_find(inner, ':') != VR_NPOS)
+                continue;
+            snprintf(name, sizeof name, "%.*s", VR_STR_ARG(inner));
+            if (io_env(name) != NULL)
+                continue;
+            problem_error(p, s->at,
+                          "`%.*s` names the environment variable %s, which is not set; expected it in the "
+                          "environment, or a default: ${%s:-text}",
+                          VR_STR_ARG(s->word), name, name);
+            return false;
+        }
+    }
+    return true;
+}
+
 struct value *statement_values(struct vr_arena *arena, struct problems *p, const struct statement *s,
                                bool list)
 {
@@ -75,6 +106,8 @@ struct value *statement_values(struct vr_arena *arena, struct problems *p, const
                       VR_STR_ARG(s->word));
         return NULL;
     }
+    if (!variables_are_set(p, s, written))
+        return NULL;
     struct value *values = read_value(arena, text, list, s->at);
     if (!values && !(braces && vr_str_trim(vr_str_sub(written, 1, written.n - 2)).n == 0))
         problem_error(p, s->at, "the value of `%.*s` cannot be read: %.*s; expected %s", VR_STR_ARG(s->word),

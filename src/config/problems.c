@@ -49,8 +49,9 @@ static void note(struct problems *p, bool warning, struct place at, const char *
     }
     char text[PROBLEM_TEXT];
     vsnprintf(text, sizeof text, format, arguments);
+    bool utf8 = vr_utf8_valid(vr_str_from(text));
     for (char *c = text; *c; c++) /* what a file says must not move the terminal's cursor */
-        if ((unsigned char)*c < 0x20 || *c == 0x7f)
+        if ((unsigned char)*c < 0x20 || *c == 0x7f || ((unsigned char)*c >= 0x80 && !utf8))
             *c = '?';
     if (already_noted(p, at, text))
         return;

@@ -126,7 +126,9 @@ static bool choose(const struct setting *s, const struct word_value *words, size
 
 static void set_hostname(const struct setting *s)
 {
-    if (!address_domain_valid(s->values->text, 0))
+    struct io_address ip;
+    if (!address_domain_valid(s->values->text, 0) ||
+        (io_address_parse(s->values->text, 25, &ip) && ip.family == IO_INET))
         wrong(s, "a domain name such as \"mail.example.org\"");
     else
         s->l->c->hostname = vr_arena_lower(&s->l->c->arena, s->values->text);

@@ -207,7 +207,10 @@ static void add_token(struct source *s, struct token t)
 static void lay_out(struct source *s, const char *name, struct vr_str text, unsigned depth)
 {
     struct cursor c = {.p = text.p, .end = text.p + text.n, .at = {name, 1}};
-    if (memchr(text.p ? text.p : "", '\0', text.n)) {
+    const char *zero = memchr(text.p ? text.p : "", '\0', text.n);
+    if (zero) {
+        for (const char *at = text.p; at < zero; at++)
+            c.at.line += *at == '\n';
         problem_error(s->problems, c.at, "the file contains a zero byte; expected plain text");
         return;
     }
@@ -322,15 +325,42 @@ static void key_statement(struct parser *p, const struct token *word)
 static void section_statement(struct parser *p, const struct token *word, struct vr_str title)
 {
     if (p->open) {
-        problem_error(p->source->problems, p->open->at,
-                      "the section `%.*s` is not closed; expected } before line %d",
-                      VR_STR_ARG(p->open->word), word->at.line);
+        problem_error(
+            p->source->problems, p->open->at,
+            "the section `%.*s` is not closed before `%.*s` begins on line %d; expected } before it "
+            "(no section stands in another)",
+            VR_STR_ARG(p->open->word), VR_STR_ARG(word->text), word->at.line);
         close_section(p, word);
     }
     struct statement *s = add_statement(p, STATEMENT_SECTION, word);
     s->title = title;
     p->open = s;
     p->t = p->t->next; /* the { */
+}
+
+static bool section_has_title(struct vr_str name)
+{
+    for (size_t i = SECTION_LISTEN; i <= SECTION_ROUTE; i++) /* those that may stand several times */
+        if (vr_str_equal(name, vr_str_from(section_names[i])))
+            return true;
+    return false;
+}
+
+/* A word without = and {: what should follow depends on what it is. */
+static void lonely_word(struct problems *problems, const struct token *word)
+{
+    bool section = false, key = false;
+    for (size_t i = 0; i < config_key_count; i++) {
+        section = section || vr_str_equal(word->text, vr_str_from(config_keys[i].section));
+        key = key || vr_str_equal(word->text, vr_str_from(config_keys[i].key));
+    }
+    if (section && !key)
+        problem_error(problems, word->at, "`%.*s` is not followed by a {; expected `%.*s%s { … }`",
+                      VR_STR_ARG(word->text), VR_STR_ARG(word->text),
+                      section_has_title(word->text) ? " \"…\"" : "");
+    else
+        problem_error(problems, word->at, "`%.*s` is not followed by a value; expected `%.*s = value`",
+                      VR_STR_ARG(word->text), VR_STR_ARG(word->text));
 }
 
 static void one_statement(struct parser *p)
@@ -357,7 +387,10 @@ static void one_statement(struct parser *p)
             skip_line(p, word->at.line, word->at.file);
         return;
     }
-    if (p->t && (p->t->kind == TOKEN_EQUAL || p->t->kind == TOKEN_PLUS_EQUAL)) {
+    if (vr_str_equal(word->text, VR_STR(";"))) {
+        problem_error(problems, word->at,
+                      "a `;` is not needed here; expected a new line or a blank between two settings");
+    } else if (p->t && (p->t->kind == TOKEN_EQUAL || p->t->kind == TOKEN_PLUS_EQUAL)) {
         key_statement(p, word);
     } else if (p->t && p->t->kind == TOKEN_OPEN) {
         section_statement(p, word, vr_str(NULL, 0));
@@ -365,13 +398,8 @@ static void one_statement(struct parser *p)
         struct vr_str title = p->t->text;
         p->t = p->t->next;
         section_statement(p, word, title);
-    } else if (vr_str_equal(word->text, VR_STR(";"))) {
-        problem_error(problems, word->at,
-                      "a `;` is not needed here; expected a new line or a blank between two settings");
     } else {
-        problem_error(problems, word->at,
-                      "`%.*s` is not followed by a value; expected `%.*s = value` or `%.*s \"…\" { … }`",
-                      VR_STR_ARG(word->text), VR_STR_ARG(word->text), VR_STR_ARG(word->text));
+        lonely_word(problems, word);
         skip_line(p, word->at.line, word->at.file);
     }
 }

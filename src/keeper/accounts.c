@@ -303,8 +303,7 @@ static enum accounts_result canonical(struct accounts *a, struct vr_str in, stru
     bool good = e == VR_OK && lower(address_text(&arena, &address), out);
     if (!good)
         snprintf(a->error, sizeof a->error, "\"%.*s\" is not an address like user@example.org: %s",
-                 (int)(in.n < 80 ? in.n : 80), in.n > 0 ? in.p : "",
-                 vr_str_starts(in, VR_STR("@")) ? "the address has no local part" : why);
+                 (int)(in.n < 80 ? in.n : 80), in.n > 0 ? in.p : "", why);
     vr_arena_fini(&arena);
     return good ? ACCOUNTS_OK : ACCOUNTS_INVALID;
 }

@@ -1,6 +1,8 @@
 /* config.c - tests of src/config/: reading, every error with its place, values, checks, printing, and the documentation. */
 #include "config_tools.h"
 
+#include "io/tls.h"
+
 #define HOST "hostname = \"mail.example.org\" "
 
 /* ---- one wrong thing each ----------------------------------------------------------------------------------------- */
@@ -152,7 +154,24 @@ static const struct wrong {
     {HOST "domain \"a.test\" { }\nlog { level = info",
      {"2: the section `log` is not closed; expected } before the end"}},
     {HOST "domain \"a.test\" {\nlisten \":25\" { }",
-     {"1: the section `domain` is not closed; expected } before line 2"}},
+     {"1: the section `domain` is not closed before `listen` begins on line 2"}},
+    {HOST "domain \"a.test\" { }\nqueue\nexpire = 1d\n}",
+     {"2: `queue` is not followed by a {; expected `queue { … }`", "3: `expire` does not stand at the top",
+      "4: a } closes nothing"}},
+    {HOST "domain \"a.test\" { }\nroute\n",
+     {"2: `route` is not followed by a {; expected `route \"…\" { … }`"}},
+    {HOST "domain \"a.test\" { }\nspool \"/x\"",
+     {"2: `spool` is not followed by a value; expected `spool = value`"}},
+    {HOST "domain \"a.test\" { }\nspool = \"/x\";\nqueue { expire = 1x }",
+     {"2: a `;` is not needed here", "3: `expire` is \"1x\""}},
+    {HOST "domain \"a.test\" { }\nspool = \"${VEREDUS_NO_SUCH}\"",
+     {"2: `spool` names the environment variable VEREDUS_NO_SUCH, which is not set"}},
+    {HOST "domain \"a.test\" { }\n\xff = 1", {"2: unknown key `?`"}},
+    {HOST "domain \"a.test\" { }\nlisten \"unix:relative\" { }", {"2: `listen` has \"unix:relative\""}},
+    {"hostname = \"192.0.2.1\"\ndomain \"a.test\" { }",
+     {"1: `hostname` is \"192.0.2.1\"; expected a domain name"}},
+    {HOST "domain \"a.test\" { catch_all = \"@\" }", {"1: `catch_all` is \"@\", which is no address"}},
+    {HOST "domain \"a.test\" { catch_all = \"\" }", {"1: the address begins with @"}},
     {HOST "domain \"a.test\" { }\nlog { level = \"info }\nrun = \"/run/x\"",
      {"2: a quoted text is not closed on its line"}},
     {HOST "domain \"a.test\" { }\n/* no end", {"2: a comment begins with /* and does not end"}},
@@ -484,6 +503,38 @@ static void the_manual_and_the_table_agree(void **state)
     assert_int_equal(headings, config_key_count);
 }
 
+/* tls sections with the given files, one a line. */
+static struct config_load *with_pairs(const char *const pairs[][2], size_t n)
+{
+    static char text[4096];
+    int at = snprintf(text, sizeof text, "hostname = m.test domain \"a.test\" { }\n");
+    for (size_t i = 0; i < n; i++)
+        at += snprintf(text + at, sizeof text - (size_t)at,
+                       "tls \"%s.test\" { certificate = \"%s/%s\" key = \"%s/%s\" }\n", i < 2 ? "m" : "n",
+                       tools_folder, pairs[i][0], tools_folder, pairs[i][1]);
+    return config_load_text("pairs.conf", vr_str_from(text));
+}
+
+static void a_certificate_and_a_key_that_do_not_fit_are_told(void **state)
+{
+    (void)state;
+    static const char *const files[] = {"c.pem", "k.pem", "other.pem", "other-key.pem"};
+    static const char *const pairs[][2] = {
+        {"c.pem", "k.pem"}, {"other.pem", "other-key.pem"}, {"c.pem", "other-key.pem"}, {"k.pem", "c.pem"}};
+    for (size_t i = 0; i < 4; i++)
+        file_write(files[i], "");
+    assert_int_equal(io_tls_self_signed("m.test", 30, tools_files[0], tools_files[1]), 0);
+    assert_int_equal(io_tls_self_signed("m.test", 30, tools_files[2], tools_files[3]), 0);
+    struct config_load *l = with_pairs(pairs, 4);
+    const char *text = problems_text(l);
+    assert_null(strstr(text, "pairs.conf:2:"));
+    assert_non_null(strstr(text, "pairs.conf:3: warning: a certificate for m.test a second time"));
+    assert_non_null(strstr(text, "pairs.conf:4: cannot use the private key"));
+    assert_non_null(strstr(text, "pairs.conf:5: cannot read the certificate chain"));
+    assert_int_equal(l->errors, 2);
+    config_load_free(l);
+}
+
 static unsigned lines_that_say_something(const char *text)
 {
     unsigned n = 0;
@@ -506,6 +557,7 @@ static void the_examples_load(void **state)
                                             "smarthost.password"};
     for (size_t i = 0; i < sizeof stand_ins / sizeof stand_ins[0]; i++)
         file_write(stand_ins[i], strcmp(stand_ins[i], "smarthost.password") == 0 ? "secret\n" : "");
+    assert_int_equal(io_tls_self_signed("mail.example.org", 30, tools_files[0], tools_files[1]), 0);
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         char name[256];
         static char text[65536];
@@ -540,6 +592,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_wrong_thing_is_told),
         cmocka_unit_test_setup_teardown(all_errors_in_one_run, folder_make, folder_remove),
+        cmocka_unit_test_setup_teardown(a_certificate_and_a_key_that_do_not_fit_are_told, folder_make,
+                                        folder_remove),
         cmocka_unit_test(a_flood_is_counted_but_not_kept),
         cmocka_unit_test_setup_teardown(an_include_that_includes_itself_ends, folder_make, folder_remove),
         cmocka_unit_test(an_unreadable_file_is_one_clear_error),
