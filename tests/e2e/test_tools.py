@@ -3,6 +3,7 @@ import email
 import glob
 import json
 import os
+import pty
 import smtplib
 import subprocess
 
@@ -206,6 +207,197 @@ def separate_users(world):
     s.wait_mail("ann@d.test", 3)
     owners = {os.stat(os.path.join(root, f)).st_uid for root, _, files in os.walk(s.maildir("ann@d.test")) for f in files}
     assert owners == {pwd.getpwnam("_veredus").pw_uid}, owners
+
+
+def tool(*arguments, **options):
+    """veredus with these arguments: (exit code, standard output, standard error)."""
+    done = subprocess.run([harness.VEREDUS] + [str(a) for a in arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60,
+                          stdin=options.pop("stdin", subprocess.DEVNULL if "input" not in options else None), **options)
+    return done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
+
+
+def on_terminal(command, answers=(), environment=None):
+    """Runs a command on a terminal of its own; answers: (text to wait for, text to type). (exit code, what the terminal showed)."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execvpe(command[0], command, dict(os.environ, TERM="xterm", **(environment or {})))
+    shown = b""
+
+    def more():
+        nonlocal shown
+        try:
+            part = os.read(terminal, 65536)
+        except OSError:  # Linux: the other side is closed
+            part = b""
+        shown += part
+        return part
+    for wanted, typed in answers:
+        while wanted not in shown and more():
+            pass
+        os.write(terminal, typed)
+    while more():
+        pass
+    os.close(terminal)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), shown.decode(errors="replace")
+
+
+@case
+def wrong_command_lines(world):
+    """A wrong command line gets one line that says what, and 64; what a file or a socket lacks has its own code."""
+    run_folder, no_file = world.path("nowhere"), world.path("no-such-file")
+    for arguments, code, says in (
+            (["serve", "--bogus"], 64, "veredus serve: unrecognized option '--bogus'"),
+            (["serve", "x"], 64, 'veredus serve: "x" is one argument too many'),
+            (["serve", "--config", no_file, "--foreground"], 78, "cannot read the configuration: No such file"),
+            (["check", no_file], 78, ""),
+            (["check", "a", "b"], 64, '"b" is one argument too many'),
+            (["account", "ad"], 64, 'there is no "ad"; there are add, password'),
+            (["account", "add"], 64, "exactly one address"),
+            (["account", "list", "x"], 64, "takes no address"),
+            (["account", "list", "--state", world.folder], 66, "there are no accounts yet"),
+            (["account", "remove", "a@b.test", "--state", world.folder], 66, "there are no accounts yet"),
+            (["queue", "lst"], 64, 'there is no "lst"; there are list, show'),
+            (["queue", "remove"], 64, "remove what?"),
+            (["queue", "remove", "--all", "0000000000000"], 64, "exclude each other"),
+            (["queue", "summary", "--all"], 64, "takes no ids and filters"),
+            (["queue", "list", "--limit", "x"], 64, '--limit takes a number from 1 on, not "x"'),
+            (["queue", "list", "--domain", ""], 64, "--domain has no value"),
+            (["queue", "show", "XYZ"], 65, '"XYZ" is no queue id'),
+            (["queue", "list", "--run", run_folder], 75, "No such file or directory; it does not run"),
+            (["queue", "list", "--run", "/" + "x" * 200], 78, "at most 107 bytes"),
+            (["queue", "list", "--config", no_file], 78, "cannot read the configuration"),
+            (["send"], 64, "no recipient"),
+            (["send", "--to", "a@b.test", "--tls", "x"], 64, "--tls takes none, may"),
+            (["send", "--to", "a@b.test", "--auth", "CRAM-MD5"], 64, "--auth takes SCRAM-SHA-256"),
+            (["send", "--to", "a@b.test", "--header", "a b: c"], 64, "--header takes"),
+            (["send", "--to", "a@b.test", "--file", no_file, "--body", "x"], 64, "does not go with"),
+            (["send", "--to", "a@b.test", "--server", "a b"], 64, "--server takes"),
+            (["send", "--to", "a@b.test", "--file", no_file], 66, "cannot read %s: No such file" % no_file),
+            (["send", "--to", "a@b.test", "--body", "@" + no_file], 66, "cannot read %s: No such file" % no_file),
+            (["send", "--no-message", "--server", "127.0.0.1:1", "--ca", no_file], 66, "trusted CAs %s: No such file" % no_file),
+            (["send", "--no-message", "--server", "h", "--user", "u", "--password-file", no_file], 66, "the password from %s: No such" % no_file),
+            (["send", "--to", "not an address"], 64, "does not read like ann@example.org"),
+            (["help", "nonsense"], 64, 'there is no command "nonsense"')):
+        got = tool(*arguments)
+        assert got[0] == code and says in got[2] and len(got[2].splitlines()) <= 4, (arguments, got)
+    assert tool("help", "queue") == tool("queue", "--help") and "--destination" in tool("help", "queue")[1]
+    for name in ("mailq", "newaliases", "sendmail"):
+        assert "usage: sendmail" in run(called(world, name), "--help").stdout
+
+
+@case
+def account_input(world):
+    """veredus account: bad addresses and passwords are refused with the reason; a password typed at a terminal does not show."""
+    state = world.path("state")
+    for address, says in (("", "no local part"), ("x", "no domain"), ("@d.test", "no local part"), ("a b@d.test", "must be quoted"),
+                          ("ann@d.test.", "ends in a dot"), ("../x@d.test", "two dots in a row"), ("<ann@d.test>", "without angle brackets")):
+        got = tool("account", "add", address, "--state", state, "--password-stdin", input=b"a long password\n")
+        assert got[0] == 65 and says in got[2], (address, got)
+    for password, code, says in ((b"", 66, "it is empty"), (b"\n", 65, "the password is empty"), (b"a\tb\n", 65, "control character"),
+                                 (b"\xff\n", 65, "not valid UTF-8"), (b"x" * 2000, 66, "at most 1024 bytes"), (b"short\n", 0, "guessed")):
+        got = tool("account", "add", "ann@d.test", "--state", state, "--password-stdin", input=password)
+        assert got[0] == code and says in got[2], (password, got)
+    got = tool("account", "add", "ANN@d.test", "--state", state, "--password-stdin", input=b"a long password\n")
+    assert got[0] == 65 and "exists already" in got[2], got
+    assert tool("account", "change", "ann@d.test", "--state", state, "--not-send-as", "x@d.test")[0] == 65
+    assert tool("account", "change", "ann@d.test", "--state", state, "--send-as", "@x.test", "--send-as", "y@y.test")[0] == 0
+    listed = json.loads(tool("account", "list", "--state", state, "--json")[1])
+    assert [(a["address"], a["send_as"]) for a in listed] == [("ann@d.test", ["@x.test", "y@y.test"])], listed
+    add = [harness.VEREDUS, "account", "add", "tty@d.test", "--state", state]
+    code, shown = on_terminal(add, [(b"tty@d.test: ", b"correct horse\n"), (b"again: ", b"wrong horse\n")])
+    assert code != 0 and "the two passwords differ" in shown and "horse" not in shown, (code, shown)
+    code, shown = on_terminal(add, [(b"tty@d.test: ", b"\x03")])
+    assert code != 0 and "nothing was changed" in shown, (code, shown)
+    code, shown = on_terminal(add, [(b"tty@d.test: ", b"correct horse\n"), (b"again: ", b"correct horse\n")])
+    assert code == 0 and "Added tty@d.test" in shown and "horse" not in shown, (code, shown)
+    if os.geteuid() == 0:
+        got = tool("account", "list", "--state", state, user="nobody")
+        assert got[0] == 77 and "Permission denied; run this as root" in got[2], got
+
+
+@case
+def queue_several(world):
+    """veredus queue: several ids, ids that are gone, texts that would drive a terminal; who may ask."""
+    s = world.server(domains={"far.test": 'deliver = "smtp:127.0.0.1:%d"' % harness.free_port()})
+    with smtplib.SMTP(s.host, s.mx) as c:
+        for i in range(3):
+            c.sendmail("a@x.test", ["r%d@far.test" % i], b"Subject: n%d\r\n\r\n\x1b[31mred" % i + b"\r\nlong" * 1000)
+    wait_until("all are deferred", lambda: s.queue("list").count("deferred ") == 3)
+    ids = [m["id"] for m in json.loads(s.queue("list", "--json"))["messages"]]
+    shown = s.queue("show", *ids[:2])
+    assert "Subject: n0" in shown and "Subject: n1" in shown and "?[31mred" in shown and "\x1b" not in shown, shown
+    assert "--full shows more" in shown and "--full shows more" not in s.queue("show", ids[0], "--full")
+    got = tool("queue", "hold", ids[0], "0000000000000", "--run", s.run_dir)
+    assert got[0] == 65 and "1 message held" in got[1] and "1 of these 2 messages are not in the queue" in got[2], got
+    got = tool("queue", "show", "0000000000000", "--json", "--run", s.run_dir)
+    assert got[0] == 65 and json.loads(got[1])["messages"] == [], got
+    via = json.loads(s.queue("list", "--json"))["messages"][0]["recipients"][0]["destination"]
+    assert "2 of 3 messages" in s.queue("list", "--limit", "2", "--destination", via)
+    assert "No message in the queue is of this kind" in s.queue("list", "--sender", "<>")
+    assert "\x1b" not in s.queue("list") and "\x1b[33m" in on_terminal([harness.VEREDUS, "queue", "list", "--run", s.run_dir])[1]
+    assert "\x1b" not in on_terminal([harness.VEREDUS, "queue", "list", "--run", s.run_dir], environment={"NO_COLOR": "1"})[1]
+    if os.geteuid() == 0:
+        got = tool("queue", "list", "--run", s.run_dir, user="nobody")
+        assert got[0] == 77 and "Permission denied; root may" in got[2], got
+
+
+@case
+def send_refusals(world):
+    """veredus send: what happened and what to do next, for TLS, log-in, and messages as they come."""
+    s = world.server(accounts=["ann@d.test"])
+    mx, submission, implicit = ("%s:%d" % (s.host, p) for p in (s.mx, s.submission, s.submissions))
+    password = world.write("password", PASSWORD + "\n")
+    login = ["--user", "ann@d.test", "--password-file", password]
+    for arguments, code, says in (
+            (["--server", implicit, "--tls", "implicit"], 76, "--ca FILE trusts"),
+            (["--server", mx, "--tls", "implicit"], 76, "does this port speak TLS from the first byte"),
+            (["--server", implicit, "--tls", "none", "--timeout", "1"], 75, "needs --tls implicit"),
+            (["--server", submission, "--tls", "none"] + login, 69, "only after STARTTLS"),
+            (["--server", submission, "--user", "ann@d.test", "--password-file", s.config], 77, "AUTH: 535 5.7.8"),
+            (["--server", implicit, "--tls", "implicit", "--ca", s.ca()] + login, 0, "235"),
+            (["--server", submission, "--tls", "verify", "--ca", s.ca(), "--auth", "plain"] + login, 0, "AUTH PLAIN [hidden]"),
+            (["--server", submission, "--auth", "LOGIN"] + login, 0, "AUTH LOGIN")):
+        got = tool("send", "--no-message", *arguments)
+        assert got[0] == code and says in got[2] and PASSWORD not in got[2], (arguments, got)
+    texts = {"crlf": b"Subject: crlf\r\n\r\none\r\n.\r\n..two\r\n", "lf": b"Subject: lf\n\none\n.\n..two",
+             "stray": b"Subject: stray\rBcc: eve@d.test\n\none\n.\n..two\n"}
+    for i, (name, text) in enumerate(texts.items(), 1):
+        got = tool("send", "--quiet", "--server", mx, "--from", "x@y.test", "--to", "ann@d.test", input=text)
+        assert got == (0, "", ""), (name, got)
+        s.wait_mail("ann@d.test", i)
+    mails = {m["Subject"].split()[0]: m for m in s.wait_mail("ann@d.test", 3)}
+    assert all(m.get_payload().splitlines() == ["one", ".", "..two"] and m["Bcc"] is None for m in mails.values()), mails
+    assert mails["stray"]["Subject"] == "stray Bcc: eve@d.test", "a lone CR begins no field"
+    code, shown = on_terminal([harness.VEREDUS, "send", "--no-message", "--server", submission, "--user", "ann@d.test"],
+                              [(b"Password for ann@d.test: ", PASSWORD.encode() + b"\n")])
+    assert code == 0 and "\x1b[32m<-" in shown and PASSWORD not in shown, shown
+    assert "\x1b" not in on_terminal([harness.VEREDUS, "send", "--no-message", "--server", mx], environment={"NO_COLOR": "1"})[1]
+
+
+@case
+def sendmail_session(world):
+    """sendmail -bs: line ends of a person and of a program; input that ends too early sends nothing and does not hang; other users."""
+    s = world.server(accounts=["ann@d.test"])
+    sendmail = [called(world, "sendmail"), "-C", s.config]
+    others = {"user": "nobody"} if os.geteuid() == 0 else {}
+    talk = "HELO x\nMAIL FROM:<>\nRCPT TO:<ann@d.test>\nDATA\nSubject: %s\n\ntext\n%s"
+    assert "queued as" in run(*sendmail, "-bs", input=talk % ("lf", ".\nQUIT\n"), **others).stdout
+    assert "queued as" in run(*sendmail, "-bs", input=(talk % ("crlf", ".\nQUIT\n")).replace("\n", "\r\n"), **others).stdout
+    for text in (talk % ("cut", ""), talk % ("cut", "."), (talk % ("cut", "")).replace("\n", "\r\n"),
+                 (talk % ("cut", "")).replace("\n", "\r\n") + "\n.\n"):
+        cut = run(*sendmail, "-bs", input=text, ok=False, timeout=20, **others)
+        assert cut.returncode == 65 and "it was not sent" in cut.stdout, cut.stdout
+    assert run(*sendmail, "-bs", input="EHLO x\r\nNOO", **others).stdout.endswith("221 2.0.0 goodbye\n")
+    code, shown = on_terminal(sendmail + ["-bs"], [(b"220 ", b"HELO x\n"), (b"250 ", b"QUIT\n")])
+    assert code == 0 and "221 2.0.0" in shown, shown
+    run(*sendmail, "-f", "", "ann@d.test", input="Subject: none\n\n.\n", **others)
+    mails = {m["Subject"]: m for m in s.wait_mail("ann@d.test", 3)}
+    assert set(mails) == {"lf", "crlf", "none"} and mails["none"]["Return-Path"] == "<>", mails
+    assert "uid %d" % (0 if not others else 65534) in mails["lf"]["Received"] or not others, mails["lf"]["Received"]
+    wrong = run(*sendmail, "ann b@d.test", input="Subject: x\n\n.\n", ok=False)
+    assert wrong.returncode == 67 and '"ann b"@d.test' in wrong.stdout, "the words of an address are not joined: " + wrong.stdout
+    missing = run(called(world, "sendmail"), "-C", world.path("no.conf"), "ann@d.test", input="Subject: x\n\n.\n", ok=False)
+    assert missing.returncode in (75, 67) and (missing.returncode == 67 or "the default, because of" in missing.stdout), missing.stdout
 
 
 @case
