@@ -250,6 +250,15 @@ static void test_recipients_of_the_header(void **state)
     assert_int_equal(compose(&b, "To: undisclosed-recipients:;\nBcc: eve@z.org\n\n", true, NULL, to), VR_OK);
     assert_string_equal(to, "eve@z.org");
     vr_buf_reset(&b);
+    /* a lone CR begins no field and no line of the header, in whatever text it came */
+    assert_int_equal(compose(&b,
+                             "To: bob@x.org\nSubject: a\rBcc: eve@z.org\n b\r\r\nFrom: a@b.c\nDate: "
+                             "d\nMessage-ID: <i>\r\n\n1\r2",
+                             true, NULL, to),
+                     VR_OK);
+    assert_string_equal(to, "bob@x.org");
+    expect(&b, "To: bob@x.org\r\nSubject: a Bcc: eve@z.org\r\n b \r\nFrom: a@b.c\r\nDate: d\r\nMessage-ID: "
+               "<i>\r\n\r\n1\r\n2\r\n");
     assert_int_equal(compose(&b, "To: bob@-x-.org\n\n", true, NULL, to), VR_ERR_SYNTAX);
     vr_buf_fini(&b);
 }
@@ -267,6 +276,12 @@ static void test_arguments_as_recipients(void **state)
     assert_int_equal(list.count, 3);
     assert_true(vr_str_equal(list.items[0].domain, VR_STR("h.example")));
     assert_true(vr_str_equal(list.items[2].local, VR_STR("bob")));
+    struct compose_list odd = {
+        0}; /* blanks around dots and @ vanish, others stay in the local part, in quotes */
+    assert_true(compose_add(&odd, &arena, VR_STR("a . b @ x.org, ann b@x.org"), VR_STR("h.example"), &why));
+    assert_int_equal(odd.count, 2);
+    assert_true(vr_str_equal(address_text(&arena, &odd.items[0]), VR_STR("a.b@x.org")));
+    assert_true(vr_str_equal(address_text(&arena, &odd.items[1]), VR_STR("\"ann b\"@x.org")));
     assert_false(compose_add(&list, &arena, VR_STR(""), VR_STR("h.example"), &why));
     assert_false(compose_add(&list, &arena, VR_STR("ann@-bad-.org"), VR_STR("h.example"), &why));
     assert_true(strlen(why) > 0);

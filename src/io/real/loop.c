@@ -322,7 +322,9 @@ void io_free(struct io *io)
     while (io->finishing != NULL)
         io_stream_close(io->finishing);
     uv_walk(&io->uv, close_handle, NULL);
-    uv_run(&io->uv, UV_RUN_DEFAULT); /* until handles are closed and running jobs are through */
+    /* until handles are closed and running jobs are through; an io_stop() that no io_run() saw ends a turn */
+    while (uv_run(&io->uv, UV_RUN_DEFAULT) != 0)
+        ;
     bury(io);
     if (io->tls_method != NULL)
         io->tls_method_free(io->tls_method);
