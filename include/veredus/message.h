@@ -29,6 +29,8 @@ struct vr_str header_body(const struct header_reader *r);
 /* The first field with this name (without case); false when there is none. */
 bool header_find(struct vr_str message, struct vr_str name, struct header_field *field);
 unsigned header_count(struct vr_str message, struct vr_str name);
+/* Of text that may go on behind a field: the body of one field. It ends at the first line end that no blank follows. */
+struct vr_str header_first_body(struct vr_str text);
 /* The field's body with folding undone (RFC 5322 §2.2.3) and blanks trimmed. */
 struct vr_str header_unfold(struct vr_arena *arena, struct vr_str field_body);
 /* RFC 2047 encoded words undone, to UTF-8; what cannot be decoded stays as it is. */
@@ -42,7 +44,7 @@ bool header_write(struct vr_buf *out, struct vr_str name, struct vr_str body, bo
 /* What a Received field says (RFC 5321 §4.4). Absent parts are empty. */
 struct received {
     struct vr_str from;         /* the name that the client gave */
-    struct vr_str from_comment; /* the TCP-info in parentheses behind it */
+    struct vr_str from_comment; /* the TCP-info behind it: what is in parentheses or brackets, joined by blanks */
     struct vr_str by;
     struct vr_str via;
     struct vr_str with;

@@ -218,7 +218,7 @@ static void scan(struct scanner *s)
 
 enum vr_err address_parse_list(struct vr_arena *arena, struct vr_str field_body, struct address_mailbox **out)
 {
-    struct scanner s = {.arena = arena, .rest = field_body};
+    struct scanner s = {.arena = arena, .rest = header_first_body(field_body)};
     s.end = &s.first;
     vr_buf_init(&s.text, TEXT_MAX);
     vr_buf_init(&s.comment, TEXT_MAX);

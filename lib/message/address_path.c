@@ -273,7 +273,8 @@ static bool skip_source_route(struct reader *r)
             skip(r, 1);
             return true;
         } else {
-            return fail(r, "the address begins with @: it has no local part, or is a source route without a colon");
+            return fail(
+                r, "the address begins with @: it has no local part, or is a source route without a colon");
         }
     }
     return true;
@@ -282,9 +283,10 @@ static bool skip_source_route(struct reader *r)
 /* Mailbox = Local-part "@" ( Domain / address-literal ) */
 static bool read_mailbox(struct reader *r, struct vr_arena *arena, struct address *out)
 {
+    size_t before = r->rest.n;
     if (!(peek(r) == '"' ? read_quoted(r, arena, &out->local) : read_dot_string(r, &out->local)))
         return false;
-    if (out->local.n > ADDRESS_LOCAL_MAX)
+    if (before - r->rest.n > ADDRESS_LOCAL_MAX) /* as it stands, quotes and backslashes included */
         return fail(r, "the local part is longer than 64 octets");
     if (peek(r) != '@') {
         bool ends = peek(r) < 0 || peek(r) == '>';

@@ -217,6 +217,7 @@ static bool in_range(const struct parts *p)
 enum vr_err message_date_parse(struct vr_str text, struct message_date *out)
 {
     struct parts p = {0};
+    text = header_first_body(text);
     for (;;) {
         skip_separators(&text, !p.has_time);
         if (text.n == 0)

@@ -100,6 +100,14 @@ unsigned header_count(struct vr_str message, struct vr_str name)
     return n;
 }
 
+struct vr_str header_first_body(struct vr_str text)
+{
+    for (size_t i = 0; i + 1 < text.n; i++)
+        if (text.p[i] == '\n' && text.p[i + 1] != ' ' && text.p[i + 1] != '\t')
+            return vr_str_sub(text, 0, i);
+    return text;
+}
+
 struct vr_str header_unfold(struct vr_arena *arena, struct vr_str field_body)
 {
     struct vr_str copy = vr_arena_dup(arena, vr_str_trim(field_body));

@@ -41,8 +41,10 @@ static bool next_token(struct vr_str *rest, struct token *t)
     return true;
 }
 
-static struct vr_str without_angles(struct vr_str s)
+static struct vr_str bare(struct vr_str s)
 {
+    if (s.n > 1 && s.p[s.n - 1] == ',') /* "by a.example, id 1" */
+        s.n--;
     if (s.n >= 2 && s.p[0] == '<' && s.p[s.n - 1] == '>')
         return vr_str_sub(s, 1, s.n - 2);
     return s;
@@ -62,9 +64,15 @@ static size_t date_mark(struct vr_str s)
     return mark;
 }
 
+static struct vr_str joined(struct vr_arena *arena, struct vr_str a, struct vr_str b)
+{
+    return a.n == 0 ? b : vr_arena_printf(arena, "%.*s %.*s", VR_STR_ARG(a), VR_STR_ARG(b));
+}
+
 enum vr_err received_parse(struct vr_arena *arena, struct vr_str field_body, struct received *out)
 {
     *out = (struct received){.time = RECEIVED_NO_TIME};
+    field_body = header_first_body(field_body);
     struct vr_str text = header_unfold(arena, field_body);
     if (text.n == 0 && vr_str_trim(field_body).n > 0)
         return VR_ERR_TOO_BIG;
@@ -77,22 +85,24 @@ enum vr_err received_parse(struct vr_arena *arena, struct vr_str field_body, str
         struct vr_str *value;
     } parts[] = {{"from", &out->from}, {"by", &out->by}, {"via", &out->via},
                  {"with", &out->with}, {"id", &out->id}, {"for", &out->for_}};
-    struct vr_str rest = vr_str_sub(text, 0, mark), *wants = NULL;
+    struct vr_str rest = vr_str_sub(text, 0, mark), *wants = NULL, *last = NULL;
     struct token t;
     while (next_token(&rest, &t)) {
         bool keyword = false;
         for (size_t i = 0; i < sizeof parts / sizeof *parts && !t.comment && !keyword; i++)
             if (vr_str_equal_nocase(t.text, vr_str_from(parts[i].keyword))) {
-                wants = parts[i].value->n == 0 ? parts[i].value : NULL;
+                last = parts[i].value;
+                wants = last->n == 0 ? last : NULL;
                 keyword = true;
             }
         if (keyword)
             continue;
-        if (t.comment) {
-            if (out->from.n > 0 && out->by.n == 0 && out->from_comment.n == 0)
-                out->from_comment = t.text;
+        if (last == &out->from && (t.comment || (wants == NULL && t.text.p[0] == '['))) {
+            out->from_comment = joined(arena, out->from_comment, t.text);
+        } else if (t.comment) {
+            continue;
         } else if (wants != NULL) {
-            *wants = without_angles(t.text);
+            *wants = bare(t.text);
             wants = NULL;
         }
     }
