@@ -127,6 +127,9 @@ bool compose_add(struct compose_list *list, struct vr_arena *arena, struct vr_st
         *why = no_address;
         if (named.local.n == 0)
             return false;
+        *why = "it reads like two addresses without a comma between them";
+        if (vr_str_find(named.local, '@') != VR_NPOS && vr_str_find(named.local, ' ') != VR_NPOS)
+            return false;
         /* read again by the grammar of envelopes, which is stricter than that of messages */
         if (address_parse(arena, address_text(arena, &named), 0, &checked, why) != VR_OK)
             return false;

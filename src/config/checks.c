@@ -378,6 +378,24 @@ static void check_queue(struct loader *l)
                       "`inline_body` is more than half of `segment_size`; expected a smaller one");
 }
 
+/* Only those that were named: without root nobody needs them, and who installs veredus gets the default ones. */
+static void check_users(struct loader *l)
+{
+    const struct {
+        const char *key, *name;
+    } users[] = {{"user", l->c->user}, {"user_keeper", l->c->user_keeper}, {"user_queue", l->c->user_queue}};
+    struct io_user user;
+    for (size_t i = 0; i < sizeof users / sizeof *users; i++) {
+        struct place at = config_place(l, SECTION_PROCESSES, 0, users[i].key);
+        if (at.file && users[i].name && io_user_by_name(users[i].name, &user) < 0)
+            problem_warning(
+                &l->problems, at,
+                "there is no system user \"%s\", which `veredus serve` needs when root starts it; "
+                "expected one (useradd --system %s)",
+                users[i].name, users[i].name);
+    }
+}
+
 void config_check(struct loader *l)
 {
     check_host(l);
@@ -386,6 +404,7 @@ void config_check(struct loader *l)
     check_domains(l);
     check_routes(l);
     check_queue(l);
+    check_users(l);
     if (l->c->ca_file)
         check_file(l, config_place(l, SECTION_SENDING, 0, "ca_file"), "file of certificate authorities",
                    l->c->ca_file);

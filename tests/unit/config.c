@@ -167,6 +167,8 @@ static const struct wrong {
     {HOST "domain \"a.test\" { }\nspool = \"${VEREDUS_NO_SUCH}\"",
      {"2: `spool` names the environment variable VEREDUS_NO_SUCH, which is not set"}},
     {HOST "domain \"a.test\" { }\n\xff = 1", {"2: unknown key `?`"}},
+    {HOST "domain \"a.test\" { }\nprocesses { user = \"no-such-user-here\" user_queue = root }",
+     {"2: warning: there is no system user \"no-such-user-here\""}},
     {HOST "domain \"a.test\" { }\nlisten \"unix:relative\" { }", {"2: `listen` has \"unix:relative\""}},
     {"hostname = \"192.0.2.1\"\ndomain \"a.test\" { }",
      {"1: `hostname` is \"192.0.2.1\"; expected a domain name"}},

@@ -282,6 +282,8 @@ static void test_arguments_as_recipients(void **state)
     assert_int_equal(odd.count, 2);
     assert_true(vr_str_equal(address_text(&arena, &odd.items[0]), VR_STR("a.b@x.org")));
     assert_true(vr_str_equal(address_text(&arena, &odd.items[1]), VR_STR("\"ann b\"@x.org")));
+    assert_false(compose_add(&odd, &arena, VR_STR("ann@x.org bob@y.org"), VR_STR("h.example"), &why));
+    assert_non_null(strstr(why, "two addresses"));
     assert_false(compose_add(&list, &arena, VR_STR(""), VR_STR("h.example"), &why));
     assert_false(compose_add(&list, &arena, VR_STR("ann@-bad-.org"), VR_STR("h.example"), &why));
     assert_true(strlen(why) > 0);
