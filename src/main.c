@@ -42,12 +42,21 @@ static void help(FILE *out)
                  "docs/configuration.md. Called as sendmail, mailq or newaliases it behaves as they do.\n");
 }
 
+/* What was printed may not have got where it should: a full disk, for a list or a configuration that is kept. */
+static int finish(int code)
+{
+    if (fflush(stdout) == 0 && ferror(stdout) == 0)
+        return code;
+    fprintf(stderr, "veredus: standard output could not be written; what it got is not complete\n");
+    return code == EX_OK ? EX_IOERR : code;
+}
+
 int main(int argc, char **argv)
 {
     const char *slash = strrchr(argv[0], '/'), *self = slash != NULL ? slash + 1 : argv[0];
     const struct command *by_name = find(self);
     if (by_name != NULL)
-        return by_name->run(argc, argv);
+        return finish(by_name->run(argc, argv));
     if (argc < 2) {
         help(stderr);
         return EX_USAGE;
@@ -67,5 +76,5 @@ int main(int argc, char **argv)
     snprintf(full, sizeof full, "veredus %s", command->name);
     char *explain[] = {full, (char *)"--help", NULL};
     argv[1] = full;
-    return asks_help ? command->run(2, explain) : command->run(argc - 1, argv + 1);
+    return finish(asks_help ? command->run(2, explain) : command->run(argc - 1, argv + 1));
 }

@@ -192,9 +192,24 @@ static void put_top(struct vr_buf *out, const struct config *c)
     put_simple(out, c, "");
 }
 
+/* Outside of sections nothing is indented. */
+static void put_top_flush(struct vr_buf *out, const struct config *c)
+{
+    struct vr_buf text;
+    vr_buf_init(&text, out->max);
+    put_top(&text, c);
+    struct vr_str rest = vr_buf_str(&text), line;
+    while (vr_str_split(&rest, '\n', &line) && line.n > 0) {
+        vr_buf_add(out, vr_str_trim(line));
+        vr_buf_add_byte(out, '\n');
+    }
+    out->too_big = out->too_big || text.too_big;
+    vr_buf_fini(&text);
+}
+
 bool config_print(const struct config *c, struct vr_buf *out)
 {
-    put_top(out, c);
+    put_top_flush(out, c);
     for (size_t i = 0; i < c->listener_count; i++) {
         char text[IO_ADDRESS_TEXT];
         io_address_text(&c->listeners[i].address, text);

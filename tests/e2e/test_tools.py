@@ -407,5 +407,8 @@ def bare_help(world):
         done = subprocess.run([harness.VEREDUS] + command + ["--help"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=20)
         assert done.returncode == 0 and b"usage" in done.stdout.lower(), (command, done.stdout)
     assert run(harness.VEREDUS, "nonsense", ok=False).returncode == 64
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([harness.VEREDUS, "check", "--keys"], stdout=full, stderr=subprocess.PIPE, timeout=20)
+        assert done.returncode == 74 and b"could not be written" in done.stderr, done
     assert run(harness.VEREDUS, "version").stdout.startswith("veredus 0.")
     del world
