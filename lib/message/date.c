@@ -210,8 +210,10 @@ static void read_word(struct vr_str word, struct parts *p)
 static bool in_range(const struct parts *p)
 {
     static const unsigned char length[] = {31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+    bool leap = (p->year % 4 == 0 && p->year % 100 != 0) || p->year % 400 == 0;
     return p->has_day && p->has_year && p->month >= 1 && p->day >= 1 && p->day <= length[p->month - 1] &&
-           p->year >= 1900 && p->year <= 9999 && p->hour < 24 && p->minute < 60 && p->second <= 60;
+           (p->month != 2 || p->day < 29 || leap) && p->year >= 1900 && p->year <= 9999 && p->hour < 24 &&
+           p->minute < 60 && p->second <= 60;
 }
 
 enum vr_err message_date_parse(struct vr_str text, struct message_date *out)

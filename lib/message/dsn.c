@@ -90,6 +90,8 @@ static void write_header(struct vr_buf *out, const struct dsn *d, enum dsn_actio
     vr_buf_addf(out, "Message-ID: <%.*s>\r\n", VR_STR_ARG(d->message_id));
     vr_buf_add(out, VR_STR("Auto-Submitted: auto-replied\r\n" /* RFC 3834 §5 */
                            "MIME-Version: 1.0\r\n"));
+    if (!vr_str_is_ascii(d->original)) /* what holds 8-bit parts is 8bit itself: RFC 2045 §6.4 */
+        vr_buf_add(out, VR_STR("Content-Transfer-Encoding: 8bit\r\n"));
     vr_buf_addf(out,
                 "Content-Type: multipart/report; report-type=delivery-status;\r\n\tboundary=\"%.*s\"\r\n\r\n",
                 VR_STR_ARG(d->boundary));
