@@ -207,10 +207,12 @@ class Server:
     def pids(self, role=None):
         """Process ids of the children that live now: {pid: role}."""
         living = {}
-        for pid in run("pgrep", "-P", str(self.program.pid), ok=False).stdout.split():
+        for pid in filter(str.isdigit, os.listdir("/proc")):
             with contextlib.suppress(OSError):
-                with open("/proc/%s/comm" % pid) as f:
-                    living[int(pid)] = f.read().strip().removeprefix("vd-")
+                with open("/proc/%s/stat" % pid) as f:
+                    name, rest = f.read().split("(", 1)[1].rsplit(")", 1)
+                if int(rest.split()[1]) == self.program.pid:
+                    living[int(pid)] = name.removeprefix("vd-")
         return {p: r for p, r in living.items() if role is None or r.startswith(role[:6])}
 
     def maildir(self, address):

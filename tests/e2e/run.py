@@ -6,7 +6,9 @@ VEREDUS names the program (default build/src/veredus). The last line is `N passe
 import glob
 import importlib
 import os
+import shutil
 import sys
+import tempfile
 import time
 import traceback
 
@@ -14,8 +16,22 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import harness  # noqa: E402
 
 
+def copy_programs(folder):
+    """Where every user may run them, wherever the build is."""
+    os.chmod(folder, 0o755)
+    for variable, name in (("VEREDUS", "veredus"), ("VEREDUS_RELEASE", "veredus-release")):
+        source = os.environ.get(variable, harness.VEREDUS)
+        os.environ[variable] = shutil.copy(source, os.path.join(folder, name))
+    harness.VEREDUS = os.environ["VEREDUS"]
+
+
 def main():
-    wanted = sys.argv[1:]
+    with tempfile.TemporaryDirectory(prefix="veredus-e2e-") as folder:
+        copy_programs(folder)
+        return run(sys.argv[1:])
+
+
+def run(wanted):
     for path in sorted(glob.glob(os.path.join(os.path.dirname(os.path.abspath(__file__)), "test_*.py"))):
         importlib.import_module(os.path.basename(path)[:-3])
     passed = failed = skipped = 0
