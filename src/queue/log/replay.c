@@ -55,6 +55,13 @@ static void damage(struct qlog *l, uint32_t number, uint64_t from, uint64_t to, 
     event_end(l->o.events);
 }
 
+/* Blank blocks and those of an earlier life of the file are no news: a segment is made before it is written. */
+static bool begins_a_record(const struct segment *seg, uint64_t at)
+{
+    struct record_header h;
+    return io_fs_pread(seg->fd, (char *)&h, sizeof h, at) == (int64_t)sizeof h && h.marker == seg->marker;
+}
+
 /* No valid record follows at s->at. */
 static int end_badly(struct qlog *l, struct segment *seg, struct scan *s, bool youngest)
 {
@@ -65,10 +72,11 @@ static int end_badly(struct qlog *l, struct segment *seg, struct scan *s, bool y
     char path[QLOG_PATH];
     segment_path(l, seg->number, false, path);
     l->counts.cut += s->size - s->at;
-    event_begin(l->o.events, EVENT_INFO, "log.tail_cut", 0);
+    event_begin(l->o.events, begins_a_record(seg, s->at) ? EVENT_NOTICE : EVENT_DEBUG, "log.tail_cut", 0);
     event_text(l->o.events, "file", path);
     event_u64(l->o.events, "at", s->at);
     event_u64(l->o.events, "bytes", s->size - s->at);
+    event_text(l->o.events, "next", "nothing: what was being written there was not acknowledged");
     event_end(l->o.events);
     int status = io_fs_truncate(seg->fd, s->at);
     if (status == 0)
