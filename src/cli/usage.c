@@ -27,8 +27,5 @@ int cli_wrong_option(const char *self)
 
 bool cli_coloured(int fd)
 {
-    const char *no = io_env("NO_COLOR"),
-               *terminal = io_env("TERM"); /* https://no-color.org/: set and not empty */
-    return io_is_terminal(fd) && (no == NULL || *no == '\0') &&
-           (terminal == NULL || strcmp(terminal, "dumb") != 0);
+    return io_is_coloured(fd);
 }

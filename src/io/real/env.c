@@ -1,8 +1,15 @@
-/* env.c - see env.h. */
+/* env.c - see env.h.
+ *
+ * Tests: tests/unit/event.c
+ */
 #include "io/env.h"
 
 #include <sched.h>
+#include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -14,6 +21,27 @@ const char *io_env(const char *name)
 bool io_is_terminal(int fd)
 {
     return isatty(fd) == 1;
+}
+
+bool io_is_coloured(int fd)
+{
+    const char *no = getenv("NO_COLOR"),
+               *terminal = getenv("TERM"); /* https://no-color.org/: set and not empty */
+    return io_is_terminal(fd) && (no == NULL || *no == '\0') &&
+           (terminal == NULL || strcmp(terminal, "dumb") != 0);
+}
+
+/* The variable is inherited by all that is started below a service, also when its output goes elsewhere: so
+ * device and inode decide. */
+bool io_is_journal(int fd)
+{
+    const char *stream = getenv("JOURNAL_STREAM");
+    char own[64];
+    struct stat st;
+    if (stream == NULL || fstat(fd, &st) != 0)
+        return false;
+    snprintf(own, sizeof own, "%ju:%ju", (uintmax_t)st.st_dev, (uintmax_t)st.st_ino);
+    return strcmp(stream, own) == 0;
 }
 
 unsigned io_core_count(void)
