@@ -1,19 +1,20 @@
-/* resolve.c - see resolve.h. One question at a time: a command has a person's patience.
+/* resolve.c - see resolve.h. What mx_select wants to know is asked, one question at a time: a command has a person's patience.
  *
- * Sources: RFC 5321 §5.1, RFC 7505. Tests: tests/unit/sendmail_parse.c (names), tests/e2e/
+ * Tests: tests/unit/sendmail_parse.c (names), tests/unit/mx.c, tests/e2e/
  */
 #include "cli/resolve.h"
 
 #include "io/dns.h"
 
 #include <veredus/address.h>
+#include <veredus/mx.h>
 
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 #include <sysexits.h>
 
-#define MX_MAX      32
-#define TARGETS_MAX 64
+#define ANSWERS_MAX (1 + 2 * MX_HOSTS_MAX)
 #define NO_PORT     65535 /* reserved by nobody who serves mail */
 
 /* ---- names ------------------------------------------------------------------------------------------------------------ */
@@ -55,65 +56,58 @@ bool server_name_parse(struct vr_str text, struct server_name *out)
 
 /* ---- questions ---------------------------------------------------------------------------------------------------------- */
 
-struct question {
+struct search {
     struct io *io;
-    struct resolve *out;
-    struct vr_str host; /* A, AAAA: whose addresses */
-    uint16_t port;
+    struct vr_arena *arena;
+    struct mx_query query;
+    struct mx_answer answers[ANSWERS_MAX];
     bool answered;
-    enum io_dns_status status;
-    char why[100];
-    struct mx {
-        struct vr_str name;
-        uint16_t preference;
-    } mx[MX_MAX];
-    size_t mx_count;
 };
 
-static void add_target(struct resolve *out, struct vr_str host, const struct io_address *a)
+static void copy_records(struct search *s, const struct io_dns_answer *from, struct mx_answer *to)
 {
-    if (out->count == out->capacity || out->targets == NULL) {
-        if (out->targets != NULL)
-            return; /* more hosts than anybody waits for */
-        out->targets = vr_arena_alloc(out->arena, TARGETS_MAX * sizeof *out->targets);
-        out->capacity = out->targets != NULL ? TARGETS_MAX : 0;
-        if (out->targets == NULL)
-            return;
+    struct mx_record *records = vr_arena_alloc(s->arena, from->count * sizeof *records);
+    for (size_t i = 0; records != NULL && i < from->count; i++) {
+        const struct io_dns_record *r = &from->records[i];
+        struct mx_record *m = &records[to->count];
+        if (to->type != MX_TYPE_MX && r->data.n != (to->type == MX_TYPE_A ? 4 : 16))
+            continue;
+        m->preference = r->preference;
+        m->name = vr_arena_dup(s->arena, r->name);
+        m->address.family = to->type == MX_TYPE_A ? 4 : 6;
+        if (to->type != MX_TYPE_MX)
+            memcpy(m->address.ip, r->data.p, r->data.n);
+        to->count++;
     }
-    out->targets[out->count++] = (struct resolve_target){.host = host, .address = *a};
-}
-
-static void add_ip(struct resolve *out, struct vr_str host, struct vr_str ip, uint16_t port)
-{
-    struct io_address a = {.family = ip.n == 4 ? IO_INET : IO_INET6, .port = port};
-    if (ip.n != 4 && ip.n != 16)
-        return;
-    memcpy(a.ip, ip.p, ip.n);
-    add_target(out, host, &a);
+    to->records = records;
 }
 
 static void answered(void *arg, const struct io_dns_answer *a)
 {
-    struct question *q = arg;
-    q->answered = true;
-    q->status = a->status;
-    snprintf(q->why, sizeof q->why, "%s", a->why != NULL ? a->why : "no answer");
-    for (size_t i = 0; i < a->count; i++) {
-        const struct io_dns_record *r = &a->records[i];
-        if (r->data.n == 4 || r->data.n == 16)
-            add_ip(q->out, q->host, r->data, q->port);
-        else if (q->mx_count < MX_MAX)
-            q->mx[q->mx_count++] = (struct mx){vr_arena_dup(q->out->arena, r->name), r->preference};
-    }
-    io_stop(q->io);
+    static const enum mx_status statuses[] = {[IO_DNS_OK] = MX_STATUS_OK,
+                                              [IO_DNS_NODATA] = MX_STATUS_NODATA,
+                                              [IO_DNS_NXDOMAIN] = MX_STATUS_NXDOMAIN,
+                                              [IO_DNS_FAILED] = MX_STATUS_FAILED};
+    struct search *s = arg;
+    struct mx_answer *m = &s->answers[s->query.answer_count];
+    m->status = statuses[a->status];
+    m->why = vr_arena_dup(s->arena, vr_str_from(a->why));
+    if (a->status == IO_DNS_OK)
+        copy_records(s, a, m);
+    s->answered = true;
+    io_stop(s->io);
 }
 
-static void ask(struct question *q, struct io_dns *dns, struct vr_str name, enum io_dns_type type)
+static void ask(struct search *s, struct io_dns *dns, const struct mx_question *q)
 {
-    q->answered = false;
-    io_dns_ask(dns, name, type, answered, q);
-    while (!q->answered)
-        io_run(q->io);
+    assert(s->query.answer_count < ANSWERS_MAX); /* mx_select asks for no more than MX_HOSTS_MAX hosts */
+    struct vr_str name = vr_arena_dup(s->arena, q->name);
+    s->answers[s->query.answer_count] = (struct mx_answer){.name = name, .type = q->type};
+    s->answered = false;
+    io_dns_ask(dns, name, (enum io_dns_type)q->type, answered, s);
+    while (!s->answered)
+        io_run(s->io);
+    s->query.answer_count++;
 }
 
 static struct io_dns *open_dns(struct io *io, const char *dns_server, struct resolve *out)
@@ -129,96 +123,64 @@ static struct io_dns *open_dns(struct io *io, const char *dns_server, struct res
     return dns;
 }
 
-/* The addresses of a host, IPv4 first: where IPv6 is half set up, a person should not have to wait for it. */
-static void ask_addresses(struct question *q, struct io_dns *dns, struct vr_str host)
+static bool add_targets(struct resolve *out, const struct mx_host *hosts, size_t n, uint16_t port)
 {
-    struct vr_str name = vr_arena_dup(q->out->arena, host);
-    q->host = name;
-    if (vr_str_equal_nocase(name, VR_STR("localhost"))) {
-        static const char loopback6[16] = {[15] = 1};
-        add_ip(q->out, name, VR_STR("\x7f\0\0\1"), q->port);
-        add_ip(q->out, name, vr_str(loopback6, 16), q->port);
-        return;
-    }
-    ask(q, dns, name, IO_DNS_A);
-    enum io_dns_status first = q->status;
-    if (first == IO_DNS_NXDOMAIN)
-        return;
-    ask(q, dns, name, IO_DNS_AAAA);
-    if (first == IO_DNS_FAILED)
-        q->status = first;
+    size_t all = 0;
+    for (size_t i = 0; i < n; i++)
+        all += hosts[i].address_count;
+    out->targets = vr_arena_alloc(out->arena, all * sizeof *out->targets);
+    for (size_t i = 0; out->targets != NULL && i < n; i++)
+        for (size_t k = 0; k < hosts[i].address_count; k++) {
+            const struct mx_address *a = &hosts[i].addresses[k];
+            struct resolve_target *t = &out->targets[out->count++];
+            t->host = vr_arena_dup(out->arena, hosts[i].name);
+            t->address = (struct io_address){.family = a->family == 4 ? IO_INET : IO_INET6, .port = port};
+            memcpy(t->address.ip, a->ip, sizeof a->ip);
+        }
+    return out->targets != NULL;
 }
 
-static void conclude(struct question *q, struct vr_str name, const char *missing)
+static void search(struct io *io, const char *dns_server, struct vr_str name, bool host_only, uint16_t port,
+                   struct resolve *out)
 {
-    struct resolve *out = q->out;
-    out->code = EX_OK;
-    if (out->count > 0)
+    struct io_dns *dns = open_dns(io, dns_server, out);
+    if (dns == NULL)
         return;
-    if (q->status == IO_DNS_FAILED) {
-        out->code = EX_TEMPFAIL;
-        snprintf(out->error, sizeof out->error, "the DNS gives no answer about %.*s now: %s",
-                 VR_STR_ARG(name), q->why);
-    } else if (q->status == IO_DNS_NXDOMAIN) {
-        out->code = EX_NOHOST;
-        snprintf(out->error, sizeof out->error, "there is no host or domain %.*s", VR_STR_ARG(name));
+    struct search s = {.io = io, .arena = out->arena, .query = {.domain = name, .host_only = host_only}};
+    struct mx_result result = {.verdict = MX_ASK};
+    s.query.answers = s.answers;
+    io_random(io, &s.query.seed, sizeof s.query.seed);
+    bool fits = true;
+    while ((fits = mx_select(&s.query, out->arena, &result) == VR_OK) && result.verdict == MX_ASK)
+        for (size_t i = 0; i < result.question_count; i++)
+            ask(&s, dns, &result.questions[i]);
+    if (fits && result.verdict == MX_HOSTS && add_targets(out, result.hosts, result.host_count, port)) {
+        out->code = EX_OK;
+    } else if (!fits || result.verdict == MX_HOSTS) {
+        out->code = EX_OSERR;
+        snprintf(out->error, sizeof out->error, "the answers of the DNS about %.*s are too many",
+                 VR_STR_ARG(name));
     } else {
-        out->code = EX_NOHOST;
-        snprintf(out->error, sizeof out->error, "%.*s has no %s", VR_STR_ARG(name), missing);
+        bool refuses = strcmp(result.enhanced, "5.1.10") == 0; /* null MX: it is there, and takes no mail */
+        out->code = result.verdict == MX_TEMPORARY ? EX_TEMPFAIL : refuses ? EX_UNAVAILABLE : EX_NOHOST;
+        snprintf(out->error, sizeof out->error, "%.*s", VR_STR_ARG(result.text));
     }
+    io_dns_free(dns);
 }
 
 void resolve_host(struct io *io, const char *dns_server, struct vr_str host, uint16_t port,
                   struct resolve *out)
 {
-    struct io_dns *dns = open_dns(io, dns_server, out);
-    if (dns == NULL)
-        return;
-    struct question q = {.io = io, .out = out, .port = port};
-    ask_addresses(&q, dns, host);
-    conclude(&q, host, "address (A, AAAA)");
-    io_dns_free(dns);
-}
-
-static void sort_mx(struct question *q)
-{
-    for (size_t i = 1; i < q->mx_count;
-         i++) { /* equal preferences keep the order of the answer, which the DNS shuffles */
-        struct mx m = q->mx[i];
-        size_t at = i;
-        for (; at > 0 && q->mx[at - 1].preference > m.preference; at--)
-            q->mx[at] = q->mx[at - 1];
-        q->mx[at] = m;
-    }
+    static const struct mx_address loopback[] = {{4, {127, 0, 0, 1}}, {6, {[15] = 1}}};
+    const struct mx_host local = {.name = host, .addresses = loopback, .address_count = 2};
+    if (!vr_str_equal_nocase(host, VR_STR("localhost")))
+        search(io, dns_server, host, true, port, out);
+    else if (add_targets(out, &local, 1, port))
+        out->code = EX_OK;
 }
 
 void resolve_domain(struct io *io, const char *dns_server, struct vr_str domain, uint16_t port,
                     struct resolve *out)
 {
-    uint8_t ip[16];
-    int family;
-    if (address_literal(domain, ip, &family)) {
-        add_ip(out, domain, vr_str((const char *)ip, family == 4 ? 4 : 16), port);
-        return;
-    }
-    struct io_dns *dns = open_dns(io, dns_server, out);
-    if (dns == NULL)
-        return;
-    struct question q = {.io = io, .out = out, .port = port};
-    ask(&q, dns, domain, IO_DNS_MX);
-    if (q.mx_count == 1 && q.mx[0].name.n == 0) {
-        out->code = EX_UNAVAILABLE;
-        snprintf(out->error, sizeof out->error, "%.*s takes no mail (it has a null MX)", VR_STR_ARG(domain));
-    } else if (q.status == IO_DNS_FAILED || q.status == IO_DNS_NXDOMAIN) {
-        conclude(&q, domain, "MX");
-    } else {
-        sort_mx(&q);
-        size_t hosts = q.mx_count;
-        for (size_t i = 0; i < hosts; i++)
-            ask_addresses(&q, dns, q.mx[i].name);
-        if (hosts == 0)
-            ask_addresses(&q, dns, domain);
-        conclude(&q, domain, hosts > 0 ? "MX host with an address" : "MX and no address");
-    }
-    io_dns_free(dns);
+    search(io, dns_server, domain, false, port, out);
 }

@@ -20,7 +20,7 @@ struct resolve_target {
 struct resolve {
     struct vr_arena *arena;
     struct resolve_target *targets; /* in the order to be tried */
-    size_t count, capacity;
+    size_t count;
     int code;         /* of sysexits.h; EX_OK when there are targets */
     char error[400];  /* what went wrong, when there are none */
 };

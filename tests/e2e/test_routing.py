@@ -5,7 +5,8 @@ import os
 import shutil
 import smtplib
 
-from harness import PASSWORD, Sink, Skip, case, free_port, nsd, postfix, wait_until
+import harness
+from harness import PASSWORD, Sink, Skip, case, free_port, nsd, postfix, run, wait_until
 
 MESSAGE = "From: ann@d.test\r\nTo: you\r\nSubject: %s\r\nMessage-ID: <%s@d.test>\r\n\r\nhello\r\n"
 
@@ -61,6 +62,26 @@ h9 A 127.0.0.9
         assert status_of["Action"] == "failed" and status_of["Status"].startswith(status.rsplit(".", 1)[0]), (name, status_of)
     submit(s, "x@[127.0.0.4]", "literal")
     wait_until("the address literal is reached", lambda: len(second.messages) == 2, 20)
+
+
+@case
+def send_asks_the_dns(world):
+    """veredus send finds a server by name, and says by text and exit code why a domain has none."""
+    sink = Sink(world, "127.0.0.3")
+    dns = nsd(world, {"zone.test": """
+h3       A 127.0.0.3
+null     MX 0 .
+dangling MX 10 nowhere
+"""})
+    send = [harness.VEREDUS, "send", "--dns", "127.0.0.1@%d" % dns, "--from", "a@x.test", "--body", "hello"]
+    run(*send, "--server", "h3.zone.test:%d" % sink.port, "--to", "b@y.test")
+    assert len(sink.messages) == 1
+    for to, code, says in (("x@null.zone.test", 69, "null MX"), ("x@missing.zone.test", 68, "does not exist"), ("x@dangling.zone.test", 68, "address")):
+        done = run(*send, "--to", to, ok=False)
+        assert done.returncode == code and says in done.stdout, (to, done.returncode, done.stdout)
+    silent = ["127.0.0.1@%d" % harness.free_port() if a.startswith("127.0.0.1@") else a for a in send]
+    done = run(*silent, "--to", "x@null.zone.test", ok=False, timeout=120)
+    assert done.returncode == 75 and "null.zone.test" in done.stdout, done.stdout
 
 
 def newest(s, before):
