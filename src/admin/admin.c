@@ -1,8 +1,9 @@
-/* admin.c - the control socket: one JSON request a connection, answered by the queue.
+/* admin.c - the control socket: one JSON request a connection, answered by the queue. The client (veredus queue, mailq) connects to
+ * <run>/control, writes one JSON object and a line feed, and reads JSON text until the end of the stream. The socket's mode says who may:
+ * its owner.
  *
- * The client (veredus queue, mailq) connects to <run>/control, writes one JSON object and a line feed, and
- * reads JSON text until the end of the stream. The socket's mode says who may: its owner. Runs as: the common
- * user, no file system, no network. Tests: tests/e2e/
+ * Runs as:    the common user, no file system, no network.
+ * Tests:      tests/e2e/
  */
 #include "admin/admin.h"
 

@@ -1,8 +1,9 @@
 /* process.c - the life of a child process: prepare, confine, serve, drain.
  *
- * Promise:    a process holds only what its row of confinements[] gives it before it reads the first byte
- * from anybody; a frame that the table of frames does not allow ends the channel it came by. Runs in: every
- * child of the supervisor. Tests:      tests/unit/process.c, tests/e2e/
+ * Promise:    a process holds only what its row of confinements[] gives it before it reads the first byte from anybody; a frame that the table
+ *             of frames does not allow ends the channel it came by.
+ * Runs in:    every child of the supervisor.
+ * Tests:      tests/unit/queue_process.c, tests/unit/sender.c, tests/e2e/
  */
 #include "ipc/process.h"
 

@@ -1,13 +1,12 @@
-/* accounts.c - see accounts.h. SQLite holds the accounts, libargon2 and SCRAM's derivation hold the
- * passwords.
+/* accounts.c - see accounts.h. SQLite holds the accounts, libargon2 and SCRAM's derivation hold the passwords.
  *
- * Promise:    a password never reaches the disk; every call either happened as a whole or not at all; an
- * answer about an unknown account takes as long as one about a known account. Journal:    a rollback journal,
- * not WAL: readers then need no shared-memory file, so the keeper's user reads what root's command line
- * wrote, and SQLite gives the journal the owner and mode of the data base. Sources:    RFC 9106 (argon2id;
- * the PHC string format carries its parameters), RFC 5802 §3 and RFC 7677 §4 (SCRAM). Runs in:    keeper
- * (worker threads; one struct accounts per thread at a time) and `veredus account`. Tests:
- * tests/unit/accounts.c
+ * Promise:    a password never reaches the disk; every call either happened as a whole or not at all; an answer about an unknown account takes
+ *             as long as one about a known account.
+ * Journal:    a rollback journal, not WAL: readers then need no shared-memory file, so the keeper's user reads what root's command line wrote,
+ *             and SQLite gives the journal the owner and mode of the data base.
+ * Sources:    RFC 9106 (argon2id; the PHC string format carries its parameters), RFC 5802 §3 and RFC 7677 §4 (SCRAM).
+ * Runs in:    keeper (worker threads; one struct accounts per thread at a time) and `veredus account`.
+ * Tests:      tests/unit/accounts.c
  */
 #include "keeper/accounts.h"
 

@@ -1,11 +1,11 @@
 /* intake.c - a message from its first byte to the queue's answer.
  *
  * Promise:    the client hears 250 only after the queue said that the message is durable.
- * Invariants: (1) a transaction that was submitted stays in by_id until the queue has answered, whatever
- * becomes of its session and of the queue process: a new queue is given it again, under the same id, and
- * knows a repetition by it (2) at most BUFFERED_MAX bytes of a large body are in memory: the session is
- * paused beyond that States:     INLINE -> ASKED [spill] -> FILE [body_file] ; any -> FAILED (answered 452 or
- * 451 at the end of data) Tests:      tests/e2e/
+ * Invariants: (1) a transaction that was submitted stays in by_id until the queue has answered, whatever becomes of its session and of the
+ *             queue process: a new queue is given it again, under the same id, and knows a repetition by it (2) at most BUFFERED_MAX bytes of
+ *             a large body are in memory: the session is paused beyond that
+ * States:     INLINE -> ASKED [spill] -> FILE [body_file] ; any -> FAILED (answered 452 or 451 at the end of data)
+ * Tests:      tests/e2e/
  */
 #include "receiver/session.h"
 

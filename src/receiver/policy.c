@@ -1,8 +1,8 @@
 /* policy.c - who may send what to whom: never an open relay.
  *
- * Promise:    a recipient outside our own domains is taken only from an authenticated user, a trusted network
- * or a local user; a recipient in our domains only when somebody will get it. What the keeper must decide is
- * asked, and the session waits alone. Tests:      tests/e2e/, tests/transcripts/server/relay-*.txt
+ * Promise:    a recipient outside our own domains is taken only from an authenticated user, a trusted network or a local user; a recipient in
+ *             our domains only when somebody will get it. What the keeper must decide is asked, and the session waits alone.
+ * Tests:      tests/e2e/, tests/transcripts/server/relay-*.txt
  */
 #include "receiver/session.h"
 

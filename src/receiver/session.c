@@ -1,8 +1,8 @@
 /* session.c - one client: its stream and its engine, and what the engine's events mean here.
  *
  * Promise:    a session that waits for the keeper or the queue holds up no other.
- * Rule:       session_answer may free the session (a CLOSE may follow the answer): callers touch it no more
- * afterwards. Tests:      tests/e2e/, tests/transcripts/ over TCP
+ * Rule:       session_answer may free the session (a CLOSE may follow the answer): callers touch it no more afterwards.
+ * Tests:      tests/e2e/, tests/transcripts/ over TCP
  */
 #include "receiver/session.h"
 
