@@ -1,0 +1,349 @@
+/* local.c - the local process between a queue and a keeper: what stands in the Maildirs, and what is reported. */
+#include "deliverer_testing.h"
+
+#include "local/local.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define PREFIX  "Received: from test\r\n"
+#define CONTENT "Subject: hello\r\n\r\nbody\r\n.dot\r\n"
+
+/* ---- the fixture -------------------------------------------------------------------------------------------------------- */
+
+enum { ANY, ACCOUNTS }; /* the domains, by index */
+
+static char asked_for[8][80];
+static size_t asked_count;
+
+/* The keeper: ann exists, later@ is not to be told now, silence@ gets no answer; nobody else is there. */
+static void keeper(struct rig *r, struct rig_end *from, uint64_t ask, uint8_t kind, struct vr_str address)
+{
+    (void)r;
+    assert_int_equal(kind, 0);
+    assert_true(asked_count < 8);
+    snprintf(asked_for[asked_count++], 80, "%.*s", VR_STR_ARG(address));
+    if (vr_str_starts(address, VR_STR("silence")))
+        return;
+    struct vr_buf b;
+    vr_buf_init(&b, 256);
+    ipc_put_u64(&b, ask);
+    ipc_put_u8(&b, vr_str_equal(address, VR_STR("ann@accounts.test")) ? IPC_YES
+                   : vr_str_starts(address, VR_STR("later"))          ? IPC_LATER
+                                                                      : IPC_NO);
+    ipc_put_u32(&b, 0);
+    ipc_put_u32(&b, 0);
+    ipc_put_str(&b, VR_STR(""));
+    io_channel_send(from->channel, IPC_ANSWER, vr_buf_str(&b), -1);
+    vr_buf_fini(&b);
+}
+
+static int setup(void **state)
+{
+    struct rig *r = calloc(1, sizeof *r);
+    char text[1024];
+    asked_count = 0;
+    r->io = io_new(1);
+    r->asked = keeper;
+    folder_make(r->folder);
+    snprintf(text, sizeof text,
+             "hostname = \"local.test\"\nstate = \"%s\"\nspool = \"%s\"\nrun = \"%s\"\n"
+             "domain \"any.test\" { deliver = \"maildir:%s/{domain}/{local}\"\n mailboxes = any }\n"
+             "domain \"accounts.test\" { deliver = \"maildir:%s/{domain}/{local}/Maildir\" }\n",
+             r->folder, r->folder, r->folder, r->folder, r->folder);
+    rig_config(r, text);
+    assert_true(vr_str_equal(r->config->domains[ANY].name, VR_STR("any.test")));
+    rig_start(r, &local_ops);
+    rig_attach(r, 1, IPC_KEEPER);
+    *state = r;
+    return 0;
+}
+
+static void remove_tree(const char *path);
+static bool remove_one(void *arg, const char *name)
+{
+    char path[512];
+    snprintf(path, sizeof path, "%s/%s", (const char *)arg, name);
+    remove_tree(path);
+    return true;
+}
+static void remove_tree(const char *path)
+{
+    struct io_fs_stat st;
+    if (io_fs_stat(path, &st) == 0 && st.is_directory)
+        io_fs_list(path, remove_one, (void *)path);
+    remove(path);
+}
+
+static int teardown(void **state)
+{
+    struct rig *r = *state;
+    rig_stop(r);
+    remove_tree(r->folder);
+    free(r);
+    return 0;
+}
+
+static struct delivery delivery(uint32_t domain, struct delivery_rcpt *rcpts, uint32_t n)
+{
+    static uint64_t message = 100;
+    for (uint32_t i = 0; i < n; i++)
+        rcpts[i].index = i;
+    return (struct delivery){.message = ++message,
+                             .next_hop = {.kind = NEXT_HOP_MAILDIR, .route = UINT32_MAX, .domain = domain},
+                             .reverse_path = VR_STR("from@x.test"),
+                             .prefix = VR_STR(PREFIX),
+                             .content = VR_STR(CONTENT),
+                             .rcpts = rcpts,
+                             .rcpt_count = n};
+}
+
+/* The files of a folder below the rig's. */
+struct files {
+    char folder[256], last[256];
+    size_t count;
+};
+
+static bool file_seen(void *arg, const char *name)
+{
+    struct files *f = arg;
+    snprintf(f->last, sizeof f->last, "%.100s/%.140s", f->folder, name);
+    f->count++;
+    return true;
+}
+
+static struct files files_in(const struct rig *r, const char *folder)
+{
+    struct files f = {0};
+    snprintf(f.folder, sizeof f.folder, "%s/%s", r->folder, folder);
+    io_fs_list(f.folder, file_seen, &f);
+    return f;
+}
+
+static void assert_file(const char *path, const char *wanted)
+{
+    char got[4096];
+    int fd = open(path, O_RDONLY);
+    assert_true(fd >= 0);
+    ssize_t n = read(fd, got, sizeof got - 1);
+    close(fd);
+    assert_true(n >= 0);
+    got[n] = '\0';
+    assert_string_equal(got, wanted);
+}
+
+/* ---- deliveries --------------------------------------------------------------------------------------------------------- */
+
+static void test_one(void **state)
+{
+    struct rig *r = *state;
+    struct delivery_rcpt to = {.address = VR_STR("Ann+tag@any.test")};
+    struct delivery d = delivery(ANY, &to, 1);
+    expect(rig_deliver(r, &d, -1), 0, DELIVERY_OK, "2.0.0", "delivered");
+    struct files f = files_in(r, "any.test/ann/new"); /* lower case, without the tag */
+    assert_int_equal(f.count, 1);
+    static const char wanted[] =
+        "Return-Path: <from@x.test>\nDelivered-To: Ann+tag@any.test\nReceived: from test\n"
+        "Subject: hello\n\nbody\n.dot\n";
+    assert_file(f.last, wanted);
+    char size[32];
+    snprintf(size, sizeof size, ",S=%zu", sizeof wanted - 1);
+    assert_string_equal(f.last + strlen(f.last) - strlen(size), size);
+    assert_non_null(strstr(f.last, ".local.test,S="));
+    assert_int_equal(files_in(r, "any.test/ann/tmp").count, 0);
+    struct stat st;
+    assert_int_equal(stat(f.last, &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0600);
+    assert_int_equal(stat(files_in(r, "any.test/ann").folder, &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0700);
+    assert_int_equal(files_in(r, "any.test/ann").count, 3); /* cur, new, tmp */
+}
+
+/* Nothing but line ends is changed. */
+static void test_bytes(void **state)
+{
+    struct rig *r = *state;
+    struct delivery_rcpt to = {.address = VR_STR("ann@any.test")};
+    struct delivery d = delivery(ANY, &to, 1);
+    d.reverse_path = vr_str(NULL, 0);
+    d.content = VR_STR("A: 1\r\n\r\na\rb\r\r\nc\r\n\xff\xfe\r\n\r\n");
+    expect(rig_deliver(r, &d, -1), 0, DELIVERY_OK, "2.0.0", "");
+    assert_file(files_in(r, "any.test/ann/new").last,
+                "Return-Path: <>\nDelivered-To: ann@any.test\nReceived: from test\n"
+                "A: 1\n\na\rb\r\nc\n\xff\xfe\n\n");
+}
+
+static void test_large(void **state)
+{
+    struct rig *r = *state;
+    char path[128];
+    snprintf(path, sizeof path, "%s/body", r->folder);
+    FILE *out = fopen(path, "w");
+    assert_non_null(out);
+    fputs("Subject: large\r\n\r\n", out);
+    for (int i = 0; i < 20000; i++)
+        fprintf(out, "line %d of many\r\n", i);
+    long size = ftell(out);
+    fclose(out);
+    struct delivery_rcpt to[2] = {{.address = VR_STR("ann@any.test")}, {.address = VR_STR("bob@any.test")}};
+    struct delivery d = delivery(ANY, to, 2);
+    d.content = vr_str(NULL, 0);
+    d.content_size = (uint64_t)size;
+    const struct seen *s = rig_deliver(r, &d, open(path, O_RDONLY | O_CLOEXEC));
+    for (uint32_t i = 0; i < 2; i++)
+        expect(s, i, DELIVERY_OK, "2.0.0", "");
+    struct stat one, two;
+    assert_int_equal(stat(files_in(r, "any.test/ann/new").last, &one), 0);
+    assert_int_equal(stat(files_in(r, "any.test/bob/new").last, &two), 0);
+    assert_int_equal(one.st_size, two.st_size); /* both read the same descriptor */
+    assert_true(one.st_size > size - 20002 && one.st_size < size);
+    /* a file that is shorter than it should be is never delivered as if it were whole */
+    d = delivery(ANY, to, 1);
+    d.content = vr_str(NULL, 0);
+    d.content_size = (uint64_t)size + 1;
+    expect(rig_deliver(r, &d, open(path, O_RDONLY | O_CLOEXEC)), 0, DELIVERY_TEMPORARY, "4.2.0", "");
+    assert_int_equal(files_in(r, "any.test/ann/new").count, 1);
+    assert_int_equal(files_in(r, "any.test/ann/tmp").count, 0);
+}
+
+static void test_many(void **state)
+{
+    struct rig *r = *state;
+    struct delivery_rcpt to = {.address = VR_STR("ann@any.test")};
+    for (int i = 0; i < 30; i++) {
+        struct delivery d = delivery(ANY, &to, 1);
+        rig_deliver_by(r, 0, &d, -1);
+    }
+    rig_until(r, r->result_count == 30);
+    assert_int_equal(files_in(r, "any.test/ann/new").count, 30); /* no name twice */
+}
+
+static void test_accounts(void **state)
+{
+    struct rig *r = *state;
+    struct delivery_rcpt to[5] = {{.address = VR_STR("ann@accounts.test")},
+                                  {.address = VR_STR("nobody@accounts.test")},
+                                  {.address = VR_STR("later@accounts.test")},
+                                  {.address = VR_STR("ann+x@accounts.test")},
+                                  {.address = VR_STR("nobody+y@accounts.test")}};
+    struct delivery d = delivery(ACCOUNTS, to, 5);
+    const struct seen *s = rig_deliver(r, &d, -1);
+    expect(s, 0, DELIVERY_OK, "2.0.0", "");
+    expect(s, 1, DELIVERY_NO_MAILBOX, "5.1.1", "no such mailbox");
+    expect(s, 2, DELIVERY_TEMPORARY, "4.3.0", "");
+    expect(s, 3, DELIVERY_OK, "2.0.0", "");
+    expect(s, 4, DELIVERY_NO_MAILBOX, "5.1.1", "");
+    assert_int_equal(files_in(r, "accounts.test/ann/Maildir/new").count, 2);
+    assert_string_equal(asked_for[3], "ann+x@accounts.test"); /* the whole local part goes before its base */
+    asked_count = 0;
+    d = delivery(ACCOUNTS, to, 1);
+    expect(rig_deliver(r, &d, -1), 0, DELIVERY_OK, "2.0.0", "");
+    assert_int_equal(asked_count, 0); /* known for a while */
+}
+
+/* A keeper that dies with a question: the next one is asked again. */
+static void test_keeper_dies(void **state)
+{
+    struct rig *r = *state;
+    struct delivery_rcpt to = {.address = VR_STR("silence@accounts.test")};
+    struct delivery d = delivery(ACCOUNTS, &to, 1);
+    rig_deliver_by(r, 0, &d, -1);
+    rig_until(r, asked_count == 1);
+    rig_detach(r, 1);
+    rig_attach(r, 2, IPC_KEEPER);
+    rig_until(r, asked_count == 2);
+    assert_string_equal(asked_for[1], "silence@accounts.test");
+    assert_int_equal(r->result_count, 0);
+}
+
+static void test_names_that_lead_away(void **state)
+{
+    struct rig *r = *state;
+    static const char *const names[] = {"\"../ann\"@any.test", "\"a/b\"@any.test", "\".hidden\"@any.test",
+                                        "\"..\"@any.test",     "not an address",   "\"\"@any.test"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        struct delivery_rcpt to = {.address = vr_str_from(names[i])};
+        struct delivery d = delivery(ANY, &to, 1);
+        expect(rig_deliver(r, &d, -1), 0, DELIVERY_PERMANENT, "5.1.3", "");
+    }
+    assert_int_equal(files_in(r, "any.test").count, 0);
+    assert_int_equal(files_in(r, "ann").count, 0);
+}
+
+static void test_trouble(void **state)
+{
+    struct rig *r = *state;
+    char path[128];
+    snprintf(path, sizeof path, "%s/any.test", r->folder);
+    assert_int_equal(io_fs_replace_file(path, VR_STR("a file stands where the folder should be"), 0600), 0);
+    struct delivery_rcpt to = {.address = VR_STR("ann@any.test")};
+    struct delivery d = delivery(ANY, &to, 1);
+    expect(rig_deliver(r, &d, -1), 0, DELIVERY_TEMPORARY, "4.2.0", "cannot be written");
+    assert_int_equal(unlink(path), 0);
+    expect(rig_deliver(r, &d, -1), 0, DELIVERY_OK, "2.0.0", "");
+    /* a mailbox that is removed while it is known is made again */
+    remove_tree(path);
+    expect(rig_deliver(r, &d, -1), 0, DELIVERY_OK, "2.0.0", "");
+    assert_int_equal(files_in(r, "any.test/ann/new").count, 1);
+}
+
+static void test_postmaster(void **state)
+{
+    struct rig *r = *state;
+    struct delivery_rcpt to = {.address = VR_STR("postmaster")};
+    struct delivery d = delivery(UINT32_MAX, &to, 1);
+    expect(rig_deliver(r, &d, -1), 0, DELIVERY_OK, "2.0.0", "");
+    assert_int_equal(files_in(r, "postmaster/new").count, 1);
+}
+
+/* What is under way is told to a new queue, and finished before the end. */
+static void test_drain(void **state)
+{
+    struct rig *r = *state;
+    struct delivery_rcpt to = {.address = VR_STR("silence@accounts.test")},
+                         ann = {.address = VR_STR("ann@any.test")};
+    struct delivery waiting = delivery(ACCOUNTS, &to, 1), late = delivery(ANY, &ann, 1);
+    rig_deliver_by(r, 0, &waiting, -1);
+    rig_until(r, asked_count == 1);
+    rig_attach(r, 3, IPC_QUEUE);
+    rig_until(r, r->inflight_frames == 2);
+    assert_int_equal(r->inflight_count, 1);
+    assert_int_equal(r->inflight[0].message, waiting.message);
+    rig_drain(r, 5000);
+    run_for(r->io, 50);
+    assert_false(r->gone); /* a recipient has no answer yet */
+    expect(rig_deliver(r, &late, -1), 0, DELIVERY_CANCELLED, "4.3.2", "");
+    kill(r->child, SIGKILL);
+    assert_int_equal(waitpid(r->child, NULL, 0), r->child);
+    r->child = 0;
+}
+
+static void test_drain_ends(void **state)
+{
+    struct rig *r = *state;
+    struct delivery_rcpt to = {.address = VR_STR("ann@any.test")};
+    struct delivery d = delivery(ANY, &to, 1);
+    rig_deliver(r, &d, -1);
+    rig_drain(r, 5000);
+    rig_gone(r);
+}
+
+int main(void)
+{
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        T(test_one),
+        T(test_bytes),
+        T(test_large),
+        T(test_many),
+        T(test_accounts),
+        T(test_keeper_dies),
+        T(test_names_that_lead_away),
+        T(test_trouble),
+        T(test_postmaster),
+        T(test_drain),
+        T(test_drain_ends),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
