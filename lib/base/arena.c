@@ -9,6 +9,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#if defined(__has_feature) /* clang's way to say it, as the fuzzers are built */
+#if __has_feature(address_sanitizer) && !defined(__SANITIZE_ADDRESS__)
+#define __SANITIZE_ADDRESS__ 1
+#endif
+#endif
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/asan_interface.h>
 #else
@@ -74,7 +79,7 @@ static struct vr_arena_block *block_add(struct vr_arena *a, size_t need)
 
 void *vr_arena_alloc(struct vr_arena *a, size_t n)
 {
-    if (n > a->max)
+    if (n > a->max || n > SIZE_MAX / 2) /* so that nothing below can overflow */
         return NULL;
     size_t need = (n + ALIGNMENT - 1) & ~(size_t)(ALIGNMENT - 1);
     struct vr_arena_block *b = a->head;

@@ -114,14 +114,17 @@ bool vr_buf_addf(struct vr_buf *b, const char *format, ...)
         return false;
     if ((size_t)n < sizeof small)
         return vr_buf_add(b, vr_str(small, (size_t)n));
-    char *p = vr_buf_reserve(b, (size_t)n + 1); /* vsnprintf wants room for its NUL, which does not stay */
-    if (p == NULL)
+    char *text = malloc((size_t)n + 1); /* not in place: its NUL would want a byte that max may not have */
+    if (text == NULL) {
+        b->too_big = true;
         return false;
+    }
     va_start(list, format);
-    vsnprintf(p, (size_t)n + 1, format, list);
+    vsnprintf(text, (size_t)n + 1, format, list);
     va_end(list);
-    b->end += (size_t)n;
-    return true;
+    bool fits = vr_buf_add(b, vr_str(text, (size_t)n));
+    free(text);
+    return fits;
 }
 
 bool vr_buf_add_u64(struct vr_buf *b, uint64_t decimal)

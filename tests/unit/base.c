@@ -173,6 +173,9 @@ static void test_arena_is_empty_until_used(void **state)
     char big[64] = {0};
     assert_null(vr_arena_dup(&a, vr_str(big, sizeof big)).p);
     vr_arena_fini(&a);
+    vr_arena_init(&a, SIZE_MAX); /* rounding up must not come out as 0 */
+    assert_null(vr_arena_alloc(&a, SIZE_MAX));
+    vr_arena_fini(&a);
 }
 
 /* ---- buffers ---------------------------------------------------------------------------------------------------------- */
@@ -212,6 +215,31 @@ static void test_buffer(void **state)
     assert_int_equal(b.capacity, 0);
     assert_true(vr_buf_add(&b, VR_STR("again")));
     assert_text(vr_buf_str(&b), "again");
+    vr_buf_fini(&b);
+}
+
+/* Long formatted text fills a buffer to its last byte, and may come from the buffer itself. */
+static void test_buffer_format(void **state)
+{
+    (void)state;
+    char text[301];
+    memset(text, 'x', 300);
+    text[300] = '\0';
+    struct vr_buf b;
+    vr_buf_init(&b, 300);
+    assert_true(vr_buf_addf(&b, "%s", text));
+    assert_text(vr_buf_str(&b), text);
+    assert_false(vr_buf_addf(&b, "%s", "y"));
+    assert_true(b.too_big);
+    vr_buf_reset(&b);
+    assert_false(vr_buf_addf(&b, "%sy", text));
+    assert_int_equal(vr_buf_size(&b), 0);
+    vr_buf_fini(&b);
+    vr_buf_init(&b, 2000);
+    assert_true(vr_buf_addf(&b, "%s", text));
+    assert_true(vr_buf_addf(&b, "%.*s", VR_STR_ARG(vr_buf_str(&b))));
+    assert_int_equal(vr_buf_size(&b), 600);
+    assert_int_equal(vr_buf_str(&b).p[599], 'x');
     vr_buf_fini(&b);
 }
 
@@ -319,12 +347,13 @@ static void test_names_of_errors(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_slices),  cmocka_unit_test(test_split),
-        cmocka_unit_test(test_numbers), cmocka_unit_test(test_utf8),
-        cmocka_unit_test(test_arena),   cmocka_unit_test(test_arena_is_empty_until_used),
-        cmocka_unit_test(test_buffer),  cmocka_unit_test(test_buffer_as_queue),
-        cmocka_unit_test(test_base64),  cmocka_unit_test(test_crc32c),
-        cmocka_unit_test(test_siphash), cmocka_unit_test(test_names_of_errors),
+        cmocka_unit_test(test_slices),          cmocka_unit_test(test_split),
+        cmocka_unit_test(test_numbers),         cmocka_unit_test(test_utf8),
+        cmocka_unit_test(test_arena),           cmocka_unit_test(test_arena_is_empty_until_used),
+        cmocka_unit_test(test_buffer),          cmocka_unit_test(test_buffer_as_queue),
+        cmocka_unit_test(test_buffer_format),   cmocka_unit_test(test_base64),
+        cmocka_unit_test(test_crc32c),          cmocka_unit_test(test_siphash),
+        cmocka_unit_test(test_names_of_errors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
