@@ -46,7 +46,8 @@ bool address_domain_valid(struct vr_str domain, unsigned flags);
 
 /* Appends local@domain, the local part quoted where RFC 5321 requires it. Nothing for null. */
 bool address_write(struct vr_buf *out, const struct address *a);
-/* The same into the arena: the canonical text by which a mailbox is stored and compared. */
+/* The same into the arena: the canonical text by which a mailbox is stored and compared. {NULL,0} when the arena is full, or for parts that
+ * no parser of paths would have taken and that are too long. */
 struct vr_str address_text(struct vr_arena *arena, const struct address *a);
 /* Domains without case; local parts byte for byte. */
 bool address_equal(const struct address *a, const struct address *b);

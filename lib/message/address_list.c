@@ -84,6 +84,17 @@ static void read_quoted(struct scanner *s, struct vr_buf *to, bool raw)
         vr_buf_add_byte(to, '"');
 }
 
+/* Whether the quoted string whose inside begins here is the local part of an address without <>: then its quotes mean something. */
+static bool is_local_part(struct vr_str s)
+{
+    size_t i = 0;
+    while (i < s.n && s.p[i] != '"')
+        i += s.p[i] == '\\' ? 2 : 1;
+    for (i++; i < s.n && is_blank(s.p[i]);)
+        i++;
+    return i < s.n && s.p[i] == '@';
+}
+
 static void read_angle(struct scanner *s)
 {
     s->has_angle = true;
@@ -102,7 +113,7 @@ static void read_angle(struct scanner *s)
 
 static bool is_joint(char before, char after)
 {
-    return strchr("@.", before) != NULL || strchr("@.", after) != NULL;
+    return before == '@' || before == '.' || after == '@' || after == '.';
 }
 
 /* An address without <>: blanks around "@" and "." are obsolete syntax and vanish. Others stay: "ann b@c" must not become the address of
@@ -112,9 +123,14 @@ static struct vr_str squeeze(struct vr_arena *arena, struct vr_str text)
     struct vr_str copy = vr_arena_dup(arena, text);
     char *p = (char *)copy.p;
     size_t n = 0;
-    for (size_t i = 0; i < copy.n; i++)
-        if (!is_blank(p[i]) || !is_joint(n > 0 ? p[n - 1] : '@', i + 1 < copy.n ? p[i + 1] : '@'))
+    bool quoted = false, escaped = false;
+    for (size_t i = 0; i < copy.n; i++) {
+        if (p[i] == '"' && !escaped)
+            quoted = !quoted;
+        escaped = quoted && !escaped && p[i] == '\\';
+        if (quoted || !is_blank(p[i]) || !is_joint(n > 0 ? p[n - 1] : '@', i + 1 < copy.n ? p[i + 1] : '@'))
             p[n++] = p[i];
+    }
     copy.n = n;
     return copy;
 }
@@ -122,11 +138,9 @@ static struct vr_str squeeze(struct vr_arena *arena, struct vr_str text)
 static void split_address(struct scanner *s, struct address_mailbox *m)
 {
     struct vr_str text = m->text;
-    if (text.n > 0 && text.p[0] == '@') { /* source route: @a,@b:user@c */
-        size_t colon = vr_str_find(text, ':');
-        if (colon != VR_NPOS)
-            text = m->text = vr_str_from_pos(text, colon + 1);
-    }
+    size_t colon;
+    while (text.n > 0 && text.p[0] == '@' && (colon = vr_str_find(text, ':')) != VR_NPOS)
+        text = m->text = vr_str_from_pos(text, colon + 1); /* source route: @a,@b:user@c */
     struct address a;
     const char *why;
     if (address_parse(s->arena, text, ADDRESS_ALLOW_UTF8, &a, &why) == VR_OK) {
@@ -137,6 +151,16 @@ static void split_address(struct scanner *s, struct address_mailbox *m)
     size_t at = vr_str_find_last(text, '@');
     m->local = vr_str_sub(text, 0, at);
     m->domain = at == VR_NPOS ? vr_str(NULL, 0) : vr_str_from_pos(text, at + 1);
+}
+
+/* "name (comment)", where the name is what `text` holds */
+static struct vr_str with_comment(struct vr_buf *text, struct vr_str comment)
+{
+    add_blank(text);
+    vr_buf_add_byte(text, '(');
+    vr_buf_add(text, comment);
+    vr_buf_add_byte(text, ')');
+    return vr_str_trim(vr_buf_str(text));
 }
 
 static void finish_mailbox(struct scanner *s)
@@ -151,13 +175,16 @@ static void finish_mailbox(struct scanner *s)
             m->group = s->group;
             m->text = bare ? squeeze(s->arena, text) : vr_arena_dup(s->arena, vr_buf_str(&s->angle));
             if (comment.n > 0 && name.n > 0)
-                name = vr_arena_printf(s->arena, "%.*s (%.*s)", VR_STR_ARG(name), VR_STR_ARG(comment));
+                name = with_comment(&s->text, comment);
             else if (comment.n > 0)
                 name = comment;
             m->name = header_decode(s->arena, name);
+            s->full = m->text.p == NULL || m->name.p == NULL;
             split_address(s, m);
-            *s->end = m;
-            s->end = &m->next;
+            if (!s->full) {
+                *s->end = m;
+                s->end = &m->next;
+            }
         }
     }
     vr_buf_reset(&s->text);
@@ -175,6 +202,7 @@ static void read_colon(struct scanner *s)
         return;
     }
     s->group = header_decode(s->arena, text);
+    s->full = s->group.p == NULL;
     vr_buf_reset(&s->text);
     vr_buf_reset(&s->comment);
 }
@@ -188,7 +216,8 @@ static void scan(struct scanner *s)
             read_comment(s);
             break;
         case '"':
-            read_quoted(s, &s->text, s->rest.n > 0 && vr_str_find(vr_buf_str(&s->text), '@') != VR_NPOS);
+            read_quoted(s, &s->text,
+                        is_local_part(s->rest) || vr_str_find(vr_buf_str(&s->text), '@') != VR_NPOS);
             break;
         case '<':
             if (s->has_angle) /* two addresses without a comma */
@@ -232,13 +261,31 @@ enum vr_err address_parse_list(struct vr_arena *arena, struct vr_str field_body,
     return too_big ? VR_ERR_TOO_BIG : VR_OK;
 }
 
-/* phrase: atoms and blanks need no quotes (RFC 5322 §3.2.5) */
+/* phrase: atoms with single blanks need no quotes (RFC 5322 §3.2.5) */
 static bool needs_quotes(struct vr_str name)
 {
     for (size_t i = 0; i < name.n; i++)
         if (strchr("()<>[]:;@\\,.\"", name.p[i]) != NULL)
             return true;
-    return false;
+    return vr_str_find_str(name, VR_STR("  ")) != VR_NPOS;
+}
+
+/* What is not ASCII, and what would be taken for an encoded word: such words, of at most 75 characters (RFC 2047 §2), cut between UTF-8
+ * sequences. */
+static void write_encoded(struct vr_buf *out, struct vr_str name)
+{
+    enum { BYTES = 42 }; /* 12 + 56 characters */
+    while (name.n > 0) {
+        size_t n = name.n < BYTES ? name.n : BYTES;
+        while (n > BYTES - 4 && n < name.n && ((unsigned char)name.p[n] & 0xC0) == 0x80)
+            n--;
+        vr_buf_add(out, VR_STR("=?UTF-8?B?"));
+        vr_base64_encode(out, vr_str_sub(name, 0, n));
+        vr_buf_add(out, VR_STR("?="));
+        name = vr_str_from_pos(name, n);
+        if (name.n > 0)
+            vr_buf_add_byte(out, ' ');
+    }
 }
 
 bool address_write_mailbox(struct vr_buf *out, struct vr_str name, struct vr_str addr_spec)
@@ -250,10 +297,8 @@ bool address_write_mailbox(struct vr_buf *out, struct vr_str name, struct vr_str
     name = vr_str_trim(vr_buf_str(&clean));
     if (name.n == 0) {
         vr_buf_add(out, addr_spec);
-    } else if (!vr_str_is_ascii(name)) {
-        vr_buf_add(out, VR_STR("=?UTF-8?B?"));
-        vr_base64_encode(out, name);
-        vr_buf_add(out, VR_STR("?="));
+    } else if (!vr_str_is_ascii(name) || vr_str_find_str(name, VR_STR("=?")) != VR_NPOS) {
+        write_encoded(out, name);
     } else if (needs_quotes(name)) {
         vr_buf_add_byte(out, '"');
         for (size_t i = 0; i < name.n; i++) {

@@ -13,6 +13,7 @@ struct reader {
     struct vr_str rest;
     unsigned flags;
     const char *why;
+    bool too_big;
 };
 
 static int peek(const struct reader *r)
@@ -29,6 +30,12 @@ static bool fail(struct reader *r, const char *why)
 {
     r->why = why;
     return false;
+}
+
+static bool fail_too_big(struct reader *r, const char *why)
+{
+    r->too_big = true;
+    return fail(r, why);
 }
 
 /* atext, RFC 5322 §3.2.3 */
@@ -72,7 +79,7 @@ static bool read_quoted(struct reader *r, struct vr_arena *arena, struct vr_str 
     char *to = vr_arena_alloc(arena, r->rest.n < 512 ? r->rest.n : 512);
     size_t n = 0;
     if (to == NULL)
-        return fail(r, "the address is too long");
+        return fail_too_big(r, "the address is too long");
     skip(r, 1);
     for (;;) {
         int c = peek(r);
@@ -89,7 +96,7 @@ static bool read_quoted(struct reader *r, struct vr_arena *arena, struct vr_str 
                                  : "the quoted local part holds a control or 8-bit byte");
         }
         if (n == 511)
-            return fail(r, "the address is too long");
+            return fail_too_big(r, "the address is too long");
         to[n++] = (char)c;
         skip(r, 1);
     }
@@ -116,12 +123,15 @@ static const char *label_fault(struct vr_str label, unsigned flags)
     return NULL;
 }
 
+static const char too_long[] = "the domain is longer than 255 octets";
+
 static const char *domain_fault(struct vr_str domain, unsigned flags)
 {
+    struct vr_str whole = domain;
     if (domain.n == 0)
         return "the address has no domain";
     if (domain.n > ADDRESS_DOMAIN_MAX)
-        return "the domain is longer than 255 octets";
+        return too_long;
     for (size_t dot = 0; dot != VR_NPOS;) {
         dot = vr_str_find(domain, '.');
         const char *why = label_fault(vr_str_sub(domain, 0, dot), flags);
@@ -133,7 +143,7 @@ static const char *domain_fault(struct vr_str domain, unsigned flags)
                 return "the domain ends in a dot";
         }
     }
-    return (flags & ADDRESS_ALLOW_UTF8) && !vr_utf8_valid(domain) ? "the domain is not valid UTF-8" : NULL;
+    return (flags & ADDRESS_ALLOW_UTF8) && !vr_utf8_valid(whole) ? "the domain is not valid UTF-8" : NULL;
 }
 
 bool address_domain_valid(struct vr_str domain, unsigned flags)
@@ -252,7 +262,7 @@ static bool read_domain(struct reader *r, struct vr_str *out)
     *out = vr_str_sub(whole, 0, n);
     const char *why = domain_fault(*out, r->flags);
     if (why != NULL)
-        return fail(r, why);
+        return why == too_long ? fail_too_big(r, why) : fail(r, why);
     skip(r, n);
     return true;
 }
@@ -287,7 +297,7 @@ static bool read_mailbox(struct reader *r, struct vr_arena *arena, struct addres
     if (!(peek(r) == '"' ? read_quoted(r, arena, &out->local) : read_dot_string(r, &out->local)))
         return false;
     if (before - r->rest.n > ADDRESS_LOCAL_MAX) /* as it stands, quotes and backslashes included */
-        return fail(r, "the local part is longer than 64 octets");
+        return fail_too_big(r, "the local part is longer than 64 octets");
     if (peek(r) != '@') {
         bool ends = peek(r) < 0 || peek(r) == '>';
         if (ends && (r->flags & ADDRESS_ALLOW_POSTMASTER) &&
@@ -297,7 +307,11 @@ static bool read_mailbox(struct reader *r, struct vr_arena *arena, struct addres
                             : "the local part holds a character that must be quoted");
     }
     skip(r, 1);
-    return read_domain(r, &out->domain);
+    if (!read_domain(r, &out->domain))
+        return false;
+    if (before - r->rest.n + 2 > ADDRESS_PATH_MAX) /* with "<" and ">", which may have been left out */
+        return fail_too_big(r, "the address is longer than 256 octets");
+    return true;
 }
 
 static bool keep(struct vr_arena *arena, struct address *a)
@@ -332,16 +346,11 @@ enum vr_err address_parse_path(struct vr_arena *arena, struct vr_str in, unsigne
         good = peek(&r) == '>' || fail(&r, "the address does not end in \">\"");
         skip(&r, 1);
     }
-    size_t length = out->local.n + out->domain.n + 3;
-    if (good && length > ADDRESS_PATH_MAX) {
-        *why = "the address is longer than 256 octets";
-        return VR_ERR_TOO_BIG;
-    }
     if (good && (flags & ADDRESS_ALLOW_UTF8) && !vr_utf8_valid(out->local))
         good = fail(&r, "the local part is not valid UTF-8");
     if (!good) {
         *why = r.why;
-        return VR_ERR_SYNTAX;
+        return r.too_big ? VR_ERR_TOO_BIG : VR_ERR_SYNTAX;
     }
     if (!keep(arena, out)) {
         *why = "the address is too long";
@@ -410,7 +419,7 @@ struct vr_str address_text(struct vr_arena *arena, const struct address *a)
     size_t at = a->domain.n > 0 ? text.n - a->domain.n : text.n;
     for (size_t i = at; i < text.n; i++) /* domains have no case (RFC 5321 §2.4): one spelling is kept */
         b.p[b.start + i] = vr_lower(b.p[b.start + i]);
-    text = vr_arena_dup(arena, text);
+    text = b.too_big ? vr_str(NULL, 0) : vr_arena_dup(arena, text); /* nothing rather than a part of it */
     vr_buf_fini(&b);
     return text;
 }

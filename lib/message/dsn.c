@@ -7,6 +7,8 @@
 #include <veredus/dsn.h>
 #include <veredus/message.h>
 
+#include <string.h>
+
 #define VALUE_MAX 2000 /* octets of one value; what a hostile server says need not be repeated whole */
 
 static const struct {
@@ -97,21 +99,39 @@ static void write_header(struct vr_buf *out, const struct dsn *d, enum dsn_actio
                 VR_STR_ARG(d->boundary));
 }
 
+/* A stranger's words in the part for people: cut into short lines that begin with blanks. None is over the 998 octets of RFC 5322 §2.1.1. */
+static void add_line(struct vr_buf *out, const char *label, struct vr_str value, const char *end)
+{
+    enum { WIDTH = 76, LONGEST = 900 };
+    struct vr_buf clean;
+    vr_buf_init(&clean, VALUE_MAX);
+    add_clean(&clean, value);
+    struct vr_str rest = vr_str_trim(vr_buf_str(&clean));
+    vr_buf_addf(out, "%s", label);
+    for (size_t column = strlen(label);; column = 6) {
+        size_t n = rest.n;
+        if (column + n > WIDTH) {
+            size_t blank = vr_str_find_last(vr_str_sub(rest, 0, WIDTH - column), ' ');
+            n = blank != VR_NPOS && blank > 0 ? blank : vr_str_find(rest, ' ');
+            n = n > LONGEST ? LONGEST : n;
+        }
+        vr_buf_add(out, vr_str_sub(rest, 0, n));
+        rest = vr_str_trim(vr_str_from_pos(rest, n));
+        if (rest.n == 0)
+            break;
+        vr_buf_add(out, VR_STR("\r\n      "));
+    }
+    vr_buf_addf(out, "%s\r\n", end);
+    vr_buf_fini(&clean);
+}
+
 static void write_recipient_text(struct vr_buf *out, const struct dsn_recipient *r)
 {
-    vr_buf_add(out, VR_STR("  <"));
-    add_clean(out, r->final_recipient);
-    vr_buf_add(out, VR_STR(">\r\n"));
-    if (r->remote_mta.n > 0) {
-        vr_buf_add(out, VR_STR("    server: "));
-        add_clean(out, r->remote_mta);
-        vr_buf_add(out, VR_STR("\r\n"));
-    }
-    if (r->diagnostic.n > 0) {
-        vr_buf_add(out, r->diagnostic_is_smtp ? VR_STR("    it said: ") : VR_STR("    reason: "));
-        add_clean(out, r->diagnostic);
-        vr_buf_add(out, VR_STR("\r\n"));
-    }
+    add_line(out, "  <", r->final_recipient, ">");
+    if (r->remote_mta.n > 0)
+        add_line(out, "    server: ", r->remote_mta, "");
+    if (r->diagnostic.n > 0)
+        add_line(out, r->diagnostic_is_smtp ? "    it said: " : "    reason: ", r->diagnostic, "");
     if (r->action == DSN_DELAYED && r->will_retry_until > 0) {
         char date[MESSAGE_DATE_SIZE];
         size_t n = message_date_write(date, r->will_retry_until, 0);
@@ -183,6 +203,19 @@ static void write_status(struct vr_buf *out, const struct dsn *d)
     vr_buf_add(out, VR_STR("\r\n"));
 }
 
+/* A CR without its LF could end a line at the next server: it becomes a blank. */
+static void add_original_line(struct vr_buf *out, struct vr_str line)
+{
+    size_t cr;
+    while ((cr = vr_str_find(line, '\r')) != VR_NPOS) {
+        vr_buf_add(out, vr_str_sub(line, 0, cr));
+        vr_buf_add_byte(out, ' ');
+        line = vr_str_from_pos(line, cr + 1);
+    }
+    vr_buf_add(out, line);
+    vr_buf_add(out, VR_STR("\r\n"));
+}
+
 /* The original with CRLF line ends, whatever it had. */
 static void write_original(struct vr_buf *out, const struct dsn *d)
 {
@@ -195,8 +228,7 @@ static void write_original(struct vr_buf *out, const struct dsn *d)
         struct vr_str line = vr_str_sub(s, 0, lf);
         if (line.n > 0 && line.p[line.n - 1] == '\r')
             line.n--;
-        vr_buf_add(out, line);
-        vr_buf_add(out, VR_STR("\r\n"));
+        add_original_line(out, line);
         s = lf == VR_NPOS ? vr_str(NULL, 0) : vr_str_from_pos(s, lf + 1);
     }
     vr_buf_addf(out, "\r\n--%.*s--\r\n", VR_STR_ARG(d->boundary));

@@ -51,6 +51,13 @@ static bool decode_b(struct vr_buf *out, struct vr_str in)
     return good;
 }
 
+static bool is_charset_character(char c)
+{
+    char l = vr_lower(c);
+    return (l >= 'a' && l <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.' || c == ':' ||
+           c == '+';
+}
+
 static bool to_utf8(struct vr_buf *out, struct vr_str charset, struct vr_str bytes)
 {
     char name[CHARSET_MAX];
@@ -58,6 +65,10 @@ static bool to_utf8(struct vr_buf *out, struct vr_str charset, struct vr_str byt
         return vr_utf8_valid(bytes) && vr_buf_add(out, bytes);
     if (charset.n == 0 || charset.n >= sizeof name)
         return false;
+    for (size_t i = 0; i < charset.n;
+         i++) /* names of charsets only: to iconv, slashes are options and paths */
+        if (!is_charset_character(charset.p[i]))
+            return false;
     memcpy(name, charset.p, charset.n);
     name[charset.n] = '\0';
     iconv_t converter = iconv_open("UTF-8", name);
@@ -65,7 +76,9 @@ static bool to_utf8(struct vr_buf *out, struct vr_str charset, struct vr_str byt
         return false;
     size_t room = bytes.n * 4 + 16, left = room, in_left = bytes.n;
     char *to = vr_buf_reserve(out, room), *from = (char *)bytes.p;
-    bool good = to != NULL && iconv(converter, &from, &in_left, &to, &left) != (size_t)-1 && in_left == 0;
+    bool good =
+        to != NULL && iconv(converter, &from, &in_left, &to, &left) != (size_t)-1 && in_left == 0 &&
+        iconv(converter, NULL, NULL, &to, &left) != (size_t)-1; /* what it held back, waiting for more */
     iconv_close(converter);
     if (good)
         vr_buf_filled(out, room - left);

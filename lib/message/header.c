@@ -130,6 +130,7 @@ struct folder {
 
 static void add_word(struct folder *f, struct vr_str blanks, struct vr_str word)
 {
+    blanks = vr_str_sub(blanks, 0, LINE_WANTED); /* more of them say nothing, and could fill a line */
     if (f->column > 1 && f->column + blanks.n + word.n > LINE_WANTED && blanks.n > 0) {
         vr_buf_add(f->out, VR_STR("\r\n"));
         f->column = 0;
@@ -138,7 +139,9 @@ static void add_word(struct folder *f, struct vr_str blanks, struct vr_str word)
     f->column += blanks.n;
     while (f->column + word.n >
            LINE_MAX) { /* one word that no line can hold: broken by force, nothing else may be */
-        size_t part = LINE_MAX - f->column;
+        size_t part = f->column < LINE_MAX ? LINE_MAX - f->column : 0;
+        for (int i = 0; i < 3 && part > 0 && ((unsigned char)word.p[part] & 0xC0) == 0x80; i++)
+            part--; /* not within a UTF-8 sequence */
         vr_buf_add(f->out, vr_str_sub(word, 0, part));
         vr_buf_add(f->out, VR_STR("\r\n "));
         word = vr_str_from_pos(word, part);

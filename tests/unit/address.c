@@ -132,6 +132,9 @@ static void test_refused_paths(void **state)
         {"<@a.b,ann@x.y>", 0},
         {"<gr\xc3\xbc\xc3\x9f@x.y>", 0}, /* without SMTPUTF8 */
         {"<a\xff@x.y>", ADDRESS_ALLOW_UTF8},
+        {"<a@\xff.y>", ADDRESS_ALLOW_UTF8}, /* in any label */
+        {"<a@x.\xc3>", ADDRESS_ALLOW_UTF8},
+        {"<a@gr\xc3\xbc\xc3\x9f.y>", 0},
         {"<a(comment)@x.y>", 0},
         {"<a\"b\"@x.y>", 0},
     };
@@ -174,8 +177,11 @@ static void test_limits(void **state)
         struct address a;
         struct vr_str rest;
         const char *why;
-        if ((address_parse_path(&arena, vr_str(text, n), 0, &a, &rest, &why) == VR_OK) != rows[i].good)
+        enum vr_err e = address_parse_path(&arena, vr_str(text, n), 0, &a, &rest, &why);
+        if ((e == VR_OK) != rows[i].good)
             fail_msg("row %zu: %zu octets", i, n);
+        if (e != VR_OK && rows[i].label < 64)
+            assert_int_equal(e, VR_ERR_TOO_BIG);
     }
     struct address a;
     const char *why;
@@ -185,7 +191,58 @@ static void test_limits(void **state)
     assert_int_equal(address_parse(&arena, vr_str_from(quoted), 0, &a, &why), VR_OK);
     memset(quoted + 1, 'a', 63); /* the quotes count */
     strcpy(quoted + 64, "\"@x.y");
-    assert_int_not_equal(address_parse(&arena, vr_str_from(quoted), 0, &a, &why), VR_OK);
+    assert_int_equal(address_parse(&arena, vr_str_from(quoted), 0, &a, &why), VR_ERR_TOO_BIG);
+}
+
+/* 256 octets are those of the text, backslashes included: what is taken can be written again. */
+static void test_path_limit_counts_backslashes(void **state)
+{
+    (void)state;
+    for (int more = 0; more < 2; more++) {
+        char text[400] = "<\"";
+        for (int i = 0; i < 31; i++)
+            strcat(text, "\\\\");
+        strcat(text, "\"@");
+        while (strlen(text) + 2 < 256 + (size_t)more)
+            strcat(text, strlen(text) % 50 == 0 ? "." : "d");
+        strcat(text, "e>");
+        assert_int_equal(strlen(text), 256 + more);
+        struct address a;
+        struct vr_str rest;
+        const char *why;
+        enum vr_err e = address_parse_path(&arena, vr_str_from(text), 0, &a, &rest, &why);
+        assert_int_equal(e, more ? VR_ERR_TOO_BIG : VR_OK);
+        if (e == VR_OK)
+            assert_int_equal(address_text(&arena, &a).n, 254);
+    }
+    struct address a = {.local = VR_STR("ann"), .domain = vr_str(NULL, 0)};
+    char endless[2000];
+    memset(endless, 'd', sizeof endless);
+    a.domain = vr_str(endless, sizeof endless); /* no parser's: nothing rather than "ann@" */
+    assert_null(address_text(&arena, &a).p);
+}
+
+/* An arena that is full is told, whatever it was that did not fit. */
+static void test_small_arenas(void **state)
+{
+    (void)state;
+    static const char list[] = "Team: \"Lee, Ann\" <ann@x.example>, =?UTF-8?Q?J=C3=B6rg?= <j@y.example> (j), "
+                               "bob @ z.example;";
+    bool whole = false;
+    for (size_t max = 0; max < 4000; max += 16) {
+        struct vr_arena small;
+        struct address_mailbox *m;
+        vr_arena_init(&small, max);
+        enum vr_err e = address_parse_list(&small, vr_str_from(list), &m);
+        assert_true(e == VR_OK || (e == VR_ERR_TOO_BIG && !whole));
+        size_t n = 0;
+        for (; m != NULL; m = m->next, n++) /* what is there is whole */
+            assert_true(m->text.n > 8 && m->group.n == 4 && (n == 2 || m->name.n > 4));
+        assert_true(e != VR_OK || n == 3);
+        whole = e == VR_OK;
+        vr_arena_fini(&small);
+    }
+    assert_true(whole);
 }
 
 static void test_literals(void **state)
@@ -267,6 +324,10 @@ static void test_lists(void **state)
         {"undisclosed-recipients:;", ""},
         {"Team: ann@x.y; bob@x.y", "Team||ann@x.y;||bob@x.y;"},
         {"\"a@b\"@x.y", "||a@b@x.y;"},
+        {"\"ann \" @x.y", "||ann @x.y;"}, /* blanks inside of quotes are part of the mailbox */
+        {"\"a \\\"b . c\"@x.y", "||a \"b . c@x.y;"},
+        {"\"ann\" <a@x.y>", "|ann|a@x.y;"},
+        {"<@a.b:@c.d:ann@x.y>", "||ann@x.y;"},
         {"ann@[192.0.2.1]", "||ann@[192.0.2.1];"},
         {"ann@x.y\r\nBcc: bob@x.y", "||ann@x.y;"}, /* the field ends with its line */
     };
@@ -308,7 +369,9 @@ static void test_write_mailbox(void **state)
                 {"Ann", "Ann <ann@x.y>"},
                 {"Ann Lee", "Ann Lee <ann@x.y>"},
                 {"Lee, Ann", "\"Lee, Ann\" <ann@x.y>"},
-                {"a \"b\" \\", "\"a \\\"b\\\" \\\\\" <ann@x.y>"}};
+                {"a \"b\" \\", "\"a \\\"b\\\" \\\\\" <ann@x.y>"},
+                {"a  b", "\"a  b\" <ann@x.y>"},
+                {"=?utf-8?q?x?=", "=?UTF-8?B?PT91dGYtOD9xP3g/PQ==?= <ann@x.y>"}};
     struct vr_buf b;
     vr_buf_init(&b, 4000);
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -324,6 +387,15 @@ static void test_write_mailbox(void **state)
     assert_true(address_write_mailbox(&b, VR_STR("J\xc3\xb6rg\r\nBcc: x@y"), VR_STR("j@x.y")));
     assert_true(vr_str_is_ascii(vr_buf_str(&b)));
     assert_int_equal(vr_str_find_str(vr_buf_str(&b), VR_STR("\nBcc")), VR_NPOS);
+    vr_buf_reset(&b);
+    char name[201] = "x";
+    while (strlen(name) + 2 < sizeof name)
+        strcat(name, "\xc3\xb6");
+    assert_true(address_write_mailbox(&b, vr_str_from(name), VR_STR("j@x.y")));
+    struct vr_str rest = vr_buf_str(&b), word;
+    assert_text(flat(vr_arena_dup(&arena, rest).p), vr_arena_printf(&arena, "|%s|j@x.y;", name).p);
+    while (vr_str_split(&rest, ' ', &word))
+        assert_true(word.n <= 75); /* RFC 2047 §2 */
     vr_buf_fini(&b);
 }
 
@@ -333,6 +405,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_paths, setup, teardown),
         cmocka_unit_test_setup_teardown(test_refused_paths, setup, teardown),
         cmocka_unit_test_setup_teardown(test_limits, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_path_limit_counts_backslashes, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_small_arenas, setup, teardown),
         cmocka_unit_test_setup_teardown(test_literals, setup, teardown),
         cmocka_unit_test_setup_teardown(test_equal, setup, teardown),
         cmocka_unit_test_setup_teardown(test_lists, setup, teardown),

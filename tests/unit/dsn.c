@@ -305,6 +305,36 @@ static void test_hostile(void **state)
         assert_true(line.n <= 999);
 }
 
+/* Lines of at most 998 octets (RFC 5322 §2.1.1), however long-winded the server was; a lone CR of the original ends no line. */
+static void test_long_words(void **state)
+{
+    (void)state;
+    char chatter[1990], solid[3000];
+    for (size_t i = 0; i < sizeof chatter; i++)
+        chatter[i] = i % 9 == 8 ? ' ' : 'c';
+    memset(solid, 's', sizeof solid);
+    const struct vr_str said[] = {vr_str(chatter, sizeof chatter), vr_str(solid, sizeof solid)};
+    for (size_t i = 0; i < 2; i++) {
+        struct dsn_recipient r = failed;
+        r.diagnostic = r.remote_mta = said[i];
+        struct dsn d = about(&r, 1);
+        d.original = VR_STR("Subject: a\rb\r\r\n\nlast\r");
+        vr_buf_reset(&report);
+        assert_int_equal(dsn_build(&report, &d), VR_OK);
+        struct vr_str rest = vr_buf_str(&report), line, parts[8];
+        size_t most = 0;
+        while (vr_str_split(&rest, '\n', &line)) {
+            assert_true(line.n > 0 && vr_str_find(line, '\r') == line.n - 1);
+            most = line.n - 1 > most ? line.n - 1 : most;
+        }
+        assert_true(most <= 998);
+        assert_int_equal(parts_of(vr_buf_str(&report), "=_b1", parts), 3);
+        size_t column = vr_str_find_str(parts[0], VR_STR("it said: "));
+        assert_true(column != VR_NPOS && (i == 1 || has(parts[0], "ccc\r\n      ccc")));
+        assert_true(has(parts[2], "Subject: a b \r\n\r\nlast"));
+    }
+}
+
 static void test_headers_only(void **state)
 {
     (void)state;
@@ -363,6 +393,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_failure, setup, teardown),
         cmocka_unit_test_setup_teardown(test_actions, setup, teardown),
         cmocka_unit_test_setup_teardown(test_hostile, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_long_words, setup, teardown),
         cmocka_unit_test_setup_teardown(test_headers_only, setup, teardown),
         cmocka_unit_test_setup_teardown(test_eight_bit, setup, teardown),
         cmocka_unit_test_setup_teardown(test_bounds, setup, teardown),

@@ -135,22 +135,28 @@ static void test_write(void **state)
 static void test_write_folds(void **state)
 {
     (void)state;
-    char words[4000] = "", solid[3000];
+    char words[4000] = "", solid[3000], blanks[3000], utf8[3001];
     for (int i = 0; i < 300; i++)
         strcat(words, i % 7 == 0 ? "long-word-number-seven " : "word ");
     memset(solid, 'x', sizeof solid);
     solid[sizeof solid - 1] = '\0';
-    const char *const bodies[] = {words, solid};
-    const size_t most[] = {78, 998};
-    for (size_t k = 0; k < 2; k++) {
+    memset(blanks, ' ', sizeof blanks);
+    memcpy(blanks, "a", 1);
+    strcpy(blanks + 2900, "b");
+    for (size_t i = 0; i < sizeof utf8 - 1; i += 3)
+        memcpy(utf8 + i, "\xe2\x82\xac", 3);
+    utf8[sizeof utf8 - 1] = '\0';
+    const char *const bodies[] = {words, solid, blanks, utf8};
+    const size_t most[] = {78, 998, 998, 998};
+    for (size_t k = 0; k < 4; k++) {
         struct vr_buf b;
         struct vr_str line;
         vr_buf_init(&b, 1u << 20);
         struct vr_str rest = written(&b, "X-Long", bodies[k], false);
         assert_true(vr_str_ends_nocase(rest, VR_STR("\r\n")));
         while (vr_str_split(&rest, '\n', &line))
-            if (line.n > most[k] + 1)
-                fail_msg("a line of %zu octets", line.n);
+            if (line.n > most[k] + 1 || vr_str_trim(line).n == 0 || !vr_utf8_valid(line))
+                fail_msg("body %zu: a line of %zu octets", k, line.n);
         struct header_field f;
         assert_true(header_find(vr_buf_str(&b), VR_STR("X-Long"), &f));
         if (k == 0)
@@ -175,6 +181,12 @@ static void test_encoded_words(void **state)
         {"=?UTF-8?X?a?=", "=?UTF-8?X?a?="}, /* what cannot be read stays */
         {"=?no-such-set?Q?=E4?=", "=?no-such-set?Q?=E4?="},
         {"=?UTF-8?Q?a", "=?UTF-8?Q?a"},
+        {"=?big5-hkscs?q?=88=66?=", "\xc3\x8a"}, /* a letter that the converter holds back until the end */
+        {"=?utf-16//TRANSLIT?Q?=00a?=", "=?utf-16//TRANSLIT?Q?=00a?="}, /* no charset's name */
+        {"=?UTF-8?Q?=FF?=", "=?UTF-8?Q?=FF?="},
+        {"=?UTF-8?Q?" "?=", ""},
+        {"=?UTF-8?Q?=4?=", "=?UTF-8?Q?=4?="},
+        {"=?utf-8?b?Zg?=", "f"}, /* without its padding */
         {"=?UTF-8?B?!!!?=", "=?UTF-8?B?!!!?="},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
