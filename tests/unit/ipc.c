@@ -1,0 +1,305 @@
+/* ipc.c - frames: who may send what, packing and unpacking whatever comes; queue ids; names of destinations. */
+#include "ipc/ipc.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define ARENA_MAX (1u << 20)
+
+static struct vr_arena arena;
+static struct vr_buf buf;
+
+static int setup(void **state)
+{
+    (void)state;
+    vr_arena_init(&arena, ARENA_MAX);
+    vr_buf_init(&buf, 1u << 20);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    vr_arena_fini(&arena);
+    vr_buf_fini(&buf);
+    return 0;
+}
+
+static void assert_str(struct vr_str a, struct vr_str b)
+{
+    if (!vr_str_equal(a, b))
+        fail_msg("\"%.*s\" is not \"%.*s\"", VR_STR_ARG(a), VR_STR_ARG(b));
+}
+
+/* ---- the table ----------------------------------------------------------------------------------------------------------- */
+
+static void test_who_may(void **state)
+{
+    (void)state;
+    static const struct {
+        enum ipc_type type;
+        enum ipc_role from, to;
+        bool fd, allowed;
+    } rows[] = {
+        {IPC_SUBMIT, IPC_RECEIVER, IPC_QUEUE, false, true},
+        {IPC_SUBMIT, IPC_RECEIVER, IPC_QUEUE, true, false}, /* no descriptor with it */
+        {IPC_SUBMIT, IPC_SENDER, IPC_QUEUE, false, false},
+        {IPC_SUBMIT, IPC_QUEUE, IPC_RECEIVER, false, false}, /* not backwards */
+        {IPC_BODY_FILE, IPC_QUEUE, IPC_RECEIVER, true, true},
+        {IPC_DELIVER, IPC_QUEUE, IPC_LOCAL, true, true},
+        {IPC_DELIVER, IPC_RECEIVER, IPC_LOCAL, false, false}, /* who hears strangers delivers nothing */
+        {IPC_CONTROL, IPC_ADMIN, IPC_QUEUE, false, true},
+        {IPC_CONTROL, IPC_RECEIVER, IPC_QUEUE, false, false},
+        {IPC_SASL_START, IPC_SENDER, IPC_KEEPER, false, false},
+        {IPC_ATTACH, IPC_SUPERVISOR, IPC_KEEPER, true, true},
+        {IPC_ATTACH, IPC_QUEUE, IPC_SENDER, true, false},
+        {IPC_DRAIN, IPC_SUPERVISOR, IPC_RECEIVER, false, true},
+        {(enum ipc_type)999, IPC_SUPERVISOR, IPC_QUEUE, false, false},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        if (ipc_allowed(rows[i].type, rows[i].from, rows[i].to, rows[i].fd) != rows[i].allowed)
+            fail_msg("row %zu", i);
+    for (size_t i = 0; i < ipc_frame_count; i++) /* one row a frame, each with a name */
+        for (size_t k = 0; k < i; k++) {
+            assert_true(ipc_frames[i].type != ipc_frames[k].type);
+            assert_string_not_equal(ipc_frames[i].name, ipc_frames[k].name);
+        }
+    assert_string_equal(ipc_role_name(IPC_KEEPER), "keeper");
+    assert_string_equal(ipc_role_name((enum ipc_role)0), "nobody");
+}
+
+/* ---- packing --------------------------------------------------------------------------------------------------------------- */
+
+static void test_fields(void **state)
+{
+    (void)state;
+    ipc_put_u8(&buf, 200);
+    ipc_put_u32(&buf, UINT32_MAX);
+    ipc_put_u64(&buf, UINT64_MAX - 1);
+    ipc_put_str(&buf, VR_STR("text"));
+    ipc_put_str(&buf, vr_str(NULL, 0));
+    struct ipc_reader r = ipc_reader(vr_buf_str(&buf));
+    assert_int_equal(ipc_get_u8(&r), 200);
+    assert_int_equal(ipc_get_u32(&r), UINT32_MAX);
+    assert_true(ipc_get_u64(&r) == UINT64_MAX - 1);
+    assert_str(ipc_get_str(&r), VR_STR("text"));
+    assert_false(ipc_done(&r)); /* something is left */
+    assert_str(ipc_get_str(&r), VR_STR(""));
+    assert_true(ipc_done(&r));
+    assert_int_equal(ipc_get_u32(&r), 0); /* beyond the end: zero, and bad from now on */
+    assert_true(r.bad);
+    assert_int_equal(ipc_get_u8(&r), 0);
+    assert_false(ipc_done(&r));
+    r = ipc_reader(VR_STR("\xff\xff\xff\xff text")); /* a slice longer than the frame */
+    assert_int_equal(ipc_get_str(&r).n, 0);
+    assert_true(r.bad);
+}
+
+static void put_all(void)
+{
+    struct envelope_rcpt rcpts[] = {{VR_STR("a@x.test"), DSN_NOTIFY_SUCCESS, VR_STR("rfc822;a@y"), false},
+                                    {VR_STR("b@x.test"), 0, {NULL, 0}, true}};
+    struct envelope e = {.id = 77,
+                         .arrival_us = 1795452771000000,
+                         .reverse_path = VR_STR("from@x.test"),
+                         .body = 1,
+                         .ret = DSN_RET_HDRS,
+                         .envid = VR_STR("QQ"),
+                         .user = VR_STR("ann@d.test"),
+                         .client = VR_STR("192.0.2.1"),
+                         .helo = VR_STR("client.test"),
+                         .prefix = VR_STR("Received: x\r\n"),
+                         .body_size = 123456789012,
+                         .large = true,
+                         .rcpts = rcpts,
+                         .rcpt_count = 2};
+    ipc_put_envelope(&buf, &e);
+}
+
+static void test_envelope(void **state)
+{
+    (void)state;
+    struct envelope e;
+    put_all();
+    struct ipc_reader r = ipc_reader(vr_buf_str(&buf));
+    assert_true(ipc_get_envelope(&r, &arena, &e));
+    assert_true(ipc_done(&r));
+    assert_true(e.id == 77 && e.arrival_us == 1795452771000000 && e.body == 1 && e.ret == DSN_RET_HDRS &&
+                e.large);
+    assert_true(e.body_size == 123456789012);
+    assert_str(e.reverse_path, VR_STR("from@x.test"));
+    assert_str(e.envid, VR_STR("QQ"));
+    assert_str(e.user, VR_STR("ann@d.test"));
+    assert_str(e.client, VR_STR("192.0.2.1"));
+    assert_str(e.helo, VR_STR("client.test"));
+    assert_str(e.prefix, VR_STR("Received: x\r\n"));
+    assert_int_equal(e.rcpt_count, 2);
+    assert_str(e.rcpts[0].address, VR_STR("a@x.test"));
+    assert_int_equal(e.rcpts[0].notify, DSN_NOTIFY_SUCCESS);
+    assert_str(e.rcpts[0].orcpt, VR_STR("rfc822;a@y"));
+    assert_true(e.rcpts[1].catch_all && !e.rcpts[0].catch_all);
+}
+
+static void test_delivery_and_result(void **state)
+{
+    (void)state;
+    struct delivery_rcpt to[] = {{3, VR_STR("a@x.test"), DSN_NOTIFY_DELAY, VR_STR("rfc822;o@y")},
+                                 {9, VR_STR("b@x.test"), 0, {NULL, 0}}};
+    struct delivery d = {.id = 5,
+                         .message = 77,
+                         .next_hop = {NEXT_HOP_LMTP, VR_STR("/run/lmtp"), 0, NEXT_HOP_TLS_VERIFY, 4, 2},
+                         .reverse_path = VR_STR("f@x"),
+                         .body = 1,
+                         .ret = DSN_RET_FULL,
+                         .envid = VR_STR("E"),
+                         .prefix = VR_STR("P: 1\r\n"),
+                         .content = VR_STR("text"),
+                         .content_size = 4,
+                         .arrival_us = 42,
+                         .rcpts = to,
+                         .rcpt_count = 2},
+                    got;
+    ipc_put_delivery(&buf, &d);
+    struct ipc_reader r = ipc_reader(vr_buf_str(&buf));
+    assert_true(ipc_get_delivery(&r, &arena, &got));
+    assert_true(got.id == 5 && got.message == 77 && got.body == 1 && got.ret == DSN_RET_FULL &&
+                got.content_size == 4 && !got.large && got.arrival_us == 42);
+    assert_true(got.next_hop.kind == NEXT_HOP_LMTP && got.next_hop.port == 0 &&
+                got.next_hop.tls == NEXT_HOP_TLS_VERIFY && got.next_hop.route == 4 &&
+                got.next_hop.domain == 2);
+    assert_str(got.next_hop.host, VR_STR("/run/lmtp"));
+    assert_str(got.content, VR_STR("text"));
+    assert_str(got.prefix, VR_STR("P: 1\r\n"));
+    assert_int_equal(got.rcpts[1].index, 9);
+    assert_str(got.rcpts[0].orcpt, VR_STR("rfc822;o@y"));
+
+    struct delivery_rcpt_result results[] = {{3, DELIVERY_OK, 250, {NULL, 0}, VR_STR("fine")},
+                                             {9, DELIVERY_PERMANENT, 550, VR_STR("5.1.1"), VR_STR("no")}};
+    struct delivery_result res = {5, 77, VR_STR("mx.test"), VR_STR("192.0.2.9"), true, true, 31, results, 2},
+                           back;
+    vr_buf_reset(&buf);
+    ipc_put_result(&buf, &res);
+    r = ipc_reader(vr_buf_str(&buf));
+    assert_true(ipc_get_result(&r, &arena, &back));
+    assert_true(back.delivery == 5 && back.message == 77 && back.dsn_relayed_on && back.tls &&
+                back.duration_ms == 31 && back.rcpt_count == 2);
+    assert_str(back.remote_mta, VR_STR("mx.test"));
+    assert_true(back.rcpts[1].status == DELIVERY_PERMANENT && back.rcpts[1].code == 550);
+    assert_str(back.rcpts[1].enhanced, VR_STR("5.1.1"));
+}
+
+/* Cut anywhere, or with any byte changed: refused or read, never read beyond. */
+static void test_damaged(void **state)
+{
+    (void)state;
+    put_all();
+    size_t n = vr_buf_size(&buf);
+    for (size_t cut = 0; cut < n; cut++) {
+        char *exact = malloc(cut > 0 ? cut : 1);
+        struct envelope e;
+        memcpy(exact, vr_buf_str(&buf).p, cut);
+        struct ipc_reader r = ipc_reader(vr_str(exact, cut));
+        if (ipc_get_envelope(&r, &arena, &e) && ipc_done(&r))
+            fail_msg("cut at %zu is taken", cut);
+        free(exact);
+        vr_arena_reset(&arena);
+    }
+    for (size_t at = 0; at < n; at++)
+        for (int value = 0; value < 256; value += 51) {
+            char *exact = malloc(n);
+            struct envelope e;
+            memcpy(exact, vr_buf_str(&buf).p, n);
+            exact[at] = (char)value;
+            struct ipc_reader r = ipc_reader(vr_str(exact, n));
+            if (ipc_get_envelope(&r, &arena, &e))
+                for (uint32_t i = 0; i < e.rcpt_count; i++)
+                    assert_true(e.rcpts[i].address.n <= n);
+            free(exact);
+            vr_arena_reset(&arena);
+        }
+    vr_buf_reset(&buf); /* as many recipients as no frame can hold: no memory is asked for them */
+    struct envelope e = {.rcpt_count = 0};
+    ipc_put_envelope(&buf, &e);
+    memset(buf.p + buf.start + vr_buf_size(&buf) - 4, 0xff, 4);
+    struct ipc_reader r = ipc_reader(vr_buf_str(&buf));
+    assert_false(ipc_get_envelope(&r, &arena, &e));
+    assert_int_equal(e.rcpt_count, 0);
+}
+
+/* ---- queue ids --------------------------------------------------------------------------------------------------------------- */
+
+static void test_ids(void **state)
+{
+    (void)state;
+    uint64_t last = 0, other = 0, before = 0;
+    char text[QUEUE_ID_TEXT], earlier[QUEUE_ID_TEXT] = "";
+    int64_t now = 1795452771123456;
+    for (int i = 0; i < 1000; i++) { /* also when the clock stands still, or goes back */
+        uint64_t id = queue_id_next(&last, i < 500 ? now : now - 1000000, 7), parsed;
+        assert_true(id > before);
+        assert_true(queue_id_next(&other, now, 8) != id); /* another slot, another id */
+        queue_id_text(id, text);
+        assert_int_equal(strlen(text), 13);
+        assert_true(strcmp(text, earlier) > 0);
+        assert_true(queue_id_parse(vr_str_from(text), &parsed) && parsed == id);
+        strcpy(earlier, text);
+        before = id;
+    }
+    last = 0;
+    uint64_t id = queue_id_next(&last, now, 1023), parsed;
+    assert_true(queue_id_time_us(id) == now);
+    queue_id_text(id, text);
+    for (char *p = text; *p != '\0'; p++)
+        *p = *p == '1' ? 'l' : *p == '0' ? 'o' : vr_lower(*p); /* as read over a telephone */
+    assert_true(queue_id_parse(vr_str_from(text), &parsed) && parsed == id);
+    static const char *const bad[] = {"",
+                                      "065XMPAR1S10",
+                                      "065XMPAR1S1077",
+                                      "065XMPAR1S10U",
+                                      "065XMPAR1S10 ",
+                                      "G000000000000",
+                                      "ZZZZZZZZZZZZZ"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        if (queue_id_parse(vr_str_from(bad[i]), &parsed))
+            fail_msg("%s is taken", bad[i]);
+}
+
+static void test_destinations(void **state)
+{
+    (void)state;
+    static const struct {
+        struct next_hop hop;
+        const char *text;
+    } rows[] = {
+        {{NEXT_HOP_MX, VR_STR_INIT("example.org"), 0, NEXT_HOP_TLS_MAY, 0, 0}, "mx:example.org"},
+        {{NEXT_HOP_SMTP, VR_STR_INIT("relay.test"), 25, NEXT_HOP_TLS_MAY, 0, 0}, "smtp:relay.test:25"},
+        {{NEXT_HOP_LMTP, VR_STR_INIT("/run/x"), 0, NEXT_HOP_TLS_NONE, 0, 0}, "lmtp:unix:/run/x"},
+        {{NEXT_HOP_LMTP, VR_STR_INIT("127.0.0.1"), 24, NEXT_HOP_TLS_NONE, 0, 0}, "lmtp:127.0.0.1:24"},
+        {{NEXT_HOP_MAILDIR, VR_STR_INIT(""), 0, NEXT_HOP_TLS_NONE, 0, 0}, "maildir"}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        vr_buf_reset(&buf);
+        assert_true(next_hop_text(&buf, &rows[i].hop));
+        assert_str(vr_buf_str(&buf), vr_str_from(rows[i].text));
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_who_may, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_fields, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_envelope, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_delivery_and_result, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_damaged, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_ids, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_destinations, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
