@@ -76,6 +76,24 @@ def check_architecture_names_functions_that_exist():
     return faults if len(set(names)) >= 10 else faults + ["docs/architecture.md names fewer than ten functions of a message's path"]
 
 
+def check_every_folder_of_src_has_a_readme():
+    return ["%s has no README.md" % d for d in sorted(glob.glob(os.path.join(TOP, "src", "*", ""))) if not os.path.exists(d + "README.md")]
+
+
+def check_every_frame_is_in_a_readme():
+    told = "".join(text_of(os.path.relpath(p, TOP)) for p in glob.glob(os.path.join(TOP, "src", "*", "README.md")))
+    return ["no README of src/*/ names %s" % f for f in sorted(set(re.findall(r'\{(IPC_[A-Z_]+), "[a-z-]+", ', text_of("src/ipc/frames.c")))) if "`%s`" % f not in told]
+
+
+def check_tests_that_are_named_exist():
+    faults = []
+    for path in list(sources("src", "lib", "include")) + [os.path.relpath(p, TOP) for p in glob.glob(os.path.join(TOP, "**", "*.md"), recursive=True)]:
+        for name in re.findall(r"tests/[a-z_]+/[a-z_]+\.(?:c|py|h)\b", text_of(path)):
+            if not os.path.exists(os.path.join(TOP, name)):
+                faults.append("%s names %s, which does not exist" % (path, name))
+    return faults
+
+
 def check_every_frame_is_in_the_table():
     declared = set(re.findall(r"^\s+(IPC_[A-Z_]+)(?: = \d+)?,?\s*/\*.*→", text_of("src/ipc/ipc.h"), re.M))
     table = set(re.findall(r"\{(IPC_[A-Z_]+),", text_of("src/ipc/frames.c")))
