@@ -64,7 +64,7 @@ static void test_who_may(void **state)
         {(enum ipc_type)999, IPC_SUPERVISOR, IPC_QUEUE, false, false},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-        if (ipc_allowed(rows[i].type, rows[i].from, rows[i].to, rows[i].fd) != rows[i].allowed)
+        if (ipc_allowed((uint16_t)rows[i].type, rows[i].from, rows[i].to, rows[i].fd) != rows[i].allowed)
             fail_msg("row %zu", i);
     for (size_t i = 0; i < ipc_frame_count; i++) /* one row a frame, each with a name */
         for (size_t k = 0; k < i; k++) {
