@@ -143,11 +143,17 @@ static void split_address(struct scanner *s, struct address_mailbox *m)
         text = m->text = vr_str_from_pos(text, colon + 1); /* source route: @a,@b:user@c */
     struct address a;
     const char *why;
-    if (address_parse(s->arena, text, ADDRESS_ALLOW_UTF8, &a, &why) == VR_OK) {
-        m->local = a.local;
-        m->domain = a.domain;
-        return;
+    struct vr_arena scratch; /* so that a full arena is not taken for an address that is wrong */
+    vr_arena_init(&scratch, 4096);
+    bool good = address_parse(&scratch, text, ADDRESS_ALLOW_UTF8, &a, &why) == VR_OK;
+    if (good) {
+        m->local = vr_arena_dup(s->arena, a.local);
+        m->domain = vr_arena_dup(s->arena, a.domain);
+        s->full = s->full || m->local.p == NULL || m->domain.p == NULL;
     }
+    vr_arena_fini(&scratch);
+    if (good)
+        return;
     size_t at = vr_str_find_last(text, '@');
     m->local = vr_str_sub(text, 0, at);
     m->domain = at == VR_NPOS ? vr_str(NULL, 0) : vr_str_from_pos(text, at + 1);
