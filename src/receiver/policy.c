@@ -118,7 +118,7 @@ static void mail_refuse(struct session *s)
     transaction_abandon(s->transaction);
     session_answer(s, SMTP_REPLY(553, "5.7.1",
                                  "this account may not send from that address; use your own, or ask the "
-                                 "administrator to add it (veredus account add --send-as)"));
+                                 "administrator to add it (veredus account change --send-as)"));
 }
 
 /* alice+tag@example.org is alice's own where '+' is the delimiter of example.org. */

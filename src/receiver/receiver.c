@@ -30,14 +30,6 @@ static struct io_tls *load_tls(const struct config *c, char error[256])
     return t;
 }
 
-static bool needs_tls(const struct config *c)
-{
-    for (size_t i = 0; i < c->listener_count; i++)
-        if (c->listeners[i].role != LISTENER_MX)
-            return true;
-    return c->tls_count > 0;
-}
-
 static void listener_init(struct listener *l, struct receiver *r, const struct config_listener *from)
 {
     const struct config *c = r->config;
@@ -48,7 +40,7 @@ static void listener_init(struct listener *l, struct receiver *r, const struct c
     l->smtp = (struct smtp_server_config){
         .hostname = c->hostname,
         .banner = VR_STR("veredus"),
-        .starttls = !l->local && r->tls != NULL,
+        .starttls = !l->local,
         .size_max = c->message_size,
         .rcpt_max = c->recipients,
         .text_line_max = c->line_length,
@@ -77,8 +69,8 @@ static int prepare(struct process *p, void **data)
     r->log = p->log;
     TAILQ_INIT(&r->sessions);
     char error[256];
-    r->tls = needs_tls(r->config) ? load_tls(r->config, error) : NULL;
-    if (r->tls == NULL && needs_tls(r->config)) {
+    r->tls = load_tls(r->config, error);
+    if (r->tls == NULL) {
         event_begin(p->log, EVENT_ERROR, "tls.load_failed", 0);
         event_text(p->log, "error", error);
         event_end(p->log);

@@ -47,15 +47,12 @@ static bool make(const struct config *c, const char *path, unsigned mode, enum o
 
 static bool self_signed(const struct config *c, char error[512])
 {
-    bool wanted = false;
-    for (size_t i = 0; i < c->listener_count; i++)
-        wanted |= c->listeners[i].role != LISTENER_MX;
     char certificate[400], key[400], host[256];
     snprintf(certificate, sizeof certificate, "%s/self-signed.pem", c->state);
     snprintf(key, sizeof key, "%s/self-signed.key", c->state);
     snprintf(host, sizeof host, "%.*s", VR_STR_ARG(c->hostname));
     struct io_fs_stat st;
-    if (!wanted || c->tls_count > 0 || (io_fs_stat(certificate, &st) == 0 && io_fs_stat(key, &st) == 0))
+    if (c->tls_count > 0 || (io_fs_stat(certificate, &st) == 0 && io_fs_stat(key, &st) == 0))
         return true;
     int status = io_tls_self_signed(host, SELF_SIGNED_DAYS, certificate, key);
     if (status != 0)

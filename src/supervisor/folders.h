@@ -6,8 +6,8 @@
 #include "config/config.h"
 
 /* Makes spool, state, run and what lies below. foreground: all belong to the caller. `error` names the path
- * and what to do. Also makes the self-signed certificate <state>/self-signed.{pem,key} when a listener wants
- * TLS and no certificate is configured. */
+ * and what to do. Also makes the self-signed certificate <state>/self-signed.{pem,key} when no certificate is
+ * configured: encryption with any certificate is better than none (RFC 7435), so STARTTLS is offered always. */
 bool folders_prepare(const struct config *c, bool foreground, char error[512]);
 
 #endif

@@ -134,6 +134,20 @@ def openssl_starttls(world):
             tls.settimeout(5)
             assert tls.recv(100).startswith(b"250 2.0.0"), "the first reply under TLS is that to NOOP"
 
+@case
+def starttls_without_a_certificate(world):
+    """A server of one line, for other servers only and without a certificate, makes one of its own and offers STARTTLS with it."""
+    s = world.server(start=False)
+    s.config = world.write("smallest.conf", "\n".join(['hostname = "%s"' % s.hostname, 'spool = "%s"' % s.spool, 'state = "%s"' % s.state,
+                                                       'run = "%s"' % s.run_dir, 'listen "%s:%d" { role = mx }' % (s.host, s.mx),
+                                                       'domain "d.test" { mailboxes = any }']) + "\n")
+    s.start()
+    with smtplib.SMTP(s.host, s.mx) as c:
+        c.starttls(context=s.tls_context())
+        assert c.sock.version() in ("TLSv1.2", "TLSv1.3"), c.sock.version()
+        c.sendmail("x@elsewhere.test", ["ann@d.test"], "Subject: secret\r\n\r\n.")
+    assert "with ESMTPS" in s.wait_mail("ann@d.test")[0]["Received"]
+
 
 @case
 def limits_are_told(world):
