@@ -1,4 +1,6 @@
 /* accounts.c - the accounts data base: what is stored, what is refused, who sees changes. */
+#include "folder_testing.h"
+
 #include "keeper/accounts.h"
 
 #include "io/fs.h"
@@ -17,30 +19,20 @@ static const uint8_t salts[32] = "0123456789abcdefFEDCBA9876543210";
 
 static char folder[64], path[96];
 
-static int folder_make(void **state)
+static int setup(void **state)
 {
     (void)state;
-    snprintf(folder, sizeof folder, "/tmp/veredus-accounts-XXXXXX");
-    if (mkdtemp(folder) == NULL)
+    if (!folder_new(folder))
         return -1;
     snprintf(path, sizeof path, "%s/accounts.db", folder);
     return 0;
 }
 
-static bool unlink_one(void *arg, const char *name)
-{
-    (void)arg;
-    char file[512];
-    snprintf(file, sizeof file, "%s/%s", folder, name);
-    io_fs_unlink(file);
-    return true;
-}
-
-static int folder_remove(void **state)
+static int teardown(void **state)
 {
     (void)state;
-    io_fs_list(folder, unlink_one, NULL);
-    return remove(folder);
+    folder_remove(folder);
+    return 0;
 }
 
 static struct accounts *open_new(void)
@@ -250,7 +242,7 @@ static void test_foreign_files(void **state)
     accounts_close(a);
 }
 
-#define EACH(f) cmocka_unit_test_setup_teardown(f, folder_make, folder_remove)
+#define EACH(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
 {

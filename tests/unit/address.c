@@ -1,36 +1,7 @@
 /* address.c - SMTP paths (RFC 5321 §4.1.2) and message mailboxes (RFC 5322 §3.4). */
 #include <veredus/address.h>
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-static struct vr_arena arena;
-
-static int setup(void **state)
-{
-    (void)state;
-    vr_arena_init(&arena, 4u << 20);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    vr_arena_fini(&arena);
-    return 0;
-}
-
-static void assert_text(struct vr_str got, const char *wanted)
-{
-    if (!vr_str_equal(got, vr_str_from(wanted)))
-        fail_msg("got \"%.*s\", wanted \"%s\"", VR_STR_ARG(got), wanted);
-}
+#include "lib_testing.h"
 
 /* ---- paths --------------------------------------------------------------------------------------------------------------- */
 
@@ -403,16 +374,16 @@ static void test_write_mailbox(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_paths, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_refused_paths, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_limits, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_path_limit_counts_backslashes, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_small_arenas, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_literals, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_equal, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_lists, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_lists_that_are_none, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_write_mailbox, setup, teardown),
+        T(test_paths),
+        T(test_refused_paths),
+        T(test_limits),
+        T(test_path_limit_counts_backslashes),
+        T(test_small_arenas),
+        T(test_literals),
+        T(test_equal),
+        T(test_lists),
+        T(test_lists_that_are_none),
+        T(test_write_mailbox),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,21 +1,7 @@
 /* base.c - slices, arenas, buffers, codes. */
 #include <veredus/base.h>
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-static void assert_text(struct vr_str got, const char *wanted)
-{
-    if (!vr_str_equal(got, vr_str_from(wanted)))
-        fail_msg("got \"%.*s\", wanted \"%s\"", VR_STR_ARG(got), wanted);
-}
+#include "lib_testing.h"
 
 /* ---- slices --------------------------------------------------------------------------------------------------------- */
 

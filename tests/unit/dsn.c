@@ -2,43 +2,20 @@
 #include <veredus/dsn.h>
 #include <veredus/message.h>
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <string.h>
+#include "lib_testing.h"
 
-#include <cmocka.h>
-
-static struct vr_arena arena;
 static struct vr_buf report;
 
 static int setup(void **state)
 {
-    (void)state;
-    vr_arena_init(&arena, 1u << 20);
     vr_buf_init(&report, 1u << 20);
-    return 0;
+    return arena_setup(state);
 }
 
 static int teardown(void **state)
 {
-    (void)state;
     vr_buf_fini(&report);
-    vr_arena_fini(&arena);
-    return 0;
-}
-
-static void assert_text(struct vr_str got, const char *wanted)
-{
-    if (!vr_str_equal(got, vr_str_from(wanted)))
-        fail_msg("got \"%.*s\", wanted \"%s\"", VR_STR_ARG(got), wanted);
-}
-
-static bool has(struct vr_str text, const char *part)
-{
-    return vr_str_find_str(text, vr_str_from(part)) != VR_NPOS;
+    return arena_teardown(state);
 }
 
 /* ---- parameters ------------------------------------------------------------------------------------------------------ */

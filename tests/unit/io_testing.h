@@ -1,4 +1,4 @@
-/* io_testing.h - what the tests of src/io share: a loop with a guard against hanging, a temporary folder. */
+/* io_testing.h - what the tests of src/io share: a loop with a guard against hanging, temporary folders. */
 #ifndef TESTS_IO_TESTING_H
 #define TESTS_IO_TESTING_H
 
@@ -9,11 +9,7 @@
 
 #include <cmocka.h>
 
-#include <dirent.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
+#include "folder_testing.h"
 
 #include "io/io.h"
 
@@ -51,27 +47,7 @@ static inline void run_for(struct io *io, int64_t ms)
 
 static inline void folder_make(char folder[64])
 {
-    const char *base = getenv("TMPDIR");
-    if (base == NULL || strlen(base) > 32)
-        base = "/tmp";
-    snprintf(folder, 64, "%s/veredus-io-XXXXXX", base);
-    assert_non_null(mkdtemp(folder));
-}
-
-/* With the files directly in it. */
-static inline void folder_remove(const char *folder)
-{
-    DIR *d = opendir(folder);
-    struct dirent *e;
-    while (d != NULL && (e = readdir(d)) != NULL) {
-        char path[400];
-        snprintf(path, sizeof path, "%s/%s", folder, e->d_name);
-        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
-            unlink(path);
-    }
-    if (d != NULL)
-        closedir(d);
-    rmdir(folder);
+    assert_true(folder_new(folder));
 }
 
 #endif

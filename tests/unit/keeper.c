@@ -1,4 +1,6 @@
 /* keeper.c - the keeper as a process of its own, driven over channels as the supervisor and two receivers would. */
+#include "folder_testing.h"
+
 #include "keeper/keeper.h"
 
 #include "io/fs.h"
@@ -119,9 +121,7 @@ static void config_make(void)
 static int keeper_start(void **state)
 {
     (void)state;
-    snprintf(folder, sizeof folder, "/tmp/veredus-keeper-XXXXXX");
-    if (mkdtemp(folder) == NULL)
-        return -1;
+    assert_true(folder_new(folder));
     snprintf(path, sizeof path, "%s/%s", folder, KEEPER_DATABASE);
     config_make();
     int fds[2];
@@ -158,15 +158,6 @@ static int keeper_start(void **state)
     return 0;
 }
 
-static bool unlink_one(void *arg, const char *name)
-{
-    (void)arg;
-    char file[512];
-    snprintf(file, sizeof file, "%s/%s", folder, name);
-    io_fs_unlink(file);
-    return true;
-}
-
 static int keeper_stop(void **state)
 {
     (void)state;
@@ -187,8 +178,8 @@ static int keeper_stop(void **state)
     }
     io_free(io);
     config_free(config);
-    io_fs_list(folder, unlink_one, NULL);
-    return remove(folder);
+    folder_remove(folder);
+    return 0;
 }
 
 /* ---- frames ------------------------------------------------------------------------------------------------------ */

@@ -60,27 +60,11 @@ static int setup(void **state)
     return 0;
 }
 
-static void remove_tree(const char *path);
-static bool remove_one(void *arg, const char *name)
-{
-    char path[512];
-    snprintf(path, sizeof path, "%s/%s", (const char *)arg, name);
-    remove_tree(path);
-    return true;
-}
-static void remove_tree(const char *path)
-{
-    struct io_fs_stat st;
-    if (io_fs_stat(path, &st) == 0 && st.is_directory)
-        io_fs_list(path, remove_one, (void *)path);
-    remove(path);
-}
-
 static int teardown(void **state)
 {
     struct rig *r = *state;
     rig_stop(r);
-    remove_tree(r->folder);
+    folder_remove(r->folder);
     free(r);
     return 0;
 }
@@ -283,7 +267,7 @@ static void test_trouble(void **state)
     assert_int_equal(unlink(path), 0);
     expect(rig_deliver(r, &d, -1), 0, DELIVERY_OK, "2.0.0", "");
     /* a mailbox that is removed while it is known is made again */
-    remove_tree(path);
+    folder_remove(path);
     expect(rig_deliver(r, &d, -1), 0, DELIVERY_OK, "2.0.0", "");
     assert_int_equal(files_in(r, "any.test/ann/new").count, 1);
 }

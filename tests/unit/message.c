@@ -1,36 +1,7 @@
 /* message.c - header fields read and written, encoded words, Received, dates. */
 #include <veredus/message.h>
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-static struct vr_arena arena;
-
-static int setup(void **state)
-{
-    (void)state;
-    vr_arena_init(&arena, 1u << 20);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    vr_arena_fini(&arena);
-    return 0;
-}
-
-static void assert_text(struct vr_str got, const char *wanted)
-{
-    if (!vr_str_equal(got, vr_str_from(wanted)))
-        fail_msg("got \"%.*s\", wanted \"%s\"", VR_STR_ARG(got), wanted);
-}
+#include "lib_testing.h"
 
 /* ---- reading ------------------------------------------------------------------------------------------------------- */
 
@@ -184,7 +155,9 @@ static void test_encoded_words(void **state)
         {"=?big5-hkscs?q?=88=66?=", "\xc3\x8a"}, /* a letter that the converter holds back until the end */
         {"=?utf-16//TRANSLIT?Q?=00a?=", "=?utf-16//TRANSLIT?Q?=00a?="}, /* no charset's name */
         {"=?UTF-8?Q?=FF?=", "=?UTF-8?Q?=FF?="},
-        {"=?UTF-8?Q?" "?=", ""},
+        {"=?UTF-8?Q?"
+         "?=",
+         ""},
         {"=?UTF-8?Q?=4?=", "=?UTF-8?Q?=4?="},
         {"=?utf-8?b?Zg?=", "f"}, /* without its padding */
         {"=?UTF-8?B?!!!?=", "=?UTF-8?B?!!!?="},
@@ -296,14 +269,8 @@ static void test_dates_written(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_fields, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_ends_of_headers, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_write, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_write_folds, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_encoded_words, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_received, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_dates, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_dates_written, setup, teardown),
+        T(test_fields),        T(test_ends_of_headers), T(test_write), T(test_write_folds),
+        T(test_encoded_words), T(test_received),        T(test_dates), T(test_dates_written),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,6 @@
 /* queue_log.c - the durable log: append and replay, torn tails, damage, full disks, rotation, trimming, moving. */
+#include "folder_testing.h"
+
 #include "queue/log/inside.h"
 
 #include "io/fs.h"
@@ -153,8 +155,7 @@ static bool unlink_one(void *arg, const char *name)
 static int setup(void **state)
 {
     (void)state;
-    strcpy(folder, "/tmp/veredus-log-XXXXXX");
-    assert_non_null(mkdtemp(folder));
+    assert_true(folder_new(folder));
     io = io_new(2);
     events =
         event_log_new(NULL, "test", EVENT_KEY_VALUE, EVENT_ERROR + 1); /* silent: damage is made on purpose */
@@ -171,8 +172,7 @@ static int teardown(void **state)
     (void)state;
     if (qlog != NULL)
         close_log();
-    io_fs_list(folder, unlink_one, NULL);
-    remove(folder);
+    folder_remove(folder);
     event_log_free(events);
     io_free(io);
     return 0;

@@ -1,5 +1,7 @@
 /* queue_process.c - the queue as a process of its own, driven over channels as receiver, sender, local and admin would; killed and restarted.
  */
+#include "folder_testing.h"
+
 #include "queue/queue.h"
 
 #include "io/fs.h"
@@ -229,29 +231,12 @@ static void drain_queue(void)
 static int setup(void **state)
 {
     (void)state;
-    strcpy(folder, "/tmp/veredus-queue-XXXXXX");
-    assert_non_null(mkdtemp(folder));
+    assert_true(folder_new(folder));
     config_make();
     io = io_new(1);
     vr_arena_init(&arena, 64u << 20);
     start_queue(true);
     return 0;
-}
-
-static void remove_tree(const char *path);
-static bool remove_one(void *arg, const char *name)
-{
-    char path[512];
-    snprintf(path, sizeof path, "%s/%s", (const char *)arg, name);
-    remove_tree(path);
-    return true;
-}
-static void remove_tree(const char *path)
-{
-    struct io_fs_stat st;
-    if (io_fs_stat(path, &st) == 0 && st.is_directory)
-        io_fs_list(path, remove_one, (void *)path);
-    remove(path);
 }
 
 static int teardown(void **state)
@@ -264,7 +249,7 @@ static int teardown(void **state)
     vr_arena_fini(&arena);
     io_free(io);
     config_free(config);
-    remove_tree(folder);
+    folder_remove(folder);
     return 0;
 }
 
