@@ -252,15 +252,48 @@ static void print_done(const json_t *answer)
     printf("%lld message%s %s\n", n, n == 1 ? "" : "s", done);
 }
 
+static void print_destinations(const json_t *list)
+{
+    size_t i;
+    json_t *one;
+    json_array_foreach((json_t *)list, i, one)
+    {
+        const char *name = json_string_value(json_object_get(one, "destination"));
+        printf("%-14s %s: %lld under way%s\n", "destination", name != NULL ? name : "?",
+               (long long)json_integer_value(json_object_get(one, "active")),
+               json_is_true(json_object_get(one, "waiting")) ? ", more waiting" : "");
+    }
+}
+
+static void print_log(const json_t *log)
+{
+    const char *key, *comma = "";
+    json_t *value;
+    printf("%-14s ", "log");
+    json_object_foreach((json_t *)log, key, value)
+    {
+        printf("%s%s %lld", comma, key, (long long)json_integer_value(value));
+        comma = ", ";
+    }
+    putchar('\n');
+}
+
 static void print_summary(const json_t *answer)
 {
     const char *key;
     json_t *value;
     json_object_foreach((json_t *)answer, key, value)
     {
-        char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
-        printf("%-14s %s\n", key, json_is_string(value) ? json_string_value(value) : text);
-        free(text);
+        if (json_is_array(value))
+            print_destinations(value);
+        else if (json_is_object(value))
+            print_log(value);
+        else if (json_is_boolean(value))
+            printf("%-14s %s\n", key, json_is_true(value) ? "yes" : "no");
+        else if (json_is_string(value))
+            printf("%-14s %s\n", key, json_string_value(value));
+        else
+            printf("%-14s %lld\n", key, (long long)json_integer_value(value));
     }
 }
 

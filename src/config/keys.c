@@ -63,7 +63,7 @@ const struct config_key config_keys[] = {
     {"queue", "retry", "times", "1m 5m 15m 30m 1h", "Pauses between attempts; the last one repeats.", "minimal_backoff_time, maximal_backoff_time", CONFIG_SPECIAL, true, AT(retry), 0, 0},
     {"queue", "expire", "time", "5d", "How long delivery is tried before the message is returned.", "maximal_queue_lifetime", CONFIG_TIME, false, AT(expire), SECOND, 100 * DAY},
     {"queue", "delay_warning", "time, 0 for never", "4h", "After how long the sender is told that a message is late.", "delay_warning_time", CONFIG_TIME, false, AT(delay_warning), 0, 100 * DAY},
-    {"queue", "segment_size", "bytes", "64M", "Size of one file of the queue's log.", NULL, CONFIG_SIZE, false, AT(segment_size), MIB, 4 * GIB},
+    {"queue", "segment_size", "bytes", "64M", "Size of one file of the queue's log.", NULL, CONFIG_SIZE, false, AT(segment_size), MIB, GIB},
     {"queue", "minimum_free", "bytes", "64M", "Free disk space below which no mail is taken (452).", "queue_minfree", CONFIG_SIZE, false, AT(minimum_free), 0, 1024 * GIB},
     {"queue", "inline_body", "bytes", "64K", "Messages up to this size are kept in the log itself, larger ones in a file each.", NULL, CONFIG_SIZE, false, AT(inline_body), 0, MIB},
 

@@ -5,6 +5,7 @@
 #include "io/stream.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -46,9 +47,12 @@ static bool set_bind(struct socket_set *set, const struct config_listener *l, un
         if (fd < 0) {
             char text[IO_ADDRESS_TEXT];
             io_address_text(&l->address, text);
+            const char *hint = fd == -EADDRINUSE ? " (another server has it; `ss -ltnp` tells which)"
+                               : l->address.port < 1024
+                                   ? " (ports below 1024 need root or CAP_NET_BIND_SERVICE)"
+                                   : "";
             snprintf(error, 256, "%s:%d: cannot listen on %s: %s%s", l->file, l->line, text,
-                     io_error_text(fd),
-                     l->address.port < 1024 ? " (ports below 1024 need root or CAP_NET_BIND_SERVICE)" : "");
+                     io_error_text(fd), hint);
             set_close(set);
             return false;
         }
@@ -68,7 +72,8 @@ static int unix_socket(const struct config *c, const char *name, unsigned mode, 
         snprintf(error, 256, "the path %s/%s is too long for a socket: choose a shorter \"run\" folder",
                  c->run, name);
     else if (fd < 0)
-        snprintf(error, 256, "cannot listen on %s: %s", a.path, io_error_text(fd));
+        snprintf(error, 256, "cannot listen on %s: %s%s", a.path, io_error_text(fd),
+                 fd == -EADDRINUSE ? " (veredus runs already with this \"run\" folder)" : "");
     return fd;
 }
 

@@ -5,6 +5,7 @@ import json
 import os
 import pty
 import smtplib
+import socket
 import subprocess
 
 import harness
@@ -70,6 +71,8 @@ def queue_commands(world):
     wait_until("all are deferred", lambda: s.queue("list").count("deferred ") == 6)
     data = json.loads(s.queue("list", "--json"))
     assert data["total"] == 6 and len(data["messages"]) == 6
+    summary = s.queue("summary").splitlines()
+    assert "deferred       6" in summary and "full           no" in summary and any(w.startswith("log            segments 1, ") for w in summary), summary
     first = data["messages"][0]
     assert set(first) >= {"id", "arrival", "from", "size", "held", "recipients"}, first
     assert json.loads(s.queue("list", "--json", "--domain", "else.test"))["total"] == 2
@@ -239,6 +242,23 @@ def on_terminal(command, answers=(), environment=None):
         pass
     os.close(terminal)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), shown.decode(errors="replace")
+
+
+@case
+def a_second_server(world):
+    """A server that finds its sockets taken ends with 70, says by whom, and leaves the first one alone."""
+    s = world.server(accounts=["ann@d.test"])
+    same = s.command("serve", "--foreground", "--config", s.config, ok=False)
+    assert same.returncode == 70 and "veredus runs already with this" in same.stdout, same.stdout
+    taken = socket.socket()
+    world.cleanups.append(taken.close)
+    taken.bind((s.host, 0))
+    taken.listen()
+    other = world.write("other.conf", "\n".join(['hostname = "other.test"'] + ['%s = "%s"' % (k, world.path("other", k)) for k in ("spool", "state", "run")] +
+                                                ['listen "%s:%d" { role = mx }' % (s.host, taken.getsockname()[1]), 'domain "o.test" { }']) + "\n")
+    done = s.command("serve", "--foreground", "--config", other, ok=False)
+    assert done.returncode == 70 and "other.conf:5: cannot listen on" in done.stdout and "another server has it" in done.stdout, done.stdout
+    assert "empty" in s.queue("list")
 
 
 @case

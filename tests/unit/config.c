@@ -38,6 +38,7 @@ static const struct wrong {
     {HOST "domain \"a.test\" { }\nlimits { recipients = 99 }", {"2: a whole number from 100 to 100000"}},
     {HOST "domain \"a.test\" { }\nlimits { recipients = { 100, 200 } }",
      {"2: `recipients` has a list; expected one value"}},
+    {HOST "domain \"a.test\" { }\nqueue { segment_size = 2G }", {"2: from 1M to 1G"}},
     {HOST "domain \"a.test\" { }\nqueue { expire = 5 }",
      {"2: `expire` is \"5\"; expected a time with its unit"}},
     {HOST "domain \"a.test\" { }\nqueue { expire = 99999999999999999999d }", {"2: a time with its unit"}},
