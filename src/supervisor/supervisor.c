@@ -1,7 +1,7 @@
 /* supervisor.c - starts the processes, wires them, starts them again when they die, reloads, stops.
  *
- * Promise:    after SIGTERM everything that was acknowledged is on disk; after SIGHUP no session is cut and no configuration changes under a
- *             running one: a new generation stands beside the old, which finishes and goes.
+ * Promise:    after SIGTERM everything that was acknowledged is on disk; after SIGHUP no message under way is cut and no configuration changes under
+ *             a running session: a new generation stands beside the old, which finishes and goes.
  * States:     a child is WAITING (to be started) -> RUNNING [child_start] -> WAITING again [child_died] or FREE (drained or stopping).
  * Runs in:    the first process.
  * Touches:    folders, sockets, the pid file.
