@@ -15,6 +15,8 @@ struct scanner {
     struct vr_arena *arena;
     struct vr_str rest;
     struct vr_buf text; /* words outside of <>, quotes undone */
+    bool
+        blank; /* between what text holds and the next word; those inside of quotes are in text (RFC 5322 §3.2.4) */
     struct vr_buf comment;
     struct vr_buf angle; /* what stood in <> */
     bool has_angle;
@@ -41,6 +43,14 @@ static void add_blank(struct vr_buf *b)
     struct vr_str so_far = vr_buf_str(b);
     if (so_far.n > 0 && so_far.p[so_far.n - 1] != ' ')
         vr_buf_add_byte(b, ' ');
+}
+
+/* Before a word is added to the text. */
+static void begin_word(struct scanner *s)
+{
+    if (s->blank && vr_buf_size(&s->text) > 0)
+        vr_buf_add_byte(&s->text, ' ');
+    s->blank = false;
 }
 
 /* comment = "(" *([FWS] ccontent) [FWS] ")" , nested; the outer parentheses are not kept */
@@ -166,14 +176,14 @@ static struct vr_str with_comment(struct vr_buf *text, struct vr_str comment)
     vr_buf_add_byte(text, '(');
     vr_buf_add(text, comment);
     vr_buf_add_byte(text, ')');
-    return vr_str_trim(vr_buf_str(text));
+    return vr_buf_str(text);
 }
 
 static void finish_mailbox(struct scanner *s)
 {
     struct vr_str text = vr_str_trim(vr_buf_str(&s->text)), comment = vr_str_trim(vr_buf_str(&s->comment));
     bool bare = !s->has_angle && vr_str_find(text, '@') != VR_NPOS;
-    struct vr_str name = bare ? vr_str(NULL, 0) : text;
+    struct vr_str name = bare || text.n == 0 ? vr_str(NULL, 0) : vr_buf_str(&s->text);
     if (s->has_angle || text.n > 0) {
         struct address_mailbox *m = vr_arena_alloc(s->arena, sizeof *m);
         s->full = s->full || m == NULL;
@@ -196,7 +206,7 @@ static void finish_mailbox(struct scanner *s)
     vr_buf_reset(&s->text);
     vr_buf_reset(&s->comment);
     vr_buf_reset(&s->angle);
-    s->has_angle = false;
+    s->has_angle = s->blank = false;
 }
 
 /* "name:" begins a group, unless what stands before is half an address */
@@ -204,6 +214,7 @@ static void read_colon(struct scanner *s)
 {
     struct vr_str text = vr_str_trim(vr_buf_str(&s->text));
     if (text.n == 0 || s->has_angle || vr_str_find(text, '@') != VR_NPOS) {
+        begin_word(s);
         vr_buf_add_byte(&s->text, ':');
         return;
     }
@@ -211,6 +222,7 @@ static void read_colon(struct scanner *s)
     s->full = s->group.p == NULL;
     vr_buf_reset(&s->text);
     vr_buf_reset(&s->comment);
+    s->blank = false;
 }
 
 static void scan(struct scanner *s)
@@ -222,6 +234,7 @@ static void scan(struct scanner *s)
             read_comment(s);
             break;
         case '"':
+            begin_word(s);
             read_quoted(s, &s->text,
                         is_local_part(s->rest) || vr_str_find(vr_buf_str(&s->text), '@') != VR_NPOS);
             break;
@@ -241,10 +254,12 @@ static void scan(struct scanner *s)
             read_colon(s);
             break;
         default:
-            if (is_blank(c))
-                add_blank(&s->text);
-            else
+            if (is_blank(c)) {
+                s->blank = true;
+            } else {
+                begin_word(s);
                 vr_buf_add_byte(&s->text, c);
+            }
             break;
         }
     }

@@ -286,6 +286,10 @@ static void test_lists(void **state)
         {"Ann Lee\r\n <ann@x.y>", "|Ann Lee|ann@x.y;"},
         {"\"Lee, Ann\" <ann@x.y>", "|Lee, Ann|ann@x.y;"},
         {"\"a \\\"b\\\" c\" <ann@x.y>", "|a \"b\" c|ann@x.y;"},
+        {"\"  a \" b <ann@x.y>",
+         "|  a  b|ann@x.y;"}, /* blanks inside of quotes are meant (RFC 5322 §3.2.4) … */
+        {"  a \r\n  b  <ann@x.y>", "|a b|ann@x.y;"}, /* … others only separate */
+        {"\" \" <ann@x.y>", "||ann@x.y;"},
         {"=?UTF-8?Q?J=C3=B6rg?= <j@x.y>", "|J\xc3\xb6rg|j@x.y;"},
         {"ann@x.y (Ann (the) Lee)",
          "|Ann (the) Lee|ann@x.y;"},          /* how names were written before there were phrases */
