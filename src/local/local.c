@@ -271,6 +271,14 @@ static bool cut_delimiter(struct copy *c)
     return true;
 }
 
+/* Nothing that the keeper, a new one, or the sweep says about the question concerns the copy from here on: a worker has it. */
+static void ask_settled(struct copy *c)
+{
+    if (c->ask != 0)
+        HASH_DEL(c->local->asking, c);
+    c->ask = 0;
+}
+
 static void copy_look_up(struct copy *c)
 {
     struct local *l = c->local;
@@ -278,6 +286,7 @@ static void copy_look_up(struct copy *c)
     struct known *k = known_find(&l->mailboxes, mailbox_of(c), now);
     if (k != NULL) {
         c->owner = k->owner;
+        ask_settled(c);
         copy_write(c);
         return;
     }
@@ -306,8 +315,7 @@ static void answered(struct copy *c, uint8_t answer, const struct owner *owner)
     if (c->domain->mailboxes == MAILBOXES_SYSTEM)
         c->owner = *owner;
     known_add(&l->mailboxes, mailbox_of(c), io_monotonic_ms(l->process->io), &c->owner);
-    HASH_DEL(l->asking, c);
-    c->ask = 0;
+    ask_settled(c);
     copy_write(c);
 }
 

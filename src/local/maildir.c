@@ -107,16 +107,60 @@ static int write_message(struct maildir_write *m, int fd, uint64_t *size)
     return w.status;
 }
 
+/* Shortens an absolute path to its parent's; "/" is its own. Returns the new length. */
+static size_t to_parent(char *path, size_t n)
+{
+    while (n > 1 && path[n - 1] != '/')
+        n--;
+    while (n > 1 && path[n - 1] == '/')
+        n--;
+    path[n] = '\0';
+    return n;
+}
+
+/* The length of the longest part of the path that stands already. */
+static size_t standing(const char *folder)
+{
+    char path[PATH_MAX_BYTES];
+    struct io_fs_stat st;
+    size_t n = strlen(folder);
+    memcpy(path, folder, n + 1);
+    while (n > 1 && io_fs_stat(path, &st) != 0)
+        n = to_parent(path, n);
+    return n;
+}
+
+/* A message is not durable in a folder whose own name is not: syncs from the folder up to the first one that stood before. That one may be
+ * somebody else's, who does not let us read it: then his file system must do. */
+static int sync_folders(const char *folder, size_t stood)
+{
+    char path[PATH_MAX_BYTES];
+    size_t n = strlen(folder);
+    memcpy(path, folder, n + 1);
+    for (;;) {
+        int status = io_fs_sync_directory(path);
+        if (n <= stood)
+            return status == -EACCES ? 0 : status;
+        if (status != 0)
+            return status;
+        n = to_parent(path, n);
+    }
+}
+
 static int make_folders(const char *folder)
 {
     static const char *const names[] = {"tmp", "new", "cur"};
     char path[PATH_MAX_BYTES];
+    struct io_fs_stat st;
     int status = 0;
+    bool made = false;
+    size_t stood = standing(folder);
     for (size_t i = 0; status == 0 && i < sizeof names / sizeof *names; i++) {
         snprintf(path, sizeof path, "%s/%s", folder, names[i]);
+        made = made || io_fs_stat(path, &st) != 0;
         status = io_fs_mkdir_all(path, 0700);
     }
-    return status;
+    return status == 0 && made ? sync_folders(folder, stood) : status;
 }
 
 static int deliver(struct maildir_write *m)

@@ -1,8 +1,8 @@
 /* maildir.h - one message into one Maildir, on a worker thread. Internal to src/local/.
  *
  * Promise: when maildir_write returns 0 the message survives power loss; otherwise new/ holds nothing of it.
- * Steps:   tmp/NAME written -> synced -> renamed to new/NAME,S=SIZE -> new/ synced. A crash before the rename leaves a file in tmp/, which
- *          Maildir readers remove after 36 hours.
+ * Steps:   folders made where they are missing, and synced up to what stood -> tmp/NAME written -> synced -> renamed to new/NAME,S=SIZE
+ *          -> new/ synced. A crash before the rename leaves a file in tmp/, which Maildir readers remove after 36 hours.
  */
 #ifndef LOCAL_MAILDIR_H
 #define LOCAL_MAILDIR_H

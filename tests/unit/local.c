@@ -3,12 +3,78 @@
 
 #include "local/local.h"
 
+#include <errno.h>
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #define PREFIX  "Received: from test\r\n"
 #define CONTENT "Subject: hello\r\n\r\nbody\r\n.dot\r\n"
+
+/* ---- a disk that fails when told to (linked with --wrap), in the process under test too --------------------------------- */
+
+enum fault { NO_FAULT, FAULT_OPEN, FAULT_WRITE, FAULT_SYNC, FAULT_RENAME, FAULT_SYNC_DIRECTORY };
+
+/* Shared with the process under test. `status` is what calls of this kind return, on paths that end in `tail` where they have one. */
+static struct disk {
+    _Atomic int fault, status;
+    char tail[64];
+    _Atomic unsigned synced; /* folders */
+} * disk;
+
+static bool fails(enum fault fault, const char *path)
+{
+    size_t n = path != NULL ? strlen(path) : 0, tail = strlen(disk->tail);
+    return disk->fault == (int)fault &&
+           (path == NULL || (n >= tail && strcmp(path + n - tail, disk->tail) == 0));
+}
+
+int __real_io_fs_open(const char *path, unsigned flags, unsigned mode);
+int __wrap_io_fs_open(const char *path, unsigned flags, unsigned mode);
+int __wrap_io_fs_open(const char *path, unsigned flags, unsigned mode)
+{
+    return fails(FAULT_OPEN, NULL) ? disk->status : __real_io_fs_open(path, flags, mode);
+}
+
+int __real_io_fs_write(int fd, const void *p, size_t n);
+int __wrap_io_fs_write(int fd, const void *p, size_t n);
+int __wrap_io_fs_write(int fd, const void *p, size_t n)
+{
+    if (!fails(FAULT_WRITE, NULL))
+        return __real_io_fs_write(fd, p, n);
+    __real_io_fs_write(fd, p, n / 2); /* half of it comes to disk, as on a full one */
+    return disk->status;
+}
+
+int __real_io_fs_sync(int fd);
+int __wrap_io_fs_sync(int fd);
+int __wrap_io_fs_sync(int fd)
+{
+    return fails(FAULT_SYNC, NULL) ? disk->status : __real_io_fs_sync(fd);
+}
+
+int __real_io_fs_rename(const char *from, const char *to);
+int __wrap_io_fs_rename(const char *from, const char *to);
+int __wrap_io_fs_rename(const char *from, const char *to)
+{
+    return fails(FAULT_RENAME, NULL) ? disk->status : __real_io_fs_rename(from, to);
+}
+
+int __real_io_fs_sync_directory(const char *path);
+int __wrap_io_fs_sync_directory(const char *path);
+int __wrap_io_fs_sync_directory(const char *path)
+{
+    disk->synced++;
+    return fails(FAULT_SYNC_DIRECTORY, path) ? disk->status : __real_io_fs_sync_directory(path);
+}
+
+static void disk_fails(enum fault fault, const char *tail, int status)
+{
+    snprintf(disk->tail, sizeof disk->tail, "%s", tail);
+    disk->status = status;
+    disk->fault = (int)fault;
+}
 
 /* ---- the fixture -------------------------------------------------------------------------------------------------------- */
 
@@ -17,7 +83,20 @@ enum { ANY, ACCOUNTS }; /* the domains, by index */
 static char asked_for[8][80];
 static size_t asked_count;
 
-/* The keeper: ann exists, later@ is not to be told now, silence@ gets no answer; nobody else is there. */
+static void keeper_answers(struct rig_end *from, uint64_t ask, enum ipc_answer answer)
+{
+    struct vr_buf b;
+    vr_buf_init(&b, 256);
+    ipc_put_u64(&b, ask);
+    ipc_put_u8(&b, (uint8_t)answer);
+    ipc_put_u32(&b, 0);
+    ipc_put_u32(&b, 0);
+    ipc_put_str(&b, VR_STR(""));
+    io_channel_send(from->channel, IPC_ANSWER, vr_buf_str(&b), -1);
+    vr_buf_fini(&b);
+}
+
+/* The keeper: ann exists, later@ is not to be told now, silence@ gets no answer; nobody else is there. ann+again gets two answers. */
 static void keeper(struct rig *r, struct rig_end *from, uint64_t ask, uint8_t kind, struct vr_str address)
 {
     (void)r;
@@ -26,17 +105,12 @@ static void keeper(struct rig *r, struct rig_end *from, uint64_t ask, uint8_t ki
     snprintf(asked_for[asked_count++], 80, "%.*s", VR_STR_ARG(address));
     if (vr_str_starts(address, VR_STR("silence")))
         return;
-    struct vr_buf b;
-    vr_buf_init(&b, 256);
-    ipc_put_u64(&b, ask);
-    ipc_put_u8(&b, vr_str_equal(address, VR_STR("ann@accounts.test")) ? IPC_YES
+    keeper_answers(from, ask,
+                   vr_str_equal(address, VR_STR("ann@accounts.test")) ? IPC_YES
                    : vr_str_starts(address, VR_STR("later"))          ? IPC_LATER
                                                                       : IPC_NO);
-    ipc_put_u32(&b, 0);
-    ipc_put_u32(&b, 0);
-    ipc_put_str(&b, VR_STR(""));
-    io_channel_send(from->channel, IPC_ANSWER, vr_buf_str(&b), -1);
-    vr_buf_fini(&b);
+    if (vr_str_starts(address, VR_STR("ann+again")))
+        keeper_answers(from, ask, IPC_YES);
 }
 
 static int setup(void **state)
@@ -44,6 +118,8 @@ static int setup(void **state)
     struct rig *r = calloc(1, sizeof *r);
     char text[1024];
     asked_count = 0;
+    disk = mmap(NULL, sizeof *disk, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    assert_true(disk != MAP_FAILED);
     r->io = io_new(1);
     r->asked = keeper;
     folder_make(r->folder);
@@ -65,6 +141,7 @@ static int teardown(void **state)
     struct rig *r = *state;
     rig_stop(r);
     folder_remove(r->folder);
+    munmap(disk, sizeof *disk);
     free(r);
     return 0;
 }
@@ -226,6 +303,22 @@ static void test_accounts(void **state)
     assert_int_equal(asked_count, 0); /* known for a while */
 }
 
+/* A question is settled by its first answer, also when what it was about is known by then and nothing more is asked. */
+static void test_answered_twice(void **state)
+{
+    struct rig *r = *state;
+    struct delivery_rcpt ann = {.address = VR_STR("ann@accounts.test")},
+                         again = {.address = VR_STR("ann+again@accounts.test")};
+    struct delivery d = delivery(ACCOUNTS, &ann, 1);
+    expect(rig_deliver(r, &d, -1), 0, DELIVERY_OK, "2.0.0", "");
+    d = delivery(ACCOUNTS, &again, 1);
+    expect(rig_deliver(r, &d, -1), 0, DELIVERY_OK, "2.0.0", "");
+    d = delivery(ACCOUNTS, &ann, 1);
+    expect(rig_deliver(r, &d, -1), 0, DELIVERY_OK, "2.0.0", "");
+    assert_int_equal(r->result_count, 3);
+    assert_int_equal(files_in(r, "accounts.test/ann/Maildir/new").count, 3);
+}
+
 /* A keeper that dies with a question: the next one is asked again. */
 static void test_keeper_dies(void **state)
 {
@@ -270,6 +363,91 @@ static void test_trouble(void **state)
     folder_remove(path);
     expect(rig_deliver(r, &d, -1), 0, DELIVERY_OK, "2.0.0", "");
     assert_int_equal(files_in(r, "any.test/ann/new").count, 1);
+}
+
+/* Whatever the disk refuses: the queue keeps the message and tries again, and nothing of it stands in new or tmp. */
+static void test_disk(void **state)
+{
+    struct rig *r = *state;
+    static const struct {
+        enum fault fault;
+        int status;
+        const char *enhanced, *words;
+    } rows[] = {
+        {FAULT_WRITE, -ENOSPC, "4.3.1", "the disk of the mailbox is full"},
+        {FAULT_WRITE, -EDQUOT, "4.2.2", "the mailbox is full"},
+        {FAULT_WRITE, -EIO, "4.2.0", "the log of this server says why"},
+        {FAULT_OPEN, -EACCES, "4.2.0", "cannot be written"},
+        {FAULT_OPEN, -ENOSPC, "4.3.1", ""},
+        {FAULT_OPEN, -EROFS, "4.2.0", ""},
+        {FAULT_SYNC, -EIO, "4.2.0", ""},
+        {FAULT_SYNC, -ENOSPC, "4.3.1", ""}, /* file systems that find their blocks late */
+        {FAULT_RENAME, -EACCES, "4.2.0", ""},
+        {FAULT_SYNC_DIRECTORY, -EIO, "4.2.0", ""},
+    };
+    struct delivery_rcpt to = {.address = VR_STR("ann@any.test")};
+    for (int known = 0; known < 2; known++) { /* in a new Maildir, and in one that is known to stand */
+        for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+            struct delivery d = delivery(ANY, &to, 1);
+            disk_fails(rows[i].fault, "/new", rows[i].status);
+            expect(rig_deliver(r, &d, -1), 0, DELIVERY_TEMPORARY, rows[i].enhanced, rows[i].words);
+            assert_int_equal(files_in(r, "any.test/ann/new").count, known);
+            assert_int_equal(files_in(r, "any.test/ann/tmp").count, 0);
+        }
+        struct delivery d = delivery(ANY, &to, 1);
+        disk_fails(NO_FAULT, "", 0);
+        expect(rig_deliver(r, &d, -1), 0, DELIVERY_OK, "2.0.0", "");
+        assert_int_equal(files_in(r, "any.test/ann/new").count, known + 1);
+    }
+}
+
+/* A new Maildir is durable with its parents before anything in it counts as delivered; later only new is synced. */
+static void test_new_folders_are_durable(void **state)
+{
+    struct rig *r = *state;
+    struct delivery_rcpt to = {.address = VR_STR("ann@any.test")}, bob = {.address = VR_STR("bob@any.test")};
+    struct delivery d = delivery(ANY, &to, 1);
+    disk_fails(FAULT_SYNC_DIRECTORY, "/any.test", -EIO);
+    expect(rig_deliver(r, &d, -1), 0, DELIVERY_TEMPORARY, "4.2.0", "");
+    assert_int_equal(files_in(r, "any.test/ann/new").count, 0);
+    disk_fails(NO_FAULT, "", 0);
+    folder_remove(files_in(r, "any.test").folder);
+    static const struct {
+        bool bob;
+        unsigned synced;
+    } rows[] = {
+        {false, 4}, /* the rig's folder, any.test, ann, new */
+        {false, 1},
+        {true, 3}, /* any.test stands */
+        {true, 1},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        d = delivery(ANY, rows[i].bob ? &bob : &to, 1);
+        disk->synced = 0;
+        expect(rig_deliver(r, &d, -1), 0, DELIVERY_OK, "2.0.0", "");
+        assert_int_equal(disk->synced, rows[i].synced);
+    }
+    disk_fails(FAULT_SYNC_DIRECTORY, "/any.test",
+               -EACCES); /* somebody else's folder that may be entered, not read */
+    to.address = VR_STR("carl@any.test");
+    d = delivery(ANY, &to, 1);
+    expect(rig_deliver(r, &d, -1), 0, DELIVERY_OK, "2.0.0", "");
+}
+
+/* Without privileges: what the permissions of a folder forbid. */
+static void test_permission(void **state)
+{
+    struct rig *r = *state;
+    char path[128];
+    if (geteuid() == 0)
+        skip(); /* nothing is forbidden to root; test_disk has EACCES for everybody */
+    snprintf(path, sizeof path, "%s/any.test", r->folder);
+    assert_int_equal(mkdir(path, 0500), 0);
+    struct delivery_rcpt to = {.address = VR_STR("ann@any.test")};
+    struct delivery d = delivery(ANY, &to, 1);
+    expect(rig_deliver(r, &d, -1), 0, DELIVERY_TEMPORARY, "4.2.0", "cannot be written");
+    assert_int_equal(chmod(path, 0700), 0);
+    expect(rig_deliver(r, &d, -1), 0, DELIVERY_OK, "2.0.0", "");
 }
 
 static void test_postmaster(void **state)
@@ -322,9 +500,13 @@ int main(void)
         T(test_large),
         T(test_many),
         T(test_accounts),
+        T(test_answered_twice),
         T(test_keeper_dies),
         T(test_names_that_lead_away),
         T(test_trouble),
+        T(test_disk),
+        T(test_new_folders_are_durable),
+        T(test_permission),
         T(test_postmaster),
         T(test_drain),
         T(test_drain_ends),
