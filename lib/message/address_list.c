@@ -195,7 +195,7 @@ static void finish_mailbox(struct scanner *s)
             else if (comment.n > 0)
                 name = comment;
             m->name = header_decode(s->arena, name);
-            s->full = m->text.p == NULL || m->name.p == NULL;
+            s->full = s->full || m->text.p == NULL || m->name.p == NULL;
             split_address(s, m);
             if (!s->full) {
                 *s->end = m;
@@ -219,7 +219,7 @@ static void read_colon(struct scanner *s)
         return;
     }
     s->group = header_decode(s->arena, text);
-    s->full = s->group.p == NULL;
+    s->full = s->full || s->group.p == NULL;
     vr_buf_reset(&s->text);
     vr_buf_reset(&s->comment);
     s->blank = false;

@@ -217,6 +217,31 @@ static void test_small_arenas(void **state)
     assert_true(whole);
 }
 
+#define LABEL "a-label-of-sixty-octets-xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx."
+
+/* Also where the next address, without a comma before it, would fit once more: none is lost without a word. */
+static void test_small_arenas_without_commas(void **state)
+{
+    (void)state;
+    static const char list[] = "Ann <ann@" LABEL LABEL LABEL "example> <bob@x.y>";
+    bool refused = false, whole = false;
+    for (size_t max = 0; max < 4000; max += 16) {
+        struct vr_arena small;
+        struct address_mailbox *m;
+        vr_arena_init(&small, max);
+        enum vr_err e = address_parse_list(&small, vr_str_from(list), &m);
+        size_t n = 0;
+        for (; m != NULL; m = m->next)
+            n++;
+        if (e == VR_OK ? n != 2 : e != VR_ERR_TOO_BIG || n > 1)
+            fail_msg("an arena of %zu: %s with %zu mailboxes", max, vr_err_name(e), n);
+        refused = refused || e != VR_OK;
+        whole = whole || e == VR_OK;
+        vr_arena_fini(&small);
+    }
+    assert_true(refused && whole);
+}
+
 static void test_literals(void **state)
 {
     (void)state;
@@ -383,6 +408,7 @@ int main(void)
         T(test_limits),
         T(test_path_limit_counts_backslashes),
         T(test_small_arenas),
+        T(test_small_arenas_without_commas),
         T(test_literals),
         T(test_equal),
         T(test_lists),
