@@ -75,17 +75,24 @@ void policy_fini(struct receiver *r)
 /* ---- asking the keeper
  * ------------------------------------------------------------------------------------------------ */
 
-/* The keeper, or NULL after the session was answered that it must come back later. */
+/* The keeper, or NULL after the session was answered that it must come back later. Each question has a number of its own: an answer that
+ * comes after its question was given up must not be taken for that to the next one. Only the steps of an exchange keep theirs. */
 static struct peer *keeper_for(struct session *s, int asking)
 {
     struct peer *keeper = process_peer(s->receiver->process, IPC_KEEPER);
     if (keeper == NULL) {
+        if (asking == ASK_SENDER)
+            transaction_abandon(s->transaction);
+        s->conversing = false; /* it ended with the keeper */
         session_answer(s,
                        asking == ASK_SASL
                            ? SMTP_REPLY(454, "4.7.0", "authentication is not available now; try again later")
                            : reply_later);
         return NULL;
     }
+    if (!s->conversing)
+        session_renumber(s);
+    s->conversing = asking == ASK_SASL;
     s->asking = asking;
     s->deadline_ms = io_monotonic_ms(s->receiver->io) + KEEPER_TIMEOUT_MS;
     return keeper;
@@ -246,6 +253,9 @@ void policy_auth_response(struct session *s, struct vr_str response)
 void policy_auth_cancel(struct session *s)
 {
     struct peer *keeper = process_peer(s->receiver->process, IPC_KEEPER);
+    if (!s->conversing)
+        return;
+    s->conversing = false;
     if (keeper == NULL)
         return;
     struct vr_buf *b = process_frame(s->receiver->process);
@@ -266,6 +276,7 @@ static void auth_done(struct session *s, uint8_t status, struct vr_str user)
     };
     if (status >= sizeof replies / sizeof *replies)
         status = IPC_SASL_TEMPORARY;
+    s->conversing = false;
     if (status == IPC_SASL_OK) {
         free(s->user);
         s->user = strndup(user.p, user.n);

@@ -350,8 +350,7 @@ void session_close(struct session *s)
     struct receiver *r = s->receiver;
     if (s->transaction != NULL)
         transaction_abandon(s->transaction);
-    if (s->asking == ASK_SASL)
-        policy_auth_cancel(s);
+    policy_auth_cancel(s);
     client_leave(s);
     TAILQ_REMOVE(&r->sessions, s, entry);
     HASH_DEL(r->by_key, s);
@@ -370,6 +369,14 @@ struct session *session_by_key(struct receiver *r, uint64_t key)
     return s;
 }
 
+void session_renumber(struct session *s)
+{
+    struct receiver *r = s->receiver;
+    HASH_DEL(r->by_key, s);
+    s->key = ++r->next_key;
+    HASH_ADD(hh, r->by_key, key, sizeof s->key, s);
+}
+
 /* The answer that a session waits for did not come in time. */
 static void waited_too_long(struct session *s)
 {
@@ -382,6 +389,7 @@ static void waited_too_long(struct session *s)
     s->deadline_ms = INT64_MAX;
     if (asking == ASK_SENDER)
         transaction_abandon(s->transaction);
+    policy_auth_cancel(s);
     session_answer(s,
                    asking == ASK_SASL
                        ? SMTP_REPLY(454, "4.7.0", "authentication takes too long now; try again later")

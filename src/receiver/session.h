@@ -48,7 +48,7 @@ struct transaction {
 };
 
 struct session {
-    uint64_t key; /* names the session in questions to the keeper */
+    uint64_t key; /* names the session in its question to the keeper: a new one for each */
     struct receiver *receiver;
     const struct listener *listener;
     struct io_stream *stream;
@@ -56,6 +56,7 @@ struct session {
     struct transaction *transaction;
     char client[48]; /* IP address, or "unix" */
     bool trusted, counted, securing, closing, pumping;
+    bool conversing; /* the keeper holds an exchange of AUTH under our key */
     enum { ASK_NOTHING, ASK_MAILBOX, ASK_SENDER, ASK_SASL } asking;
     const struct smtp_rcpt *rcpt; /* the one that the keeper is asked about */
     struct vr_str asked;          /* in the transaction's arena: the mailbox */
@@ -91,6 +92,7 @@ void session_answer(struct session *s, struct smtp_reply reply); /* settles the 
 void session_close(struct session *s);
 void session_sweep(struct receiver *r); /* once a second: deadlines */
 struct session *session_by_key(struct receiver *r, uint64_t key);
+void session_renumber(struct session *s); /* answers to what was asked under the old key go nowhere */
 
 /* policy.c: who may send what to whom */
 void policy_mail(struct session *s, const struct smtp_mail *mail);

@@ -1,0 +1,396 @@
+/* receiver.c - the receiver as a process of its own: real clients on loopback, and the test as its keeper and its queue, who may be
+ * slow, wrong or gone.
+ */
+#include "folder_testing.h"
+
+#include "receiver/receiver.h"
+
+#include "io/channel.h"
+#include "io/fs.h"
+#include "io/stream.h"
+#include "io/tls.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <arpa/inet.h>
+#include <cmocka.h>
+
+#define WAIT_MS 10000
+
+/* ---- a receiver, its keeper and its queue ------------------------------------------------------------------------- */
+
+struct side { /* the end of a process that the receiver speaks with; frames are kept in a row */
+    struct io_channel *channel;
+    uint32_t role;
+    unsigned count;
+    struct {
+        uint16_t type;
+        char bytes[8192];
+        size_t n;
+    } frames[16];
+};
+
+enum { MX, SUBMISSION, SUBMISSIONS, LISTENERS };
+
+static char folder[64];
+static struct config *config;
+static struct io *io;
+static struct io_channel *supervisor;
+static struct side keeper = {.role = IPC_KEEPER}, queue = {.role = IPC_QUEUE};
+static int listeners[LISTENERS + 1];
+static uint16_t ports[LISTENERS];
+static pid_t child;
+static bool ready, timed_out;
+
+static void on_supervisor_frame(void *arg, uint16_t type, struct vr_str payload, int fd)
+{
+    (void)arg, (void)payload, (void)fd;
+    ready = type == IPC_READY;
+    io_stop(io);
+}
+
+static void on_closed(void *arg, int status)
+{
+    (void)arg, (void)status;
+    io_stop(io);
+}
+
+static void on_frame(void *arg, uint16_t type, struct vr_str payload, int fd)
+{
+    struct side *s = arg;
+    assert_int_equal(fd, -1);
+    assert_true(s->count < 16 && payload.n <= sizeof s->frames[0].bytes);
+    s->frames[s->count].type = type;
+    s->frames[s->count].n = payload.n;
+    memcpy(s->frames[s->count].bytes, payload.p, payload.n);
+    s->count++;
+    io_stop(io);
+}
+
+static void on_timeout(void *arg)
+{
+    (void)arg;
+    timed_out = true;
+    io_stop(io);
+}
+
+static void run(int64_t ms)
+{
+    struct io_timer *t = io_timer_new(io, on_timeout, NULL);
+    timed_out = false;
+    io_timer_start(t, ms, 0);
+    io_run(io);
+    io_timer_free(t);
+}
+
+static void attach(struct side *s)
+{
+    static const struct io_channel_ops ops = {on_frame, on_closed};
+    int fds[2];
+    struct vr_buf b;
+    assert_int_equal(io_channel_pair(fds), 0);
+    vr_buf_init(&b, 64);
+    ipc_put_u32(&b, s->role);
+    ipc_put_u32(&b, s->role);
+    ipc_put_u32(&b, 0);
+    io_channel_send(supervisor, IPC_ATTACH, vr_buf_str(&b), fds[1]);
+    io_channel_flush(supervisor);
+    vr_buf_fini(&b);
+    s->count = 0;
+    s->channel = io_channel_new(io, fds[0], &ops, s);
+}
+
+static void detach(struct side *s)
+{
+    io_channel_close(s->channel);
+    s->channel = NULL;
+}
+
+static void config_make(const char *more)
+{
+    char text[2048], certificate[96], key[96];
+    snprintf(certificate, sizeof certificate, "%s/self-signed.pem", folder);
+    snprintf(key, sizeof key, "%s/self-signed.key", folder);
+    assert_int_equal(io_tls_self_signed("mail.example.org", 1, certificate, key), 0);
+    int n = snprintf(text, sizeof text,
+                     "hostname = \"mail.example.org\"\nstate = \"%s\"\nspool = \"%s\"\nrun = \"%s\"\n"
+                     "listen \"127.0.0.1:0\" { role = mx }\nlisten \"127.0.0.1:0\" { role = submission }\n"
+                     "listen \"127.0.0.1:0\" { role = submissions }\n"
+                     "domain \"example.org\" { }\n"
+                     "domain \"relay.example\" { deliver = \"smtp:127.0.0.1:9\" }\n"
+                     "submission { auth_in_clear = yes }\n%s",
+                     folder, folder, folder, more);
+    struct config_load *l = config_load_text("test", vr_str(text, (size_t)n));
+    if (l->config == NULL)
+        fail_msg("%s", l->problems->message);
+    config = config_take(l);
+    config->log_level = getenv("LOUD") != NULL ? EVENT_DEBUG : EVENT_ERROR + 1; /* silence */
+    config_load_free(l);
+}
+
+static void receiver_start(const char *more)
+{
+    assert_true(folder_new(folder));
+    config_make(more);
+    int fds[2];
+    for (size_t i = 0; i < LISTENERS; i++) {
+        struct io_address a = config->listeners[i].address;
+        listeners[i] = io_listen_fd(&a, false, 0600);
+        assert_true(listeners[i] >= 0);
+        assert_int_equal(io_listen_address(listeners[i], &a), 0);
+        ports[i] = a.port;
+    }
+    struct io_address submit = {.family = IO_UNIX};
+    snprintf(submit.path, sizeof submit.path, "%s/submit", folder);
+    listeners[LISTENERS] = io_listen_fd(&submit, false, 0600);
+    assert_true(listeners[LISTENERS] >= 0);
+    assert_int_equal(io_channel_pair(fds), 0);
+    child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        close(fds[0]);
+        struct process_arguments a = {.ops = &receiver_ops,
+                                      .config = config,
+                                      .slot = 3,
+                                      .supervisor_fd = fds[1],
+                                      .listen_fds = listeners,
+                                      .listen_count = LISTENERS + 1,
+                                      .foreground = true};
+        _exit(process_main(&a));
+    }
+    close(fds[1]);
+    for (size_t i = 0; i <= LISTENERS; i++)
+        close(listeners[i]);
+    static const struct io_channel_ops supervisor_ops = {on_supervisor_frame, on_closed};
+    io = io_new(1);
+    supervisor = io_channel_new(io, fds[0], &supervisor_ops, NULL);
+    ready = false;
+    attach(&keeper);
+    attach(&queue);
+    run(WAIT_MS);
+    assert_true(ready);
+}
+
+static int start(void **state)
+{
+    receiver_start(*state != NULL ? *state : "");
+    return 0;
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    int status = 0;
+    struct vr_buf b;
+    vr_buf_init(&b, 64);
+    ipc_put_u32(&b, 100);
+    io_channel_send(supervisor, IPC_DRAIN, vr_buf_str(&b), -1);
+    io_channel_flush(supervisor);
+    vr_buf_fini(&b);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+    io_channel_close(supervisor);
+    io_channel_close(keeper.channel);
+    io_channel_close(queue.channel);
+    io_free(io);
+    config_free(config);
+    folder_remove(folder);
+    return 0;
+}
+
+/* The next frame that the receiver sent to this side; it must be of this type. */
+static struct ipc_reader receive(struct side *s, enum ipc_type type)
+{
+    static char bytes[sizeof s->frames[0].bytes];
+    timed_out = false;
+    while (s->count == 0 && !timed_out)
+        run(WAIT_MS);
+    assert_true(s->count > 0);
+    assert_int_equal(s->frames[0].type, type);
+    size_t n = s->frames[0].n;
+    memcpy(bytes, s->frames[0].bytes, n);
+    memmove(s->frames, s->frames + 1, --s->count * sizeof s->frames[0]);
+    return ipc_reader(vr_str(bytes, n));
+}
+
+static void answer(uint64_t ask, enum ipc_answer what)
+{
+    struct vr_buf b;
+    vr_buf_init(&b, 64);
+    ipc_put_u64(&b, ask);
+    ipc_put_u8(&b, (uint8_t)what);
+    ipc_put_u32(&b, 0);
+    ipc_put_u32(&b, 0);
+    ipc_put_str(&b, VR_STR(""));
+    io_channel_send(keeper.channel, IPC_ANSWER, vr_buf_str(&b), -1);
+    io_channel_flush(keeper.channel);
+    vr_buf_fini(&b);
+}
+
+static void sasl_challenge(uint64_t conversation, struct vr_str text)
+{
+    struct vr_buf b;
+    vr_buf_init(&b, 64);
+    ipc_put_u64(&b, conversation);
+    ipc_put_str(&b, text);
+    io_channel_send(keeper.channel, IPC_SASL_CHALLENGE, vr_buf_str(&b), -1);
+    io_channel_flush(keeper.channel);
+    vr_buf_fini(&b);
+}
+
+static void sasl_done(uint64_t conversation, enum ipc_sasl verdict, const char *user)
+{
+    struct vr_buf b;
+    vr_buf_init(&b, 64);
+    ipc_put_u64(&b, conversation);
+    ipc_put_u8(&b, (uint8_t)verdict);
+    ipc_put_str(&b, vr_str_from(user));
+    io_channel_send(keeper.channel, IPC_SASL_DONE, vr_buf_str(&b), -1);
+    io_channel_flush(keeper.channel);
+    vr_buf_fini(&b);
+}
+
+/* ---- a client ------------------------------------------------------------------------------------------------------ */
+
+static int client_from(unsigned listener, const char *ip)
+{
+    struct timeval wait = {.tv_sec = WAIT_MS / 1000};
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    struct sockaddr_in from = {.sin_family = AF_INET}, to = {.sin_family = AF_INET};
+    assert_int_equal(inet_pton(AF_INET, ip, &from.sin_addr), 1);
+    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    to.sin_port = htons(ports[listener]);
+    assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof wait), 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&from, sizeof from), 0);
+    assert_int_equal(connect(fd, (struct sockaddr *)&to, sizeof to), 0);
+    return fd;
+}
+
+static int client(unsigned listener)
+{
+    return client_from(listener, "127.0.0.1");
+}
+
+static void say(int fd, const char *text)
+{
+    assert_int_equal(send(fd, text, strlen(text), MSG_NOSIGNAL), strlen(text));
+}
+
+/* The last line of the next reply begins with this; "" is the end of the connection. */
+static void expect(int fd, const char *begin)
+{
+    char line[1024];
+    size_t n;
+    do {
+        n = 0;
+        while (n < sizeof line - 1 && recv(fd, line + n, 1, 0) == 1 && line[n++] != '\n')
+            ;
+        line[n] = '\0';
+    } while (n > 3 && line[3] == '-');
+    if (strncmp(line, begin, strlen(begin)) != 0 || (begin[0] == '\0') != (n == 0))
+        fail_msg("expected \"%s\", got \"%s\"", begin, line);
+}
+
+static void ask(int fd, const char *text, const char *begin)
+{
+    say(fd, text);
+    expect(fd, begin);
+}
+
+/* Logged in as ann@example.org. */
+static int user(void)
+{
+    int fd = client(SUBMISSION);
+    expect(fd, "220 ");
+    ask(fd, "EHLO c.test\r\n", "250 ");
+    say(fd, "AUTH PLAIN AGFubkBleGFtcGxlLm9yZwBwZW5jaWw=\r\n");
+    struct ipc_reader r = receive(&keeper, IPC_SASL_START);
+    sasl_done(ipc_get_u64(&r), IPC_SASL_OK, "ann@example.org");
+    expect(fd, "235 ");
+    return fd;
+}
+
+/* ---- the keeper ---------------------------------------------------------------------------------------------------- */
+
+/* An exchange that a client leaves behind would stay with the keeper for ever, which has room for so many. */
+static void test_sasl_left_behind(void **state)
+{
+    (void)state;
+    int fd = client(SUBMISSION);
+    expect(fd, "220 ");
+    ask(fd, "EHLO c.test\r\n", "250 ");
+    say(fd, "AUTH PLAIN\r\n");
+    struct ipc_reader r = receive(&keeper, IPC_SASL_START);
+    uint64_t conversation = ipc_get_u64(&r);
+    sasl_challenge(conversation, VR_STR(""));
+    expect(fd, "334 ");
+    close(fd);
+    r = receive(&keeper, IPC_SASL_ABORT);
+    assert_int_equal(ipc_get_u64(&r), conversation);
+}
+
+/* An answer that is late, or comes twice, must not be taken as that to the next question. */
+static void test_answer_twice(void **state)
+{
+    (void)state;
+    int fd = user();
+    say(fd, "MAIL FROM:<office@example.org>\r\n");
+    struct ipc_reader r = receive(&keeper, IPC_SENDER_ASK);
+    uint64_t first = ipc_get_u64(&r);
+    answer(first, IPC_YES);
+    expect(fd, "250 2.1.0");
+    ask(fd, "RSET\r\n", "250 2.0.0");
+    say(fd, "MAIL FROM:<boss@example.org>\r\n");
+    r = receive(&keeper, IPC_SENDER_ASK);
+    uint64_t second = ipc_get_u64(&r);
+    answer(first, IPC_YES);
+    answer(second, IPC_NO);
+    expect(fd, "553 5.7.1");
+    close(fd);
+}
+
+static void test_keeper_gone(void **state)
+{
+    (void)state;
+    int fd = user();
+    say(fd, "MAIL FROM:<office@example.org>\r\n");
+    receive(&keeper, IPC_SENDER_ASK);
+    detach(&keeper);
+    expect(fd, "451 4.3.0");
+    ask(fd, "MAIL FROM:<office@example.org>\r\n", "451 4.3.0");
+    ask(fd, "MAIL FROM:<ann@example.org>\r\n", "250 2.1.0"); /* whom nobody needs to ask about */
+    ask(fd, "RCPT TO:<bob@example.org>\r\n", "451 4.3.0");
+    ask(fd, "RCPT TO:<bob@elsewhere.example>\r\n", "250 2.1.5");
+    int other = client(SUBMISSION);
+    expect(other, "220 ");
+    ask(other, "EHLO c.test\r\n", "250 ");
+    ask(other, "AUTH PLAIN AGFubkBleGFtcGxlLm9yZwBwZW5jaWw=\r\n", "454 4.7.0");
+    attach(&keeper);
+    run(200);
+    say(fd, "RCPT TO:<bob@example.org>\r\n");
+    struct ipc_reader r = receive(&keeper, IPC_MAILBOX_ASK);
+    answer(ipc_get_u64(&r), IPC_NO);
+    expect(fd, "550 5.1.1");
+    close(fd);
+    close(other);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_sasl_left_behind, start, stop),
+        cmocka_unit_test_setup_teardown(test_answer_twice, start, stop),
+        cmocka_unit_test_setup_teardown(test_keeper_gone, start, stop),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
