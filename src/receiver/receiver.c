@@ -10,8 +10,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define SWEEP_MS   1000
-#define MECHANISMS "SCRAM-SHA-256 PLAIN LOGIN"
+#define SWEEP_MS         1000
+#define DESCRIPTORS_KEPT 48
+#define MECHANISMS       "SCRAM-SHA-256 PLAIN LOGIN"
 
 static struct io_tls *load_tls(const struct config *c, char error[256])
 {
@@ -91,10 +92,27 @@ static void sweep(void *arg)
     intake_sweep(r);
 }
 
+/* No more sessions than descriptors: some are ours, some are those of large messages. Out of them, a receiver could not even refuse. */
+static unsigned sessions_for(struct receiver *r)
+{
+    uint64_t descriptors = io_raise_descriptor_limit(), rest = DESCRIPTORS_KEPT + descriptors / 8;
+    uint64_t max = descriptors > rest ? descriptors - rest : 1;
+    if (max >= r->config->connections)
+        return r->config->connections;
+    event_begin(r->log, EVENT_WARNING, "receiver.descriptors", 0);
+    event_u64(r->log, "descriptors", descriptors);
+    event_u64(r->log, "connections", max);
+    event_text(r->log, "next",
+               "raise the limit of descriptors (ulimit -n, LimitNOFILE) to take limits.connections");
+    event_end(r->log);
+    return (unsigned)max;
+}
+
 static void start(struct process *p)
 {
     struct receiver *r = p->data;
     assert(p->listen_count == r->config->listener_count + 1);
+    r->session_max = sessions_for(r);
     r->listener_count = p->listen_count;
     r->listeners = calloc(r->listener_count, sizeof *r->listeners);
     assert(r->listeners != NULL);

@@ -21,36 +21,45 @@
 /* ---- how many connections an address has
  * ------------------------------------------------------------------------------ */
 
+/* An IPv6 client has a /64 of addresses for itself at the least: they count as one. */
 struct client_count {
     UT_hash_handle hh;
     unsigned n;
-    char client[48];
+    struct io_network network;
 };
+
+static struct io_network network_of(const struct session *s)
+{
+    struct io_network net = {0};
+    io_network_parse(vr_str_from(s->client), &net);
+    if (net.v6)
+        memset(net.ip + 8, 0, 8);
+    return net;
+}
 
 static bool client_enter(struct session *s)
 {
     struct receiver *r = s->receiver;
+    struct io_network net = network_of(s);
     struct client_count *c = NULL;
-    HASH_FIND_STR(r->clients, s->client, c);
+    HASH_FIND(hh, r->clients, &net, sizeof net, c);
     if (c == NULL) {
         c = calloc(1, sizeof *c);
         assert(c != NULL);
-        memcpy(c->client, s->client, sizeof c->client);
-        HASH_ADD_STR(r->clients, client, c);
+        c->network = net;
+        HASH_ADD(hh, r->clients, network, sizeof c->network, c);
     }
-    c->n++;
-    s->counted = true;
-    return c->n <= r->config->connections_per_address;
+    s->counted = c;
+    return ++c->n <= r->config->connections_per_address;
 }
 
 static void client_leave(struct session *s)
 {
-    struct receiver *r = s->receiver;
-    struct client_count *c = NULL;
-    HASH_FIND_STR(r->clients, s->client, c);
-    if (!s->counted || c == NULL || --c->n > 0)
+    struct client_count *c = s->counted;
+    s->counted = NULL;
+    if (c == NULL || --c->n > 0)
         return;
-    HASH_DEL(r->clients, c);
+    HASH_DEL(s->receiver->clients, c);
     free(c);
 }
 
@@ -254,12 +263,10 @@ static void on_drained(void *arg)
 
 static void greet(struct session *s)
 {
-    const struct config *c = s->receiver->config;
-    bool crowd = s->receiver->session_count > c->connections;
     if (s->receiver->process->draining)
         smtp_server_greet(s->engine,
                           SMTP_REPLY(421, "4.3.2", "the server is shutting down; try again in a moment"));
-    else if (crowd || (!s->listener->local && !client_enter(s)))
+    else if (s->crowded)
         smtp_server_greet(s->engine,
                           SMTP_REPLY(421, "4.7.0", "too many connections; close some and try again later"));
     else
@@ -272,6 +279,11 @@ static void on_secured(void *arg, int status)
     struct session *s = arg;
     s->securing = false;
     s->deadline_ms = INT64_MAX;
+    if (!s->listener->implicit_tls) { /* who the client was, it was in clear (RFC 3207 §4.2) */
+        free(s->user);
+        free(s->helo);
+        s->user = s->helo = NULL;
+    }
     if (status != 0) {
         event_begin(s->receiver->log, EVENT_NOTICE, "tls.failed", 0);
         event_text(s->receiver->log, "client", s->client);
@@ -315,6 +327,18 @@ static void know_local_user(struct session *s)
     assert(s->user != NULL);
 }
 
+/* Without TLS there are no words that this client would understand. */
+static void refuse_handshake(struct session *s)
+{
+    struct event_log *l = s->receiver->log;
+    event_begin(l, EVENT_NOTICE, "session.ended", 0);
+    event_text(l, "client", s->client);
+    event_u64(l, "code", 421);
+    event_text(l, "reply", "too many connections");
+    event_end(l);
+    session_close(s);
+}
+
 void session_open(struct listener *listener, struct io_stream *stream)
 {
     struct receiver *r = listener->receiver;
@@ -339,7 +363,11 @@ void session_open(struct listener *listener, struct io_stream *stream)
     HASH_ADD(hh, r->by_key, key, sizeof s->key, s);
     r->session_count++;
     io_stream_set(stream, &stream_ops, s);
-    if (listener->implicit_tls)
+    /* counted from the first moment: a handshake costs more than any command */
+    s->crowded = (!listener->local && !client_enter(s)) || r->session_count > r->session_max;
+    if (listener->implicit_tls && s->crowded)
+        refuse_handshake(s);
+    else if (listener->implicit_tls)
         begin_tls(s);
     else
         greet(s);

@@ -55,7 +55,8 @@ struct session {
     struct smtp_server *engine;
     struct transaction *transaction;
     char client[48]; /* IP address, or "unix" */
-    bool trusted, counted, securing, closing, pumping;
+    bool trusted, crowded, securing, closing, pumping;
+    struct client_count *counted;
     bool conversing; /* the keeper holds an exchange of AUTH under our key */
     enum { ASK_NOTHING, ASK_MAILBOX, ASK_SENDER, ASK_SASL } asking;
     const struct smtp_rcpt *rcpt; /* the one that the keeper is asked about */
@@ -77,7 +78,7 @@ struct receiver {
     size_t listener_count;
     TAILQ_HEAD(session_list, session) sessions;
     struct session *by_key;
-    unsigned session_count;
+    unsigned session_count, session_max;
     uint64_t next_key, last_id;
     struct transaction *by_id; /* from DATA until the queue answered */
     struct known_mailbox *known;

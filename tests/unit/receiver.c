@@ -10,6 +10,7 @@
 #include "io/stream.h"
 #include "io/tls.h"
 
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -291,12 +292,15 @@ static void expect(int fd, const char *begin)
 {
     char line[1024];
     size_t n;
+    ssize_t got = 0;
     do {
         n = 0;
-        while (n < sizeof line - 1 && recv(fd, line + n, 1, 0) == 1 && line[n++] != '\n')
+        while (n < sizeof line - 1 && (got = recv(fd, line + n, 1, 0)) == 1 && line[n++] != '\n')
             ;
         line[n] = '\0';
     } while (n > 3 && line[3] == '-');
+    if (got < 0 && errno != ECONNRESET)
+        fail_msg("nothing was said; expected \"%s\"", begin);
     if (strncmp(line, begin, strlen(begin)) != 0 || (begin[0] == '\0') != (n == 0))
         fail_msg("expected \"%s\", got \"%s\"", begin, line);
 }
@@ -385,12 +389,38 @@ static void test_keeper_gone(void **state)
     close(other);
 }
 
+/* ---- how many clients ---------------------------------------------------------------------------------------------- */
+
+/* Who has not shaken hands yet is a connection too. */
+static void test_handshakes_count(void **state)
+{
+    (void)state;
+    int held[3];
+    for (size_t i = 0; i < 3; i++)
+        held[i] = client(SUBMISSIONS);
+    int more = client(SUBMISSIONS);
+    expect(more, ""); /* no handshake for somebody who is refused anyway */
+    int clear = client(MX);
+    expect(clear, "421 ");
+    int other = client_from(SUBMISSION, "127.0.0.2"); /* another address */
+    expect(other, "220 ");
+    close(held[0]);
+    run(200);
+    int again = client(MX);
+    expect(again, "220 ");
+    for (size_t i = 1; i < 3; i++)
+        close(held[i]);
+    close(more), close(clear), close(other), close(again);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_sasl_left_behind, start, stop),
         cmocka_unit_test_setup_teardown(test_answer_twice, start, stop),
         cmocka_unit_test_setup_teardown(test_keeper_gone, start, stop),
+        cmocka_unit_test_prestate_setup_teardown(test_handshakes_count, start, stop,
+                                                 "limits { connections_per_address = 3 }\n"),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
