@@ -14,7 +14,8 @@
 
 struct io_channel;
 struct io_channel_ops {
-    /* payload lives until the return. fd: the descriptor that came with it (the callee's from now on), or -1. */
+    /* payload lives until the return. fd: the descriptor that came with it (the callee's from now on), or -1; -1 also when it
+     * was lost because this process may hold no more. */
     void (*frame)(void *arg, uint16_t type, struct vr_str payload, int fd);
     /* The peer is gone (0: closed in order). Comes once; then io_channel_close it. */
     void (*closed)(void *arg, int status);

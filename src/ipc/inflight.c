@@ -58,7 +58,7 @@ static void job_free(struct inflight_job *j)
 static bool is_sound(const struct inflight_job *j)
 {
     const struct delivery *d = &j->d;
-    return d->rcpt_count > 0 && d->large == (j->fd >= 0) && (d->large || d->content.n == d->content_size);
+    return d->rcpt_count > 0 && (d->large || (j->fd < 0 && d->content.n == d->content_size));
 }
 
 struct inflight_job *inflight_take(struct inflight *f, struct vr_str payload, int fd)
@@ -88,6 +88,12 @@ struct inflight_job *inflight_take(struct inflight *f, struct vr_str payload, in
             (struct delivery_rcpt_result){.index = j->d.rcpts[i].index, .status = DELIVERY_CANCELLED};
     j->open = j->d.rcpt_count;
     TAILQ_INSERT_TAIL(&f->jobs, j, entry);
+    if (j->d.large && fd < 0) {
+        inflight_settle_rest(j, DELIVERY_TEMPORARY, 0, VR_STR("4.3.0"),
+                             VR_STR("this server has no descriptor left to read the message by"));
+        inflight_report(f, j);
+        return NULL;
+    }
     return j;
 }
 
@@ -114,7 +120,8 @@ void inflight_settle(struct inflight_job *j, uint32_t i, enum delivery_status st
     assert(inflight_is_open(j, i) && j->open > 0);
     size_t room = TEXTS_MAX / j->d.rcpt_count;
     struct delivery_rcpt_result *r = &j->results[i];
-    if (enhanced.n > 0 && vr_str_starts(text, enhanced)) /* a server's text begins with it: told once is enough */
+    if (enhanced.n > 0 &&
+        vr_str_starts(text, enhanced)) /* a server's text begins with it: told once is enough */
         text = vr_str_trim(vr_str_from_pos(text, enhanced.n));
     r->status = status;
     r->code = code;

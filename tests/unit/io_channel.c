@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 
@@ -257,6 +258,34 @@ static void a_frame_byte_by_byte(void **state)
     assert_int_equal(f->a.closed, 1);
 }
 
+/* A descriptor that we may not hold is lost; its frame, and the channel, are not. */
+static void out_of_descriptors_the_frame_comes_alone(void **state)
+{
+    struct fixture *f = *state;
+    struct rlimit before, tight;
+    int p[2];
+    assert_int_equal(pipe(p), 0);
+    io_channel_send(f->a.c, 1, VR_STR("with one"), p[0]);
+    io_channel_send(f->a.c, 2, VR_STR("without"), -1);
+    io_channel_flush(f->a.c); /* p[0] is free now */
+    int next = dup(0);
+    close(next);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    tight = (struct rlimit){.rlim_cur = (rlim_t)next, .rlim_max = before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &tight), 0);
+    f->b.wanted = 2;
+    run_for(f->io, 50);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    assert_int_equal(f->b.closed, 0);
+    assert_int_equal(f->b.frames, 2);
+    assert_int_equal(f->b.fd_count, 0);
+    io_channel_send(f->a.c, 3, VR_STR("again"), p[1]);
+    f->b.wanted = 3;
+    run_guarded(f->io);
+    assert_int_equal(f->b.fd_count, 1);
+    assert_int_equal(f->b.fd_at[0], 2);
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -268,6 +297,7 @@ int main(void)
         T(closing_inside_the_callback_is_safe),
         T(garbage_cuts_the_peer_off),
         T(a_frame_byte_by_byte),
+        T(out_of_descriptors_the_frame_comes_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

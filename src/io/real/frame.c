@@ -33,18 +33,24 @@ void frame_reader_init(struct frame_reader *r)
 void frame_reader_fini(struct frame_reader *r)
 {
     for (unsigned i = 0; i < r->fd_count; i++)
-        close(r->fds[i]);
+        if (r->fds[i] >= 0)
+            close(r->fds[i]);
     r->fd_count = 0;
     vr_buf_fini(&r->part);
 }
 
+/* A descriptor that was lost, since we may hold no more, leaves its place in the row: -1. The kernel tells of one message with
+ * descriptors at a time, and ours carry one each. */
 static int take_fds(struct frame_reader *r, struct msghdr *m)
 {
-    int status = (m->msg_flags & MSG_CTRUNC) ? -EMFILE : 0; /* descriptors were lost: we may hold no more */
+    int status = 0;
+    bool lost = (m->msg_flags & MSG_CTRUNC) != 0;
     for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c != NULL; c = CMSG_NXTHDR(m, c)) {
         if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
             continue;
         size_t n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+        status = lost && n > 0 ? -EPROTO : status;
+        lost = lost && n == 0;
         for (size_t i = 0; i < n; i++) {
             int fd;
             memcpy(&fd, CMSG_DATA(c) + i * sizeof fd, sizeof fd);
@@ -56,6 +62,10 @@ static int take_fds(struct frame_reader *r, struct msghdr *m)
             }
         }
     }
+    if (lost && r->fd_count == FRAME_FDS)
+        return -EPROTO;
+    if (lost)
+        r->fds[r->fd_count++] = -1;
     return status;
 }
 
