@@ -51,6 +51,9 @@ struct io_confine {
  * reported in `weaker` (a phrase, "" when all holds) and is no error. 0 or negative errno. */
 int io_confine(const struct io_confine *c, char weaker[256]);
 bool io_is_root(void);
+/* Memory, zeroed, that children forked later share with this process. There is always some: without, the program ends. */
+void *io_shared_new(size_t size);
+void io_shared_free(void *memory, size_t size); /* here; children keep theirs */
 /* The most descriptors this process may open is raised to its hard limit; returns it. */
 uint64_t io_raise_descriptor_limit(void);
 

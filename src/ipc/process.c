@@ -254,6 +254,8 @@ int process_main(void *process_arguments)
                         .generation = a->generation,
                         .listen_fds = a->listen_fds,
                         .listen_count = a->listen_count,
+                        .number = a->number,
+                        .crowd = a->crowd,
                         .foreground = a->foreground};
     p.io = io_new(a->ops->worker_threads);
     p.log = event_log_new(p.io, ipc_role_name(a->ops->role), a->config->log_format, a->config->log_level);

@@ -13,6 +13,7 @@
 #include "io/process.h"
 #include "ipc/ipc.h"
 
+struct crowd;
 struct process;
 
 /* A channel to another process. */
@@ -50,6 +51,8 @@ struct process {
     struct peer *peers;
     const int *listen_fds; /* receiver, admin: one per configured listener, in the configuration's order, then the submit socket */
     size_t listen_count;
+    unsigned number;       /* which of its role in this generation: 0, 1, … */
+    struct crowd *crowd;   /* receiver: what all of them count together */
     bool foreground;       /* no user changes, no confinement */
     bool draining;
     void *data;
@@ -65,6 +68,8 @@ struct process_arguments {
     int supervisor_fd;
     const int *listen_fds;
     size_t listen_count;
+    unsigned number;
+    struct crowd *crowd;
     bool foreground;
 };
 /* Runs in the forked child; returns its exit code. */

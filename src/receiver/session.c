@@ -18,51 +18,6 @@
 #define UNSENT_MAX      (256u << 10) /* a client that does not read its replies is not read either */
 #define TRANSACTION_MAX (1u << 20)
 
-/* ---- how many connections an address has
- * ------------------------------------------------------------------------------ */
-
-/* An IPv6 client has a /64 of addresses for itself at the least: they count as one. */
-struct client_count {
-    UT_hash_handle hh;
-    unsigned n;
-    struct io_network network;
-};
-
-static struct io_network network_of(const struct session *s)
-{
-    struct io_network net = {0};
-    io_network_parse(vr_str_from(s->client), &net);
-    if (net.v6)
-        memset(net.ip + 8, 0, 8);
-    return net;
-}
-
-static bool client_enter(struct session *s)
-{
-    struct receiver *r = s->receiver;
-    struct io_network net = network_of(s);
-    struct client_count *c = NULL;
-    HASH_FIND(hh, r->clients, &net, sizeof net, c);
-    if (c == NULL) {
-        c = calloc(1, sizeof *c);
-        assert(c != NULL);
-        c->network = net;
-        HASH_ADD(hh, r->clients, network, sizeof c->network, c);
-    }
-    s->counted = c;
-    return ++c->n <= r->config->connections_per_address;
-}
-
-static void client_leave(struct session *s)
-{
-    struct client_count *c = s->counted;
-    s->counted = NULL;
-    if (c == NULL || --c->n > 0)
-        return;
-    HASH_DEL(s->receiver->clients, c);
-    free(c);
-}
-
 /* ---- the engine's events
  * --------------------------------------------------------------------------------------------- */
 
@@ -339,6 +294,15 @@ static void refuse_handshake(struct session *s)
     session_close(s);
 }
 
+/* Over all receivers: a client cannot choose whom the kernel gives it to. What a process can hold is its own limit. */
+static bool is_crowded(const struct session *s)
+{
+    const struct receiver *r = s->receiver;
+    const struct crowd *c = r->process->crowd;
+    return r->session_count > r->session_max || crowd_in_all(c) > r->config->connections ||
+           crowd_of_address(c, s->counted) > r->config->connections_per_address;
+}
+
 void session_open(struct listener *listener, struct io_stream *stream)
 {
     struct receiver *r = listener->receiver;
@@ -364,7 +328,10 @@ void session_open(struct listener *listener, struct io_stream *stream)
     r->session_count++;
     io_stream_set(stream, &stream_ops, s);
     /* counted from the first moment: a handshake costs more than any command */
-    s->crowded = (!listener->local && !client_enter(s)) || r->session_count > r->session_max;
+    struct io_network network = {0};
+    bool has_address = io_network_parse(vr_str_from(s->client), &network);
+    s->counted = crowd_enter(r->process->crowd, r->process->number, has_address ? &network : NULL);
+    s->crowded = is_crowded(s);
     if (listener->implicit_tls && s->crowded)
         refuse_handshake(s);
     else if (listener->implicit_tls)
@@ -379,7 +346,7 @@ void session_close(struct session *s)
     if (s->transaction != NULL)
         transaction_abandon(s->transaction);
     policy_auth_cancel(s);
-    client_leave(s);
+    crowd_leave(r->process->crowd, r->process->number, s->counted);
     TAILQ_REMOVE(&r->sessions, s, entry);
     HASH_DEL(r->by_key, s);
     r->session_count--;

@@ -5,6 +5,7 @@
 #include "config/routing.h"
 #include "io/stream.h"
 #include "ipc/process.h"
+#include "receiver/crowd.h"
 
 #include <veredus/smtp_server.h>
 
@@ -56,7 +57,7 @@ struct session {
     struct transaction *transaction;
     char client[48]; /* IP address, or "unix" */
     bool trusted, crowded, securing, closing, pumping;
-    struct client_count *counted;
+    struct crowd_client counted;
     bool conversing; /* the keeper holds an exchange of AUTH under our key */
     enum { ASK_NOTHING, ASK_MAILBOX, ASK_SENDER, ASK_SASL } asking;
     const struct smtp_rcpt *rcpt; /* the one that the keeper is asked about */
@@ -82,7 +83,6 @@ struct receiver {
     uint64_t next_key, last_id;
     struct transaction *by_id; /* from DATA until the queue answered */
     struct known_mailbox *known;
-    struct client_count *clients;
     struct io_timer *sweep;
 };
 

@@ -16,6 +16,7 @@
 #include "keeper/keeper.h"
 #include "local/local.h"
 #include "queue/queue.h"
+#include "receiver/crowd.h"
 #include "receiver/receiver.h"
 #include "sender/sender.h"
 #include "supervisor/folders.h"
@@ -41,6 +42,7 @@ struct supervisor {
     struct supervisor_options options;
     struct children children;
     struct sockets sockets;
+    struct crowd *crowd; /* this generation's receivers count their clients in it */
     uint32_t generation;
     unsigned receivers, senders;
     bool announced; /* all were ready once in this generation */
@@ -91,6 +93,17 @@ static const struct process_ops *ops_of(enum ipc_role role)
     return programs[i].ops;
 }
 
+/* In the child. */
+static int child_run(void *arg)
+{
+    struct process_arguments *a = arg;
+    if (a->ops->role != IPC_RECEIVER) { /* nothing of theirs */
+        crowd_free(a->crowd);
+        a->crowd = NULL;
+    }
+    return process_main(a);
+}
+
 static void child_start(struct supervisor *s, struct child *child)
 {
     int pair[2];
@@ -100,6 +113,8 @@ static void child_start(struct supervisor *s, struct child *child)
     if (status == 0) {
         size_t listeners = sockets_of(s, child, keep);
         keep[listeners] = pair[1];
+        if (child->role == IPC_RECEIVER)
+            crowd_clear(s->crowd, child->number);
         struct process_arguments a = {.ops = ops_of(child->role),
                                       .config = s->config,
                                       .slot = child->slot,
@@ -107,8 +122,10 @@ static void child_start(struct supervisor *s, struct child *child)
                                       .supervisor_fd = pair[1],
                                       .listen_fds = keep,
                                       .listen_count = listeners,
+                                      .number = child->number,
+                                      .crowd = s->crowd,
                                       .foreground = s->options.foreground};
-        status = io_supervise_fork(s->io, ipc_role_name(child->role), keep, listeners + 1, process_main, &a);
+        status = io_supervise_fork(s->io, ipc_role_name(child->role), keep, listeners + 1, child_run, &a);
         io_fs_close(pair[1]);
     }
     free(keep);
@@ -144,6 +161,8 @@ static void generation_start(struct supervisor *s)
 {
     s->generation++;
     s->announced = false;
+    crowd_free(s->crowd); /* the old generation's go on with theirs */
+    s->crowd = crowd_new(s->receivers);
     for (size_t i = 0; i < sizeof programs / sizeof *programs; i++) {
         unsigned n = programs[i].role == IPC_RECEIVER ? s->receivers
                      : programs[i].role == IPC_SENDER ? s->senders
@@ -423,6 +442,7 @@ int supervisor_run(struct config *config, const struct supervisor_options *optio
     }
     int code = s->exit_code;
     io_supervise_free(s->io);
+    crowd_free(s->crowd);
     event_log_free(s->log);
     config_free(s->config);
     free(s);

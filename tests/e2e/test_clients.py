@@ -5,7 +5,7 @@ import socket
 import ssl
 import subprocess
 
-from harness import PASSWORD, Skip, case, run, wait_until
+from harness import PASSWORD, Skip, case, kill, run, wait_until
 
 
 def swaks(server, *arguments, ok=True):
@@ -152,7 +152,7 @@ def starttls_without_a_certificate(world):
 @case
 def limits_are_told(world):
     """Connections per address, recipients, errors, idle time: each limit has its reply."""
-    s = world.server(accounts=["ann@d.test"], processes=1,
+    s = world.server(accounts=["ann@d.test"], processes=4,
                      extra="limits { connections_per_address = 3\n recipients = 100\n errors = 4\n command_timeout = 2s }")
     held = [socket.create_connection((s.host, s.mx), 10) for _ in range(3)]
     for h in held:
@@ -178,6 +178,24 @@ def limits_are_told(world):
         assert text.count(b"\r\n500 ") == 4 and b"\r\n421 4.7.0" in text, text
 
 
+@case
+def dead_receivers_clients_are_not_counted(world):
+    """Connections that died with their receiver leave room for others."""
+    s = world.server(processes=4, extra="limits { connections_per_address = 2 }")
+    held = [socket.create_connection((s.host, s.mx), 10) for _ in range(2)]
+    for h in held:
+        assert h.recv(200).startswith(b"220")
+    assert greeting(s).startswith(b"421")
+    for pid in s.pids("receiver"):
+        kill(pid)
+    wait_until("new receivers count from nothing", lambda: greeting(s).startswith(b"220"), 10)
+    for h in held:
+        h.close()
+
+
 def greeting(s):
-    with socket.create_connection((s.host, s.mx), 10) as c:
-        return c.recv(200)
+    try:
+        with socket.create_connection((s.host, s.mx), 10) as c:
+            return c.recv(200)
+    except ConnectionError: # its receiver died
+        return b""

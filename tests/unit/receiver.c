@@ -3,6 +3,7 @@
  */
 #include "folder_testing.h"
 
+#include "receiver/crowd.h"
 #include "receiver/receiver.h"
 
 #include "io/channel.h"
@@ -49,6 +50,7 @@ static struct io_channel *supervisor;
 static struct side keeper = {.role = IPC_KEEPER}, queue = {.role = IPC_QUEUE};
 static int listeners[LISTENERS + 1];
 static uint16_t ports[LISTENERS];
+static struct crowd *crowd; /* of two receivers: the child is number 0 */
 static pid_t child;
 static bool ready, timed_out;
 
@@ -155,6 +157,7 @@ static void receiver_start(const char *more)
     listeners[LISTENERS] = io_listen_fd(&submit, false, 0600);
     assert_true(listeners[LISTENERS] >= 0);
     assert_int_equal(io_channel_pair(fds), 0);
+    crowd = crowd_new(2);
     child = fork();
     assert_true(child >= 0);
     if (child == 0) {
@@ -165,6 +168,7 @@ static void receiver_start(const char *more)
                                       .supervisor_fd = fds[1],
                                       .listen_fds = listeners,
                                       .listen_count = LISTENERS + 1,
+                                      .crowd = crowd,
                                       .foreground = true};
         _exit(process_main(&a));
     }
@@ -204,6 +208,7 @@ static int stop(void **state)
     io_channel_close(keeper.channel);
     io_channel_close(queue.channel);
     io_free(io);
+    crowd_free(crowd);
     config_free(config);
     folder_remove(folder);
     return 0;
@@ -413,6 +418,103 @@ static void test_handshakes_count(void **state)
     close(more), close(clear), close(other), close(again);
 }
 
+static struct io_network network(const char *text)
+{
+    struct io_network net = {0};
+    assert_true(io_network_parse(vr_str_from(text), &net));
+    return net;
+}
+
+/* Clients of another receiver are clients too, until it dies. */
+static void test_clients_of_others(void **state)
+{
+    (void)state;
+    struct io_network loopback = network("127.0.0.1"), far = network("192.0.2.1");
+    crowd_enter(crowd, 1, &far);
+    crowd_enter(crowd, 1, &loopback);
+    struct crowd_client second = crowd_enter(crowd, 1, &loopback);
+    int one = client(MX);
+    expect(one, "220 ");
+    int more = client(MX);
+    expect(more, "421 ");
+    close(more);
+    run(200);
+    crowd_leave(crowd, 1, second);
+    int other = client(MX);
+    expect(other, "220 ");
+    more = client(MX);
+    expect(more, "421 ");
+    close(more);
+    run(200);
+    crowd_clear(crowd, 1);
+    int third = client(MX);
+    expect(third, "220 ");
+    assert_int_equal(crowd_in_all(crowd), 3);
+    close(one), close(other), close(third);
+    run(200);
+    assert_int_equal(crowd_in_all(crowd), 0);
+}
+
+/* limits.connections, and the one limit that holds for local programs too. */
+static void test_all_together(void **state)
+{
+    (void)state;
+    struct crowd_client held[3];
+    for (unsigned i = 0; i < 3; i++)
+        held[i] = crowd_enter(crowd, 1, NULL);
+    int one = client(MX), more = client_from(MX, "127.0.0.2");
+    expect(one, "220 ");
+    expect(more, "421 ");
+    close(more);
+    run(200);
+    crowd_leave(crowd, 1, held[0]);
+    more = client_from(MX, "127.0.0.2");
+    expect(more, "220 ");
+    close(one), close(more);
+}
+
+static void test_board(void **state)
+{
+    (void)state;
+    struct crowd *c = crowd_new(3);
+    struct io_network a = network("2001:db8::1"), a2 = network("2001:db8::2:1"), b = network("2001:db8:0:1::1");
+    struct crowd_client at[4];
+    for (unsigned i = 0; i < 3; i++)
+        at[i] = crowd_enter(c, i, i < 2 ? &a : &a2); /* a /64 is one client */
+    at[3] = crowd_enter(c, 1, &b);
+    struct crowd_client local = crowd_enter(c, 2, NULL);
+    assert_int_equal(crowd_of_address(c, at[0]), 3);
+    assert_int_equal(crowd_of_address(c, at[3]), 1);
+    assert_int_equal(crowd_of_address(c, local), 0);
+    assert_int_equal(crowd_in_all(c), 5);
+    crowd_clear(c, 1);
+    assert_int_equal(crowd_of_address(c, at[2]), 2);
+    assert_int_equal(crowd_in_all(c), 3);
+    crowd_leave(c, 0, at[0]);
+    crowd_leave(c, 2, at[2]);
+    crowd_leave(c, 2, local);
+    assert_int_equal(crowd_of_address(c, at[0]), 0);
+    assert_int_equal(crowd_in_all(c), 0);
+    crowd_free(c);
+}
+
+/* A hundred thousand clients, one connection each: nobody is taken for a hundred. */
+static void test_board_is_wide(void **state)
+{
+    (void)state;
+    struct crowd *c = crowd_new(2);
+    struct io_network net = network("10.0.0.0");
+    uint64_t highest = 0;
+    for (uint32_t i = 0; i < 100000; i++) {
+        net.ip[1] = (uint8_t)(i >> 16), net.ip[2] = (uint8_t)(i >> 8), net.ip[3] = (uint8_t)i;
+        uint64_t n = crowd_of_address(c, crowd_enter(c, i & 1, &net));
+        assert_true(n >= 1);
+        highest = n > highest ? n : highest;
+    }
+    assert_true(highest < 20);
+    crowd_free(c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -421,6 +523,12 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_keeper_gone, start, stop),
         cmocka_unit_test_prestate_setup_teardown(test_handshakes_count, start, stop,
                                                  "limits { connections_per_address = 3 }\n"),
+        cmocka_unit_test_prestate_setup_teardown(test_clients_of_others, start, stop,
+                                                 "limits { connections_per_address = 3 }\n"),
+        cmocka_unit_test_prestate_setup_teardown(test_all_together, start, stop,
+                                                 "limits { connections = 4 }\n"),
+        cmocka_unit_test(test_board),
+        cmocka_unit_test(test_board_is_wide),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

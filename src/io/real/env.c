@@ -4,11 +4,14 @@
  */
 #include "io/env.h"
 
+#include <assert.h>
+#include <errno.h>
 #include <sched.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -59,4 +62,18 @@ int64_t io_env_clock_us(void)
     struct timespec t;
     clock_gettime(CLOCK_REALTIME, &t);
     return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}
+
+void io_env_random(void *out, size_t n)
+{
+    char *p = out;
+    while (n > 0) {
+        ssize_t got = getrandom(p, n, 0);
+        if (got < 0) {
+            assert(errno == EINTR); /* nothing else on Linux since 3.17; without randomness nothing may go on */
+            continue;
+        }
+        p += got;
+        n -= (size_t)got;
+    }
 }

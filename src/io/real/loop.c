@@ -4,6 +4,7 @@
  * Turn:       timers → idle (later) → prepare [later, hooks, flushes] → sleep → ready descriptors.
  * Tests:      tests/unit/io_loop.c
  */
+#include "io/env.h"
 #include "io/real/real.h"
 
 #include <assert.h>
@@ -12,7 +13,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/random.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -239,19 +239,8 @@ int64_t io_monotonic_ms(const struct io *io)
 
 void io_random(struct io *io, void *out, size_t n)
 {
-    char *p = out;
     (void)io;
-    while (n > 0) {
-        ssize_t got = getrandom(p, n, 0);
-        if (got < 0) {
-            assert(
-                errno ==
-                EINTR); /* nothing else is possible on Linux ≥ 3.17; without randomness nothing may go on */
-            continue;
-        }
-        p += got;
-        n -= (size_t)got;
-    }
+    io_env_random(out, n);
 }
 
 void io_on_turn_end(struct io *io, void (*hook)(void *arg), void *arg)

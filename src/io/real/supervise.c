@@ -17,6 +17,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/signalfd.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -215,6 +216,20 @@ int io_supervise_send(struct io_supervise *s, int channel_fd, uint16_t type, str
     }
     frame_writer_fini(&out); /* closes fd_to_pass, sent or not */
     return status;
+}
+
+/* ---- memory in common ------------------------------------------------------------------------------------ */
+
+void *io_shared_new(size_t size)
+{
+    void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    assert(p != MAP_FAILED);
+    return p;
+}
+
+void io_shared_free(void *memory, size_t size)
+{
+    munmap(memory, size);
 }
 
 /* ---- waiting --------------------------------------------------------------------------------------------- */
