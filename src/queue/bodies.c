@@ -203,6 +203,8 @@ static void commit_work(void *arg)
         b->status = io_fs_datasync(b->fd);
     if (b->status == 0)
         b->status = io_fs_sync_directory(b->folder);
+    if (b->status == 0) /* who made the folder may not have come to it yet; once done it costs nothing */
+        b->status = io_fs_sync_directory(b->root);
 }
 
 static void commit_done(void *arg)

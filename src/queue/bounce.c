@@ -105,12 +105,18 @@ static void stored(void *arg, int status)
     struct built *b = arg;
     struct report *r = b->report;
     struct queue *q = r->queue;
-    if (status != 0) { /* the states stay as they are in memory; on disk nothing was said yet: once more */
+    if (status != 0) { /* in memory and on disk nothing is decided yet: once more */
         guard_full(q, status);
         if (b->again == NULL)
             b->again = io_timer_new(q->io, report_store, b);
         io_timer_start(b->again, STORE_AGAIN_MS, 0);
         return;
+    }
+    for (uint32_t i = 0; i < r->count; i++) {
+        struct recipient *to = &r->message->recipients[r->items[i].index];
+        uint8_t state = state_after(r->items[i].action, to->state);
+        if (state != to->state)
+            recipient_set(q, r->message, to, state);
     }
     static const char *const words[] = {[DSN_FAILED] = "failed",
                                         [DSN_DELAYED] = "delayed",
@@ -138,18 +144,19 @@ static void report_store(void *arg)
     struct queue *q = r->queue;
     struct message *m = r->message;
     uint32_t *indexes = calloc(r->count, sizeof *indexes);
-    assert(indexes != NULL);
+    uint8_t *states = calloc(r->count, sizeof *states);
+    assert(indexes != NULL && states != NULL);
     for (uint32_t i = 0; i < r->count; i++) {
-        struct recipient *to = &m->recipients[r->items[i].index];
         indexes[i] = r->items[i].index;
-        recipient_set(q, m, to, state_after(r->items[i].action, to->state));
+        states[i] = state_after(r->items[i].action, m->recipients[indexes[i]].state);
     }
     struct vr_buf cause;
     vr_buf_init(&cause, QLOG_RECORD_MAX / 2);
-    record_result(&cause, m, indexes, r->count);
+    record_result(&cause, m, indexes, states, r->count);
     if (!intake_own(q, &b->envelope, vr_buf_str(&b->body), vr_buf_str(&cause), stored, b))
         stored(b, -1);
     vr_buf_fini(&cause);
+    free(states);
     free(indexes);
 }
 

@@ -155,8 +155,10 @@ struct record_result_item {
     uint8_t state, flags;
     struct vr_str reply;
 };
-/* Current states of these recipients, and whether the message is held. */
-void record_result(struct vr_buf *b, const struct message *m, const uint32_t *indexes, uint32_t n);
+/* The states of these recipients (NULL: as they are now), and whether the message is held. Who is REPORTING is left out: the record that
+ * is being made says it, and one behind it that still says WAITING would undo that at the next start. */
+void record_result(struct vr_buf *b, const struct message *m, const uint32_t *indexes, const uint8_t *states,
+                   uint32_t n);
 void record_expand(struct vr_buf *b, uint64_t id, uint32_t parent, uint8_t flags,
                    const struct vr_str *addresses, uint32_t n);
 /* Brings a replayed record into the index. */
@@ -387,6 +389,7 @@ struct queue {
     uint32_t expected; /* senders and locals */
     bool expected_known;
     int64_t begin_at_ms; /* at the latest */
+    bool unknown_records; /* met at replay: nothing may be given back */
     bool serving;        /* the lock is ours, the log is open */
     bool draining;
     int64_t lock_until_ms, leave_at_ms;

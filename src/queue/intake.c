@@ -111,6 +111,7 @@ void message_begin(struct queue *q, struct message *m)
             report = report_new(q, m);
         struct report_item item = {.index = i, .action = DSN_EXPANDED, .status = VR_STR("2.0.0")};
         report_add(report, &item);
+        recipient_set(q, m, r, RECIPIENT_REPORTING);
     }
     message_hold(m);
     schedule_message(q, m);

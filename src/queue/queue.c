@@ -217,6 +217,8 @@ static void serve(struct queue *q)
                              .replay = record_replay,
                              .move = record_move};
     int status = qlog_open(&o, &q->log);
+    if (status == 0 && q->unknown_records)
+        status = -ENOTSUP;
     if (status == 0)
         status = bodies_start(q);
     if (status != 0) {

@@ -62,16 +62,23 @@ static uint8_t state_to_keep(uint8_t state)
     return state == RECIPIENT_EXPANDING || recipient_final(state) ? state : RECIPIENT_WAITING;
 }
 
-void record_result(struct vr_buf *b, const struct message *m, const uint32_t *indexes, uint32_t n)
+void record_result(struct vr_buf *b, const struct message *m, const uint32_t *indexes, const uint8_t *states,
+                   uint32_t n)
 {
+    uint32_t told = 0;
+    for (uint32_t i = 0; i < n; i++)
+        told += (states != NULL ? states[i] : m->recipients[indexes[i]].state) != RECIPIENT_REPORTING;
     ipc_put_u64(b, m->id);
     ipc_put_u8(b, m->held ? RESULT_HELD : 0);
-    ipc_put_u32(b, n);
+    ipc_put_u32(b, told);
     for (uint32_t i = 0; i < n; i++) {
         uint32_t index = indexes[i];
         const struct recipient *r = &m->recipients[index];
+        uint8_t state = states != NULL ? states[i] : r->state;
+        if (state == RECIPIENT_REPORTING)
+            continue;
         ipc_put_u32(b, index);
-        ipc_put_u8(b, state_to_keep(r->state));
+        ipc_put_u8(b, state_to_keep(state));
         ipc_put_u8(b, r->flags);
         ipc_put_u32(b, r->attempts);
         ipc_put_u32(b, r->next);
@@ -192,6 +199,7 @@ void record_replay(void *queue, const struct qlog_record *r)
         event_u64(q->events, "version", r->version);
         event_text(q->events, "next", "a later version wrote it: serve the spool with that one");
         event_end(q->events);
+        q->unknown_records = true;
     } else if (r->type == RECORD_MESSAGE) {
         replay_message(q, r);
     } else if (r->type == RECORD_RESULT) {
@@ -276,7 +284,7 @@ static bool append_states(struct queue *q, const struct message *m, const uint32
             all[i] = indexes != NULL ? indexes[at + i] : at + i;
         at += some > 0 ? some : 1;
         vr_buf_reset(&q->scratch);
-        record_result(&q->scratch, m, all, some);
+        record_result(&q->scratch, m, all, NULL, some);
         assert(!q->scratch.too_big);
         struct vr_str payload = vr_buf_str(&q->scratch);
         bool last = at >= n;
@@ -353,6 +361,15 @@ static void move_message(struct queue *q, struct message *m, const struct record
         move_done(v, -1);
 }
 
+/* Its fate is being written: a copy behind that record would bring back what was before. */
+static bool is_reporting(const struct message *m)
+{
+    for (uint32_t i = 0; i < m->count; i++)
+        if (m->recipients[i].state == RECIPIENT_REPORTING)
+            return true;
+    return false;
+}
+
 void record_move(void *queue, const struct qlog_record *record)
 {
     struct queue *q = queue;
@@ -363,7 +380,7 @@ void record_move(void *queue, const struct qlog_record *record)
     struct record_message r;
     if (record_message_read(record->payload, &arena, &r)) {
         struct message *m = idmap_find(&q->messages, r.envelope.id);
-        if (m != NULL && m->durable && m->open > 0 && m->position == record->position)
+        if (m != NULL && m->durable && m->open > 0 && m->position == record->position && !is_reporting(m))
             move_message(q, m, &r, &arena);
     }
     vr_arena_fini(&arena);

@@ -188,12 +188,18 @@ static void expand_done(void *arg, int status)
     struct queue *q = x->queue;
     struct message *m = x->message;
     struct recipient *r = &m->recipients[x->index];
-    if (r->state == RECIPIENT_REPORTING && status == 0) {
+    if (status == 0) {
+        bool removed = r->state != RECIPIENT_REPORTING; /* by an administrator, meanwhile */
         event_begin(q->events, EVENT_INFO, "recipient.expanded", m->id);
         event_str(q->events, "from", recipient_address(m, r));
         event_u64(q->events, "to", x->n);
         event_end(q->events);
-        message_expand(q, m, x->index, x->addresses, x->n, x->flags, notify_of_child(r->notify, x->n));
+        uint32_t first = message_expand(q, m, x->index, x->addresses, x->n, x->flags,
+                                        notify_of_child(r->notify, x->n));
+        for (uint32_t i = first; removed && i < m->count; i++)
+            recipient_set(q, m, &m->recipients[i], RECIPIENT_REMOVED);
+        if (removed)
+            result_save(q, m, NULL, 0);
     } else if (r->state == RECIPIENT_REPORTING) {
         guard_full(q, status);
         r->next = NOW_S(q) + EXPAND_AGAIN_S;

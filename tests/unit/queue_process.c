@@ -2,6 +2,7 @@
  */
 #include "folder_testing.h"
 
+#include "queue/inside.h"
 #include "queue/queue.h"
 
 #include "io/fs.h"
@@ -163,7 +164,7 @@ static void detach(struct side *s)
     *s = (struct side){0};
 }
 
-static void start_queue(bool introduced)
+static void spawn_queue(void)
 {
     static const struct io_channel_ops supervisor_ops = {on_supervisor_frame, on_supervisor_closed};
     static const enum ipc_role roles[SIDES] = {IPC_RECEIVER, IPC_SENDER, IPC_LOCAL, IPC_ADMIN};
@@ -187,11 +188,16 @@ static void start_queue(bool introduced)
     io_channel_send(supervisor, IPC_EXPECT, vr_str((const char *)&expected, sizeof expected), -1);
     for (uint32_t i = 0; i < SIDES; i++)
         attach(&sides[i], roles[i], 20 + i);
+    ready = false;
+}
+
+static void start_queue(bool introduced)
+{
+    spawn_queue();
     if (introduced) {
         introduce(&sides[SENDER]);
         introduce(&sides[LOCAL]);
     }
-    ready = false;
     for (int i = 0; i < 100 && !ready; i++) /* frames of the sides end a turn too */
         run(WAIT_MS / 100);
     assert_true(ready);
@@ -1003,10 +1009,60 @@ static void test_second_queue_waits(void **state)
     io_channel_close(first_supervisor);
 }
 
+static void ignore_record(void *arg, const struct qlog_record *r)
+{
+    (void)arg, (void)r;
+}
+
+static void record_durable(void *arg, int status)
+{
+    *(int *)arg = status;
+    io_stop(io);
+}
+
+/* A spool that a later version wrote in: nothing is served, and nothing of it is given back. */
+static void test_record_of_a_later_version(void **state)
+{
+    (void)state;
+    char log_folder[256], path[512];
+    drain_queue();
+    snprintf(log_folder, sizeof log_folder, "%s/spool/log", folder);
+    struct event_log *events = event_log_new(io, "test", config->log_format, EVENT_ERROR + 1);
+    struct qlog_options o = {.io = io,
+                             .events = events,
+                             .folder = log_folder,
+                             .segment_size = config->segment_size,
+                             .lazy_ms = 50,
+                             .replay = ignore_record};
+    struct qlog *log;
+    assert_int_equal(qlog_open(&o, &log), 0);
+    int status = 1;
+    struct vr_str payload = VR_STR("of tomorrow");
+    qlog_position at = qlog_append(log, RECORD_MESSAGE, RECORD_VERSION + 1, &payload, 1, QLOG_URGENT,
+                                   record_durable, &status);
+    assert_true(at != 0);
+    run(WAIT_MS);
+    assert_int_equal(status, 0);
+    qlog_close(log);
+    run(100);
+    event_log_free(events);
+    spawn_queue();
+    assert_int_equal(waitpid(child, &status, 0), child);
+    child = 0;
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 74);
+    assert_false(ready);
+    sides_close();
+    snprintf(path, sizeof path, "%s/%012u.seg", log_folder, (unsigned)(at >> 32));
+    struct io_fs_stat st;
+    assert_int_equal(io_fs_stat(path, &st), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_relay, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_record_of_a_later_version, setup, teardown),
         cmocka_unit_test_setup_teardown(test_retry, setup, teardown),
         cmocka_unit_test_setup_teardown(test_failure, setup, teardown),
         cmocka_unit_test_setup_teardown(test_success, setup, teardown),
