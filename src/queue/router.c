@@ -140,6 +140,9 @@ void router_route(struct queue *q, struct vr_arena *arena, const struct message 
     for (const struct routing_target *t = list; t != NULL; t = t->next)
         if (t->next_hop.kind != NEXT_HOP_ERROR && !has_recipient(m, t->address))
             out->addresses[out->count++] = t->address;
+    for (const struct routing_target *t = list; t != NULL && out->count == 0; t = t->next)
+        if (t->next_hop.kind != NEXT_HOP_ERROR) /* they have it all: as in plan_targets */
+            out->addresses[out->count++] = t->address;
 }
 
 uint32_t router_catch_all(struct queue *q, struct vr_arena *arena, struct vr_str address,

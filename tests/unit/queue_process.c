@@ -111,12 +111,11 @@ static void frame_free(struct frame *f)
     free(f);
 }
 
-static void config_make(void)
+static void config_make(const char *alias_lines)
 {
     char aliases[96], text[1024];
     snprintf(aliases, sizeof aliases, "%s/aliases", folder);
-    assert_int_equal(
-        io_fs_replace_file(aliases, VR_STR("team: ann, bob, carol@far.example\none: ann\n"), 0600), 0);
+    assert_int_equal(io_fs_replace_file(aliases, vr_str_from(alias_lines), 0600), 0);
     int n = snprintf(text, sizeof text,
                      "hostname = \"mail.home.example\"\nstate = \"%s\"\nspool = \"%s/spool\"\nrun = \"%s\"\n"
                      "domain \"home.example\" { deliver = \"maildir:%s/{local}\"\n aliases = \"%s\"\n"
@@ -238,7 +237,7 @@ static int setup(void **state)
 {
     (void)state;
     assert_true(folder_new(folder));
-    config_make();
+    config_make("team: ann, bob, carol@far.example\none: ann\n");
     io = io_new(1);
     vr_arena_init(&arena, 64u << 20);
     start_queue(true);
@@ -591,6 +590,29 @@ static void test_alias(void **state)
                       d.rcpts[i].notify == DSN_NOTIFY_FAILURE);
     }
     assert_true(ann && bob);
+}
+
+/* An address that became an alias while mail waited for it, of somebody who has that mail: no reason to send it back. */
+static void test_alias_made_meanwhile(void **state)
+{
+    (void)state;
+    submit(&(struct mail){"x@away.example", {"dora@home.example", "bob@home.example"}});
+    struct delivery d = expect_delivery(&sides[LOCAL]);
+    assert_int_equal(d.rcpt_count, 2);
+    answer(&sides[LOCAL], &d, DELIVERY_TEMPORARY, 0, "4.2.2", "over quota");
+    drain_queue();
+    config_free(config);
+    config_make("dora: bob\n");
+    start_queue(true);
+    json_decref(ask("{\"op\":\"retry\",\"all\":true}"));
+    for (unsigned got = 0; got < 2; got += d.rcpt_count) {
+        d = expect_delivery(&sides[LOCAL]);
+        for (uint32_t i = 0; i < d.rcpt_count; i++)
+            assert_true(vr_str_equal(d.rcpts[i].address, VR_STR("bob@home.example")));
+        answer(&sides[LOCAL], &d, DELIVERY_OK, 0, "", "");
+    }
+    expect_queued(0);
+    assert_quiet(&sides[SENDER], 100);
 }
 
 static void test_catch_all(void **state)
@@ -1067,6 +1089,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_failure, setup, teardown),
         cmocka_unit_test_setup_teardown(test_success, setup, teardown),
         cmocka_unit_test_setup_teardown(test_alias, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_alias_made_meanwhile, setup, teardown),
         cmocka_unit_test_setup_teardown(test_catch_all, setup, teardown),
         cmocka_unit_test_setup_teardown(test_expiry, setup, teardown),
         cmocka_unit_test_setup_teardown(test_large, setup, teardown),
