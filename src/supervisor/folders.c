@@ -8,6 +8,8 @@
 #include <stdio.h>
 
 #define SELF_SIGNED_DAYS 3650
+#define EXIT_NO_USER     78 /* EX_CONFIG */
+#define EXIT_CANNOT_MAKE 73 /* EX_CANTCREAT */
 
 enum owner { OWNER_ROOT, OWNER_COMMON, OWNER_KEEPER, OWNER_QUEUE };
 
@@ -27,22 +29,22 @@ static bool owner_ids(const struct config *c, enum owner owner, struct io_user *
     return false;
 }
 
-static bool make(const struct config *c, const char *path, unsigned mode, enum owner owner, bool foreground,
-                 char error[512])
+static int make(const struct config *c, const char *path, unsigned mode, enum owner owner, bool foreground,
+                char error[512])
 {
     int status = io_fs_mkdir_all(path, mode);
     struct io_user user = {0};
     if (status == 0 && !foreground && !owner_ids(c, owner, &user, error))
-        return false;
+        return EXIT_NO_USER;
     if (status == 0 && !foreground)
         status = io_fs_chown(path, user.uid, user.gid);
     if (status == 0)
         status = io_fs_chmod(path, mode);
     if (status == 0)
-        return true;
+        return 0;
     snprintf(error, 512, "cannot prepare the folder %s: %s%s", path, io_error_text(status),
              io_is_root() ? "" : " (not root: choose folders of your own with spool, state and run)");
-    return false;
+    return EXIT_CANNOT_MAKE;
 }
 
 static bool self_signed(const struct config *c, char error[512])
@@ -61,9 +63,10 @@ static bool self_signed(const struct config *c, char error[512])
     return status == 0;
 }
 
-bool folders_prepare(const struct config *c, bool foreground, char error[512])
+int folders_prepare(const struct config *c, bool foreground, char error[512])
 {
     char mail[400], postmaster[400];
+    int status;
     snprintf(mail, sizeof mail, "%s/mail", c->state);
     snprintf(postmaster, sizeof postmaster, "%s/postmaster", c->state);
     const struct {
@@ -77,7 +80,7 @@ bool folders_prepare(const struct config *c, bool foreground, char error[512])
         {c->run, 0755, OWNER_ROOT},    {mail, 0711, OWNER_COMMON},     {postmaster, 0700, OWNER_COMMON},
     };
     for (size_t i = 0; i < sizeof folders / sizeof *folders; i++)
-        if (!make(c, folders[i].path, folders[i].mode, folders[i].owner, foreground, error))
-            return false;
-    return self_signed(c, error);
+        if ((status = make(c, folders[i].path, folders[i].mode, folders[i].owner, foreground, error)) != 0)
+            return status;
+    return self_signed(c, error) ? 0 : EXIT_CANNOT_MAKE;
 }

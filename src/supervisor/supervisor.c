@@ -223,13 +223,14 @@ static void child_died(struct supervisor *s, int pid, int exit_code)
 /* ---- reload and stop
  * ---------------------------------------------------------------------------------------------- */
 
-static bool folders(struct supervisor *s, const struct config *c)
+/* 0, or the exit code. */
+static int folders(struct supervisor *s, const struct config *c)
 {
     char error[512];
-    if (folders_prepare(c, s->options.foreground, error))
-        return true;
-    say(s, EVENT_ERROR, "server.folders", "error", error);
-    return false;
+    int status = folders_prepare(c, s->options.foreground, error);
+    if (status != 0)
+        say(s, EVENT_ERROR, "server.folders", "error", error);
+    return status;
 }
 
 static unsigned count_or_cores(unsigned configured)
@@ -273,7 +274,7 @@ static void reload(struct supervisor *s)
     struct config *fresh = load->errors == 0 ? config_take(load) : NULL;
     config_load_free(load);
     unsigned receivers = fresh != NULL ? count_or_cores(fresh->receivers) : 0;
-    if (fresh == NULL || !folders(s, fresh) || !sockets(s, fresh, receivers, false)) {
+    if (fresh == NULL || folders(s, fresh) != 0 || !sockets(s, fresh, receivers, false)) {
         config_free(fresh);
         say(s, EVENT_ERROR, "server.reload_refused", "reason",
             "the new configuration has errors: the old one stays in force");
@@ -423,8 +424,11 @@ int supervisor_run(struct config *config, const struct supervisor_options *optio
     s->senders = count_or_cores(config->senders);
     io_raise_descriptor_limit();
     s->io = s->children.io = io_supervise_new();
-    s->exit_code = EXIT_CANNOT_START;
-    if (folders(s, config) && sockets(s, config, s->receivers, true)) {
+    s->exit_code = folders(s, config);
+    bool prepared = s->exit_code == 0;
+    if (prepared)
+        s->exit_code = EXIT_CANNOT_START;
+    if (prepared && sockets(s, config, s->receivers, true)) {
         pid_file(s, true);
         generation_start(s);
         while (!stopped(s)) {

@@ -181,6 +181,9 @@ def separate_users(world):
         raise Skip("needs root")
     for user in ("_veredus", "_veredusk", "_veredusq"):
         run("useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", user, ok=False)
+    s = world.server(accounts=[], foreground=False, start=False, extra='processes { user = "nosuchuser" }')
+    code, _, text = tool("serve", "--config", s.config)
+    assert code == 78 and "server.folders" in text and "nosuchuser" in text, (code, text)
     s = world.server(accounts=[], foreground=False, start=False)
     s.start()
     s.add_account("ann@d.test")
