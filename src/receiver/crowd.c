@@ -58,7 +58,8 @@ static uint64_t sum(const struct crowd *c, const count *of)
 
 void crowd_clear(struct crowd *c, unsigned receiver)
 {
-    if (atomic_load(&c->counts[receiver]) == 0) /* nor has it others: the first count goes up first and down last */
+    if (atomic_load(&c->counts[receiver]) ==
+        0) /* nor has it others: the first count goes up first and down last */
         return;
     for (uint32_t place = 0; place < 2 * PLACES; place++)
         if (atomic_load(&place_at(c, place)[receiver]) != 0)

@@ -1,23 +1,11 @@
 /* keeper.c - the keeper as a process of its own, driven over channels as the supervisor and two receivers would. */
-#include "folder_testing.h"
+#include "process_testing.h"
 
 #include "keeper/keeper.h"
 
 #include "io/fs.h"
 #include "keeper/accounts.h"
 #include "keeper/throttle.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-#include <cmocka.h>
 
 #define WAIT_MS 20000
 
@@ -27,32 +15,13 @@ static const uint8_t salts[32] = "0123456789abcdefFEDCBA9876543210";
 
 struct side { /* one receiver's end */
     struct io_channel *channel;
-    int fds[2];
     uint16_t type;
     struct vr_buf payload;
     bool got, closed;
 };
 
-static char folder[64], path[96];
-static struct config *config;
-static struct io *io;
-static struct io_channel *supervisor;
+static char path[96];
 static struct side sides[2];
-static pid_t child;
-static bool ready, timed_out;
-
-static void on_supervisor_frame(void *arg, uint16_t type, struct vr_str payload, int fd)
-{
-    (void)arg, (void)payload, (void)fd;
-    ready = type == IPC_READY;
-    io_stop(io);
-}
-
-static void on_supervisor_closed(void *arg, int status)
-{
-    (void)arg, (void)status;
-    io_stop(io);
-}
 
 static void on_frame(void *arg, uint16_t type, struct vr_str payload, int fd)
 {
@@ -71,22 +40,6 @@ static void on_closed(void *arg, int status)
     (void)status;
     ((struct side *)arg)->closed = true;
     io_stop(io);
-}
-
-static void on_timeout(void *arg)
-{
-    (void)arg;
-    timed_out = true;
-    io_stop(io);
-}
-
-static void run(int64_t ms)
-{
-    struct io_timer *t = io_timer_new(io, on_timeout, NULL);
-    timed_out = false;
-    io_timer_start(t, ms, 0);
-    io_run(io);
-    io_timer_free(t);
 }
 
 static void accounts_make(void)
@@ -110,12 +63,7 @@ static void config_make(void)
                      "domain \"example.org\" { deliver = \"maildir:%s/{local}\"\n mailboxes = accounts\n"
                      " delimiter = \"+\"\n aliases = \"%s\" }\n",
                      folder, folder, folder, folder, aliases);
-    struct config_load *l = config_load_text("test", vr_str(text, (size_t)n));
-    if (l->config == NULL)
-        fail_msg("%s", l->problems->message);
-    config = config_take(l);
-    config->log_level = EVENT_ERROR + 1; /* silence */
-    config_load_free(l);
+    config_from(text, (size_t)n);
 }
 
 static int keeper_start(void **state)
@@ -124,35 +72,14 @@ static int keeper_start(void **state)
     assert_true(folder_new(folder));
     snprintf(path, sizeof path, "%s/%s", folder, KEEPER_DATABASE);
     config_make();
-    int fds[2];
-    assert_int_equal(io_channel_pair(fds), 0);
-    child = fork();
-    assert_true(child >= 0);
-    if (child == 0) {
-        close(fds[0]);
-        struct process_arguments a = {
-            .ops = &keeper_ops, .config = config, .slot = 7, .supervisor_fd = fds[1], .foreground = true};
-        _exit(process_main(&a));
-    }
-    close(fds[1]);
-    static const struct io_channel_ops supervisor_ops = {on_supervisor_frame, on_supervisor_closed};
     static const struct io_channel_ops side_ops = {on_frame, on_closed};
     io = io_new(1);
-    supervisor = io_channel_new(io, fds[0], &supervisor_ops, NULL);
+    process_spawn((struct process_arguments){.ops = &keeper_ops, .config = config, .slot = 7});
     for (uint32_t i = 0; i < 2; i++) {
         sides[i] = (struct side){0};
         vr_buf_init(&sides[i].payload, 65536);
-        assert_int_equal(io_channel_pair(sides[i].fds), 0);
-        struct vr_buf b;
-        vr_buf_init(&b, 64);
-        ipc_put_u32(&b, IPC_RECEIVER);
-        ipc_put_u32(&b, 20 + i);
-        ipc_put_u32(&b, 0);
-        io_channel_send(supervisor, IPC_ATTACH, vr_buf_str(&b), sides[i].fds[1]);
-        vr_buf_fini(&b);
-        sides[i].channel = io_channel_new(io, sides[i].fds[0], &side_ops, &sides[i]);
+        sides[i].channel = process_attach(IPC_RECEIVER, 20 + i, 0, &side_ops, &sides[i]);
     }
-    ready = false;
     run(WAIT_MS);
     assert_true(ready);
     return 0;
@@ -161,17 +88,8 @@ static int keeper_start(void **state)
 static int keeper_stop(void **state)
 {
     (void)state;
-    int status = 0;
-    struct vr_buf b;
-    vr_buf_init(&b, 64);
-    ipc_put_u32(&b, 1000);
-    io_channel_send(supervisor, IPC_DRAIN, vr_buf_str(&b), -1);
-    io_channel_flush(supervisor);
-    vr_buf_fini(&b);
-    assert_int_equal(waitpid(child, &status, 0), child);
-    assert_true(WIFEXITED(status));
-    assert_int_equal(WEXITSTATUS(status), 0);
-    io_channel_close(supervisor);
+    process_drain(1000);
+    supervisor_close();
     for (size_t i = 0; i < 2; i++) {
         io_channel_close(sides[i].channel);
         vr_buf_fini(&sides[i].payload);

@@ -1,6 +1,6 @@
 /* queue_process.c - the queue as a process of its own, driven over channels as receiver, sender, local and admin would; killed and restarted.
  */
-#include "folder_testing.h"
+#include "process_testing.h"
 
 #include "queue/inside.h"
 #include "queue/queue.h"
@@ -8,18 +8,6 @@
 #include "io/fs.h"
 
 #include <jansson.h>
-#include <setjmp.h>
-#include <signal.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-#include <cmocka.h>
 
 #define WAIT_MS 15000
 
@@ -40,29 +28,10 @@ struct side {
 };
 enum { RECEIVER, SENDER, LOCAL, ADMIN, SIDES };
 
-static char folder[64];
-static struct config *config;
-static struct io *io;
-static struct io_channel *supervisor;
 static struct side sides[SIDES];
-static pid_t child;
-static bool ready, timed_out;
 static uint64_t last_id;
 static struct frame *current; /* the frame that was taken last; lives until the next one */
 static struct vr_arena arena;
-
-static void on_supervisor_frame(void *arg, uint16_t type, struct vr_str payload, int fd)
-{
-    (void)arg, (void)payload, (void)fd;
-    ready = type == IPC_READY;
-    io_stop(io);
-}
-
-static void on_supervisor_closed(void *arg, int status)
-{
-    (void)arg, (void)status;
-    io_stop(io);
-}
 
 static void on_frame(void *arg, uint16_t type, struct vr_str payload, int fd)
 {
@@ -83,22 +52,6 @@ static void on_closed(void *arg, int status)
     (void)status;
     ((struct side *)arg)->closed = true;
     io_stop(io);
-}
-
-static void on_timeout(void *arg)
-{
-    (void)arg;
-    timed_out = true;
-    io_stop(io);
-}
-
-static void run(int64_t ms)
-{
-    struct io_timer *t = io_timer_new(io, on_timeout, NULL);
-    timed_out = false;
-    io_timer_start(t, ms, 0);
-    io_run(io);
-    io_timer_free(t);
 }
 
 static void frame_free(struct frame *f)
@@ -122,29 +75,15 @@ static void config_make(const char *alias_lines)
                      " catch_all = \"ann@home.example\" }\n"
                      "queue { minimum_free = 0 segment_size = 1M }\nsending { concurrency = 2 }\n",
                      folder, folder, folder, folder, aliases);
-    struct config_load *l = config_load_text("test", vr_str(text, (size_t)n));
-    if (l->config == NULL)
-        fail_msg("%s", l->problems->message);
-    config = config_take(l);
-    config->log_level = getenv("VERBOSE") != NULL ? EVENT_DEBUG : EVENT_ERROR + 1;
-    config_load_free(l);
+    config_from(text, (size_t)n);
     config->retry[0] = 300; /* rounded up to whole seconds */
 }
 
 static void attach(struct side *s, enum ipc_role role, uint32_t slot)
 {
     static const struct io_channel_ops side_ops = {on_frame, on_closed};
-    int fds[2];
-    assert_int_equal(io_channel_pair(fds), 0);
-    struct vr_buf b;
-    vr_buf_init(&b, 64);
-    ipc_put_u32(&b, role);
-    ipc_put_u32(&b, slot);
-    ipc_put_u32(&b, 1);
-    io_channel_send(supervisor, IPC_ATTACH, vr_buf_str(&b), fds[1]);
-    vr_buf_fini(&b);
     *s = (struct side){.role = role, .slot = slot};
-    s->channel = io_channel_new(io, fds[0], &side_ops, s);
+    s->channel = process_attach(role, slot, 1, &side_ops, s);
 }
 
 static void introduce(struct side *s)
@@ -165,29 +104,12 @@ static void detach(struct side *s)
 
 static void spawn_queue(void)
 {
-    static const struct io_channel_ops supervisor_ops = {on_supervisor_frame, on_supervisor_closed};
     static const enum ipc_role roles[SIDES] = {IPC_RECEIVER, IPC_SENDER, IPC_LOCAL, IPC_ADMIN};
-    int fds[2];
-    assert_int_equal(io_channel_pair(fds), 0);
-    child = fork();
-    assert_true(child >= 0);
-    if (child == 0) {
-        signal(SIGSEGV, SIG_DFL); /* not cmocka's: a crash is the queue's */
-        signal(SIGABRT, SIG_DFL);
-        for (int fd = 3; fd < 256; fd++) /* as io_supervise_fork does */
-            if (fd != fds[1])
-                close(fd);
-        struct process_arguments a = {
-            .ops = &queue_ops, .config = config, .slot = 9, .supervisor_fd = fds[1], .foreground = true};
-        _exit(process_main(&a));
-    }
-    close(fds[1]);
-    supervisor = io_channel_new(io, fds[0], &supervisor_ops, NULL);
+    process_spawn((struct process_arguments){.ops = &queue_ops, .config = config, .slot = 9});
     uint32_t expected = 2;
     io_channel_send(supervisor, IPC_EXPECT, vr_str((const char *)&expected, sizeof expected), -1);
     for (uint32_t i = 0; i < SIDES; i++)
         attach(&sides[i], roles[i], 20 + i);
-    ready = false;
 }
 
 static void start_queue(bool introduced)
@@ -204,8 +126,7 @@ static void start_queue(bool introduced)
 
 static void sides_close(void)
 {
-    io_channel_close(supervisor);
-    supervisor = NULL;
+    supervisor_close();
     for (size_t i = 0; i < SIDES; i++)
         if (sides[i].channel != NULL)
             detach(&sides[i]);
@@ -222,14 +143,7 @@ static void kill_queue(void)
 
 static void drain_queue(void)
 {
-    int status = 0;
-    uint32_t ms = 5000;
-    io_channel_send(supervisor, IPC_DRAIN, vr_str((const char *)&ms, sizeof ms), -1);
-    io_channel_flush(supervisor);
-    assert_int_equal(waitpid(child, &status, 0), child);
-    assert_true(WIFEXITED(status));
-    assert_int_equal(WEXITSTATUS(status), 0);
-    child = 0;
+    process_drain(5000);
     sides_close();
 }
 
@@ -1001,11 +915,10 @@ static void test_result_of_an_ended_sender(void **state)
     attach(&sides[SENDER], IPC_SENDER, 31);
     introduce(&sides[SENDER]);
     run(100);
-    uint32_t ms = 5000;
-    io_channel_send(first_supervisor, IPC_DRAIN, vr_str((const char *)&ms, sizeof ms), -1);
+    process_drain_ask(first_supervisor, 5000);
     expect_queued(0);
     assert_quiet(&sides[SENDER], 300);
-    assert_int_equal(waitpid(first_child, NULL, 0), first_child);
+    process_ends(first_child, 0);
     io_channel_close(first_supervisor);
 }
 
@@ -1021,13 +934,10 @@ static void test_second_queue_waits(void **state)
     uint64_t id = submit_as(queue_id_next(&last_id, io_now_us(io), 3),
                             &(struct mail){"a@home.example", {"c@far.example"}});
     assert_quiet(&sides[RECEIVER], 200);
-    uint32_t ms = 5000;
-    io_channel_send(first_supervisor, IPC_DRAIN, vr_str((const char *)&ms, sizeof ms), -1);
+    process_drain_ask(first_supervisor, 5000);
     expect_submitted(id, IPC_SUBMIT_OK); /* what waited is served then */
     assert_int_equal(queued(), 2);
-    int status;
-    assert_int_equal(waitpid(first_child, &status, 0), first_child);
-    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    process_ends(first_child, 0);
     io_channel_close(first_supervisor);
 }
 
@@ -1069,10 +979,7 @@ static void test_record_of_a_later_version(void **state)
     run(100);
     event_log_free(events);
     spawn_queue();
-    assert_int_equal(waitpid(child, &status, 0), child);
-    child = 0;
-    assert_true(WIFEXITED(status));
-    assert_int_equal(WEXITSTATUS(status), 74);
+    process_ends(child, 74);
     assert_false(ready);
     sides_close();
     snprintf(path, sizeof path, "%s/%012u.seg", log_folder, (unsigned)(at >> 32));

@@ -1,7 +1,7 @@
 /* receiver.c - the receiver as a process of its own: real clients on loopback, and the test as its keeper and its queue, who may be
  * slow, wrong or gone.
  */
-#include "folder_testing.h"
+#include "process_testing.h"
 
 #include "receiver/crowd.h"
 #include "receiver/receiver.h"
@@ -12,19 +12,9 @@
 #include "io/tls.h"
 
 #include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <arpa/inet.h>
-#include <cmocka.h>
 
 #define WAIT_MS 10000
 
@@ -43,23 +33,10 @@ struct side { /* the end of a process that the receiver speaks with; frames are 
 
 enum { MX, SUBMISSION, SUBMISSIONS, LISTENERS };
 
-static char folder[64];
-static struct config *config;
-static struct io *io;
-static struct io_channel *supervisor;
 static struct side keeper = {.role = IPC_KEEPER}, queue = {.role = IPC_QUEUE};
 static int listeners[LISTENERS + 1];
 static uint16_t ports[LISTENERS];
 static struct crowd *crowd; /* of two receivers: the child is number 0 */
-static pid_t child;
-static bool ready, timed_out;
-
-static void on_supervisor_frame(void *arg, uint16_t type, struct vr_str payload, int fd)
-{
-    (void)arg, (void)payload, (void)fd;
-    ready = type == IPC_READY;
-    io_stop(io);
-}
 
 static void on_closed(void *arg, int status)
 {
@@ -79,37 +56,11 @@ static void on_frame(void *arg, uint16_t type, struct vr_str payload, int fd)
     io_stop(io);
 }
 
-static void on_timeout(void *arg)
-{
-    (void)arg;
-    timed_out = true;
-    io_stop(io);
-}
-
-static void run(int64_t ms)
-{
-    struct io_timer *t = io_timer_new(io, on_timeout, NULL);
-    timed_out = false;
-    io_timer_start(t, ms, 0);
-    io_run(io);
-    io_timer_free(t);
-}
-
 static void attach(struct side *s)
 {
     static const struct io_channel_ops ops = {on_frame, on_closed};
-    int fds[2];
-    struct vr_buf b;
-    assert_int_equal(io_channel_pair(fds), 0);
-    vr_buf_init(&b, 64);
-    ipc_put_u32(&b, s->role);
-    ipc_put_u32(&b, s->role);
-    ipc_put_u32(&b, 0);
-    io_channel_send(supervisor, IPC_ATTACH, vr_buf_str(&b), fds[1]);
-    io_channel_flush(supervisor);
-    vr_buf_fini(&b);
     s->count = 0;
-    s->channel = io_channel_new(io, fds[0], &ops, s);
+    s->channel = process_attach(s->role, s->role, 0, &ops, s);
 }
 
 static void detach(struct side *s)
@@ -132,19 +83,13 @@ static void config_make(const char *more)
                      "domain \"relay.example\" { deliver = \"smtp:127.0.0.1:9\" }\n"
                      "submission { auth_in_clear = yes }\n%s",
                      folder, folder, folder, more);
-    struct config_load *l = config_load_text("test", vr_str(text, (size_t)n));
-    if (l->config == NULL)
-        fail_msg("%s", l->problems->message);
-    config = config_take(l);
-    config->log_level = getenv("LOUD") != NULL ? EVENT_DEBUG : EVENT_ERROR + 1; /* silence */
-    config_load_free(l);
+    config_from(text, (size_t)n);
 }
 
 static void receiver_start(const char *more)
 {
     assert_true(folder_new(folder));
     config_make(more);
-    int fds[2];
     for (size_t i = 0; i < LISTENERS; i++) {
         struct io_address a = config->listeners[i].address;
         listeners[i] = io_listen_fd(&a, false, 0600);
@@ -156,29 +101,16 @@ static void receiver_start(const char *more)
     snprintf(submit.path, sizeof submit.path, "%s/submit", folder);
     listeners[LISTENERS] = io_listen_fd(&submit, false, 0600);
     assert_true(listeners[LISTENERS] >= 0);
-    assert_int_equal(io_channel_pair(fds), 0);
     crowd = crowd_new(2);
-    child = fork();
-    assert_true(child >= 0);
-    if (child == 0) {
-        close(fds[0]);
-        struct process_arguments a = {.ops = &receiver_ops,
-                                      .config = config,
-                                      .slot = 3,
-                                      .supervisor_fd = fds[1],
-                                      .listen_fds = listeners,
-                                      .listen_count = LISTENERS + 1,
-                                      .crowd = crowd,
-                                      .foreground = true};
-        _exit(process_main(&a));
-    }
-    close(fds[1]);
+    io = io_new(1);
+    process_spawn((struct process_arguments){.ops = &receiver_ops,
+                                             .config = config,
+                                             .slot = 3,
+                                             .listen_fds = listeners,
+                                             .listen_count = LISTENERS + 1,
+                                             .crowd = crowd});
     for (size_t i = 0; i <= LISTENERS; i++)
         close(listeners[i]);
-    static const struct io_channel_ops supervisor_ops = {on_supervisor_frame, on_closed};
-    io = io_new(1);
-    supervisor = io_channel_new(io, fds[0], &supervisor_ops, NULL);
-    ready = false;
     attach(&keeper);
     attach(&queue);
     run(WAIT_MS);
@@ -194,17 +126,8 @@ static int start(void **state)
 static int stop(void **state)
 {
     (void)state;
-    int status = 0;
-    struct vr_buf b;
-    vr_buf_init(&b, 64);
-    ipc_put_u32(&b, 100);
-    io_channel_send(supervisor, IPC_DRAIN, vr_buf_str(&b), -1);
-    io_channel_flush(supervisor);
-    vr_buf_fini(&b);
-    assert_int_equal(waitpid(child, &status, 0), child);
-    assert_true(WIFEXITED(status));
-    assert_int_equal(WEXITSTATUS(status), 0);
-    io_channel_close(supervisor);
+    process_drain(100);
+    supervisor_close();
     io_channel_close(keeper.channel);
     io_channel_close(queue.channel);
     io_free(io);
@@ -477,7 +400,8 @@ static void test_board(void **state)
 {
     (void)state;
     struct crowd *c = crowd_new(3);
-    struct io_network a = network("2001:db8::1"), a2 = network("2001:db8::2:1"), b = network("2001:db8:0:1::1");
+    struct io_network a = network("2001:db8::1"), a2 = network("2001:db8::2:1"),
+                      b = network("2001:db8:0:1::1");
     struct crowd_client at[4];
     for (unsigned i = 0; i < 3; i++)
         at[i] = crowd_enter(c, i, i < 2 ? &a : &a2); /* a /64 is one client */
