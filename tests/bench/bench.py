@@ -1,163 +1,166 @@
 #!/usr/bin/env python3
-"""Rates of veredus beside those of its peers, in one run on one disk, as ratios.
+"""Figures of veredus beside those of its peers, in one run on one disk, as ratios.
 
-usage: bench.py [--json FILE] [--rounds N] [row ...]
+usage: bench.py [--json FILE] [--rounds N] [--full] [--recipients N] [--per-message N] [--dead DxM] [--large N] [row ...]
 
-A line a row: row, veredus, peer, ratio, mark, ok or short. Rates are messages a second: the median of the rounds, in which the
-peers take turns. Postfix is Debian's with its defaults and fsync; the null rate is that of smtp-sink, which keeps nothing. smtp-source
-sends messages of 4 KiB in 50 sessions. VEREDUS names the release build.
+A line a row: row, veredus, peer, ratio (veredus by peer), mark, ok or short. A mark is the least that the ratio may be, one with <= the most.
+Rates are the median of the rounds, in which the peers take turns. Postfix is Debian's with its defaults and fsync; the null rate is that of
+smtp-sink, which keeps nothing; the disk's are of bare system calls. docs/performance.md says what each row measures. What helps to
+understand a figure is told on standard error. VEREDUS names the release build.
 """
 import argparse
+import functools
 import json
 import os
 import re
-import shutil
-import socket
 import statistics
 import sys
-import time
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "e2e"))
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import field as fields  # noqa: E402  (also finds the harness)
+import dead  # noqa: E402
+import depth  # noqa: E402
+import disk  # noqa: E402
 import harness  # noqa: E402
-
-SIZE, SESSIONS = 4096, 50
-
-
-class Stalled:
-    """A next hop that accepts connections and never says a word: what was accepted stays in the queue."""
-
-    def __init__(self, world):
-        self.socket = socket.socket()
-        self.socket.bind(("127.0.0.1", 0))
-        self.socket.listen(1000)
-        self.port = self.socket.getsockname()[1]
-        world.cleanups.append(self.socket.close)
+import processes  # noqa: E402
 
 
-class SmtpSink:
-    def __init__(self, world):
-        self.port = harness.free_port()
-        self.program = world.start("smtp-sink-%d" % self.port, ["smtp-sink", "-u", "nobody", "-c", "127.0.0.1:%d" % self.port, "1000"])
-        harness.wait_until("smtp-sink", lambda: harness.accepts("127.0.0.1", self.port))
-
-    def count(self):
-        with open(self.program.log_path, "rb") as f:
-            f.seek(max(0, os.path.getsize(self.program.log_path) - 400))
-            found = re.findall(rb"mesg=(\d+)", f.read())
-        return int(found[-1]) if found else 0
+def note(text):
+    print("  " + text, file=sys.stderr, flush=True)
 
 
-def source(port, count, to, keep_open, size=SIZE, sessions=SESSIONS):
-    """Seconds that smtp-source takes for `count` messages."""
-    command = ["smtp-source", "-s", sessions, "-m", count, "-l", size, "-f", "from@source.test", "-t", to]
-    began = time.monotonic()
-    harness.run(*command + (["-d"] if keep_open else []) + ["127.0.0.1:%d" % port], timeout=600)
-    return time.monotonic() - began
+def in_turns(field, ours, theirs):
+    """The medians of two measurements that take turns."""
+    values = ([], [])
+    for _ in range(field.options.rounds):
+        for found, measure in zip(values, (ours, theirs)):
+            found.append(measure())
+    return tuple(map(statistics.median, values))
 
 
-def files_in(folder):
-    try:
-        return sum(1 for _ in os.scandir(folder))
-    except FileNotFoundError:
-        return 0
+def beside(measure, peer):
+    """A row of a measurement that is made of veredus and of a peer alike."""
+    return lambda field: in_turns(field, lambda: measure(field, "veredus"), lambda: measure(field, peer))
 
 
-def until(count, target, seconds=300):
-    end = time.monotonic() + seconds
-    while count() < target:
-        if time.monotonic() > end:
-            raise AssertionError("only %d of %d arrived in %d s" % (count(), target, seconds))
-        time.sleep(0.02)
+def single(field):
+    return in_turns(field, lambda: field.single("veredus"), lambda: disk.appends_rate(field.world.folder))
 
 
-class Field:
-    """The servers that stand side by side in one run."""
-
-    def __init__(self, world):
-        self.world = world
-        self.sink = SmtpSink(world)
-        self.stalled = Stalled(world)
-        transports = "inline:{stall.test=smtp:[127.0.0.1]:%d, sink.test=smtp:[127.0.0.1]:%d}" % (self.stalled.port, self.sink.port)
-        self.postfix = harness.postfix(world, "relay_domains = stall.test, sink.test\ntransport_maps = %s" % transports)
-        self.server = harness.Server(
-            world, hostname="bench.test", processes=0,
-            domains={"stall.test": 'deliver = "smtp:127.0.0.1:%d"' % self.stalled.port, "sink.test": 'deliver = "smtp:127.0.0.1:%d"' % self.sink.port,
-                     "d.test": "mailboxes = any"},
-            extra="limits { connections_per_address = 1000 }\nlog { level = notice }")
-        self.ports = {"veredus": self.server.mx, "postfix": self.postfix, "null": self.sink.port}
-        self.counts = {"veredus": 20000, "postfix": 3000, "null": 20000}
-
-    def accept(self, who, keep_open):
-        count = self.counts[who] // (1 if keep_open else 2)
-        rate = count / source(self.ports[who], count, "r@stall.test", keep_open)
-        self.settle(who)
-        return rate
-
-    def relay(self, who):
-        count, before = self.counts[who], self.sink.count()
-        began = time.monotonic()
-        source(self.ports[who], count, "r@sink.test", True)
-        until(lambda: self.sink.count() - before, count)
-        return count / (time.monotonic() - began)
-
-    def maildir(self, who):
-        count = self.counts[who] // 2
-        to = "x@p.test" if who == "postfix" else "x@d.test"
-        folder = (self.world.path("postfix-mail", "p.test", "x", "new") if who == "postfix"
-                  else os.path.join(self.server.maildir("x@d.test"), "new"))
-        before = files_in(folder)
-        began = time.monotonic()
-        source(self.ports[who], count, to, True)
-        until(lambda: files_in(folder) - before, count)
-        rate = count / (time.monotonic() - began)
-        shutil.rmtree(os.path.dirname(folder), ignore_errors=True)
-        return rate
-
-    def settle(self, who):
-        """Empties the queue, so that each measurement begins alike."""
-        if who == "veredus":
-            self.server.queue("remove", "--all")
-        elif who == "postfix":
-            harness.run("postsuper", "-c", self.world.path("postfix"), "-d", "ALL", ok=False, timeout=300)
-            harness.run("postfix", "-c", self.world.path("postfix"), "reload", ok=False)
+def large(field):
+    return in_turns(field, lambda: field.large("veredus"), lambda: disk.files_rate(field.world.folder, field.options.large))
 
 
-# row: (what is measured, peer, mark)
+@functools.lru_cache(maxsize=None)
+def the_depth(field):
+    measured = depth.Depth(field)
+    note("deferred: " + measured.told)
+    return measured
+
+
+def deaths(death):
+    def row(field):
+        note(dead.describe(field.options))
+        return dead.measure(field, death)
+    return row
+
+
+def cpu(field):
+    """Milliseconds of processor time for each message that is taken and relayed, all processes of the server together."""
+    def milliseconds(who):
+        field.relay(who)  # warm, and started
+        root = field.server.program.pid if who == "veredus" else field.postfix_master()
+        before = processes.cpu_seconds_at_rest(root)
+        field.relay(who)
+        return 1000 * (processes.cpu_seconds_at_rest(root) - before) / fields.COUNTS[who]
+    return milliseconds("veredus"), milliseconds("postfix")
+
+
+class Row:
+    def __init__(self, measure, peer, mark, at_most=False):
+        self.measure, self.peer, self.mark, self.at_most = measure, peer, mark, at_most
+
+    def verdict(self, ratio):
+        return None if self.mark is None else ratio <= self.mark if self.at_most else ratio >= self.mark
+
+    def mark_text(self):
+        return "-" if self.mark is None else "%s%g" % ("<=" if self.at_most else "", self.mark)
+
+
 ROWS = {
-    "accept": (lambda f, who: f.accept(who, True), "postfix", 6.0),
-    "accept-null": (lambda f, who: f.accept(who, True), "null", None),
-    "accept-connect": (lambda f, who: f.accept(who, False), "postfix", None),
-    "accept-connect-null": (lambda f, who: f.accept(who, False), "null", None),
-    "relay": (lambda f, who: f.relay(who), "postfix", 4.0),
-    "maildir": (lambda f, who: f.maildir(who), "postfix", 3.0),
+    "accept": Row(beside(lambda f, who: f.accept(who, True), "postfix"), "postfix", 15),
+    "accept-null": Row(beside(lambda f, who: f.accept(who, True), "null"), "null", 0.75),
+    "accept-connect": Row(beside(lambda f, who: f.accept(who, False), "postfix"), "postfix", 6),
+    "accept-connect-null": Row(beside(lambda f, who: f.accept(who, False), "null"), "null", 0.65),
+    "single": Row(single, "disk", 0.70),
+    "relay": Row(beside(lambda f, who: f.relay(who), "postfix"), "postfix", 9),
+    "maildir": Row(beside(lambda f, who: f.maildir(who), "postfix"), "postfix", 4),
+    "large": Row(large, "disk", 0.70),
+    "large-null": Row(beside(lambda f, who: f.large(who), "null"), "null", None),
+    "deferred-memory": Row(lambda f: (the_depth(f).memory, 256), "allowed", 1, at_most=True),
+    "deferred-accept": Row(lambda f: the_depth(f).rates, "empty", 0.90),
+    "deferred-restart": Row(lambda f: (the_depth(f).restart, 5), "allowed", 1, at_most=True),
+    "dead": Row(deaths(fields.Refusing), "alone", 2, at_most=True),
+    "dead-silent": Row(deaths(dead.Silent), "alone", 2, at_most=True),
+    "cpu": Row(cpu, "postfix", 0.10, at_most=True),
 }
 
 
-def main():
-    parser = argparse.ArgumentParser(usage="script/bench [--json FILE] [--rounds N] [row ...]", epilog="rows: " + ", ".join(ROWS))
+def short_number(value):
+    return "%.0f" % value if value >= 100 else "%.3g" % value
+
+
+def run_row(name, field):
+    row = ROWS[name]
+    ours, theirs = row.measure(field)
+    ratio = ours / theirs
+    verdict = row.verdict(ratio)
+    print("%-20s %8s %8s %-9s %7.2f %6s  %s" % (name, short_number(ours), short_number(theirs), "(%s)" % row.peer, ratio, row.mark_text(),
+                                               "-" if verdict is None else "ok" if verdict else "short"), flush=True)
+    return {"row": name, "veredus": float(short_number(ours)), "peer": float(short_number(theirs)), "ratio": round(ratio, 3),
+            "mark": row.mark, "ok": verdict}
+
+
+def sizes(text):
+    found = re.fullmatch(r"(\d+)x(\d+)", text)
+    if not found or int(found[1]) not in range(1, 65536) or int(found[2]) < 1:
+        raise argparse.ArgumentTypeError("expected destinations (at most 65535) and messages for each, such as 200x20, not %s" % text)
+    return int(found[1]), int(found[2])
+
+
+def positive(text):
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError("expected a number from 1 on, not %s" % text)
+    return int(text)
+
+
+def read_options():
+    parser = argparse.ArgumentParser(usage="script/bench [option ...] [row ...]", epilog="rows: " + ", ".join(ROWS))
     parser.add_argument("rows", nargs="*", metavar="row")
-    parser.add_argument("--json", metavar="FILE")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--json", metavar="FILE", help="the rows as a list of objects, too")
+    parser.add_argument("--rounds", type=positive, default=3, metavar="N", help="measurements of each rate (default 3)")
+    parser.add_argument("--full", action="store_true", help="a million deferred recipients, 10000 dead destinations with 100 messages each")
+    parser.add_argument("--recipients", type=positive, metavar="N", help="deferred recipients (default 100000)")
+    parser.add_argument("--per-message", type=positive, default=100, metavar="N", help="deferred recipients to a message (default 100, at most 1000)")
+    parser.add_argument("--dead", type=sizes, metavar="DxM", help="dead destinations and messages for each (default 200x20)")
+    parser.add_argument("--large", type=positive, default=300, metavar="N", help="messages of 1 MiB (default 300)")
     options = parser.parse_args()
     for row in options.rows:
         if row not in ROWS:
             parser.error("there is no row %s; there are %s" % (row, ", ".join(ROWS)))
+    options.recipients = options.recipients or (depth.MILLION if options.full else 100000)
+    options.dead = options.dead or ((10000, 100) if options.full else (200, 20))
+    if options.per_message > min(1000, options.recipients):
+        parser.error("--per-message is at most 1000, and not above --recipients")
+    return options
+
+
+def main():
+    options = read_options()
     world = harness.World("bench")
-    results = []
     try:
-        field = Field(world)
-        for row in options.rows or ROWS:
-            measure, peer, mark = ROWS[row]
-            rates = {"veredus": [], peer: []}
-            for _ in range(options.rounds):
-                for who in rates:
-                    rates[who].append(measure(field, who))
-            ours, theirs = (statistics.median(rates[who]) for who in ("veredus", peer))
-            ratio = ours / theirs
-            verdict = ratio >= mark if mark else None
-            results.append({"row": row, "veredus": round(ours), "peer": round(theirs), "ratio": round(ratio, 2), "mark": mark, "ok": verdict})
-            print("%-20s %8.0f %8.0f (%s) %7.2f %6s  %s" % (row, ours, theirs, peer, ratio, "-" if mark is None else "%g" % mark,
-                                                          "-" if verdict is None else "ok" if verdict else "short"), flush=True)
+        field = fields.Field(world, options)
+        results = [run_row(row, field) for row in options.rows or ROWS]
     finally:
         world.end()
         world.remove()

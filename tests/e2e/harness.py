@@ -293,6 +293,7 @@ class Sink:
         return otherwise
 
     def session(self, connection):
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # replies to pipelined commands leave one by one
         with connection, connection.makefile("rb") as lines:
             def say(text):
                 connection.sendall((text + "\r\n").encode())
