@@ -72,7 +72,9 @@ def cpu(field):
         root = field.server.program.pid if who == "veredus" else field.postfix_master()
         before = processes.cpu_seconds_at_rest(root)
         field.relay(who)
-        return 1000 * (processes.cpu_seconds_at_rest(root) - before) / fields.COUNTS[who]
+        user, system = (1000 * (after - b) / fields.COUNTS[who] for after, b in zip(processes.cpu_seconds_at_rest(root), before))
+        note("cpu: %s: %.3f ms in user mode, %.3f ms in the kernel" % (who, user, system))
+        return user + system
     return milliseconds("veredus"), milliseconds("postfix")
 
 
@@ -141,7 +143,7 @@ def read_options():
     parser.add_argument("--rounds", type=positive, default=3, metavar="N", help="measurements of each rate (default 3)")
     parser.add_argument("--full", action="store_true", help="a million deferred recipients, 10000 dead destinations with 100 messages each")
     parser.add_argument("--recipients", type=positive, metavar="N", help="deferred recipients (default 100000)")
-    parser.add_argument("--per-message", type=positive, default=100, metavar="N", help="deferred recipients to a message (default 100, at most 1000)")
+    parser.add_argument("--per-message", type=positive, default=1, metavar="N", help="deferred recipients to a message (default 1, at most 1000)")
     parser.add_argument("--dead", type=sizes, metavar="DxM", help="dead destinations and messages for each (default 200x20)")
     parser.add_argument("--large", type=positive, default=300, metavar="N", help="messages of 1 MiB (default 300)")
     options = parser.parse_args()
@@ -158,10 +160,11 @@ def read_options():
 def main():
     options = read_options()
     world = harness.World("bench")
+    field = fields.Field(world, options)
     try:
-        field = fields.Field(world, options)
         results = [run_row(row, field) for row in options.rows or ROWS]
     finally:
+        field.end()
         world.end()
         world.remove()
     if options.json:

@@ -128,7 +128,7 @@ def measure(field, death):
     alone = latency_ms(server.mx, sink.messages, 0)
     fill(server.mx, count, per_destination)
     beside = latency_ms(server.mx, sink.messages, PROBES)
-    server.stop()
+    fields.crash(server)
     return beside, alone
 
 

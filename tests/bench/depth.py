@@ -5,8 +5,6 @@ Memory and time are told for a million recipients: what an empty queue takes, pl
 """
 import contextlib
 import json
-import os
-import signal
 import smtplib
 import statistics
 import time
@@ -38,11 +36,7 @@ def accept_rate(server):
 
 def restart_seconds(server):
     """From kill -9 of all its processes to the first message that is safe again."""
-    pids = [server.program.pid] + list(server.pids())
-    for pid in pids:
-        harness.kill(pid, signal.SIGKILL)
-    server.program.process.wait()
-    harness.wait_until("all processes are gone", lambda: not any(os.path.exists("/proc/%d" % pid) for pid in pids))
+    fields.crash(server)
     began = time.monotonic()
     server.program = server.world.start(server.name, [server.veredus, "serve", "--config", server.config, "--foreground"])
     while not takes_a_message(server.mx):
@@ -86,5 +80,5 @@ class Depth:
         self.memory, self.restart = (at_a_million(*pair, recipients) for pair in (memory, seconds))
         self.told = ("%d recipients, %d to a message: %.1f MiB (empty %.1f), restart %.2f s (empty %.2f); for a million in proportion"
                      % (recipients, options.per_message, memory[1], memory[0], seconds[1], seconds[0]))
-        for server in (deep, empty):
-            server.stop()
+        fields.crash(deep)
+        fields.crash(empty)

@@ -1,4 +1,4 @@
-"""The servers and tools that the rows of the benchmark share: veredus, Postfix and smtp-sink side by side, each started when it is first asked for."""
+"""The servers that the rows of the benchmark share: veredus, Postfix and smtp-sink side by side, each started when it is first asked for."""
 import functools
 import os
 import re
@@ -77,6 +77,15 @@ def until(count, target, seconds=300):
         time.sleep(0.02)
 
 
+def crash(server):
+    """kill -9 of a veredus with all its processes; a stop would wait for the next hop that stalls."""
+    pids = [server.program.pid, *server.pids()]
+    for pid in pids:
+        harness.kill(pid)
+    server.program.process.wait()
+    harness.wait_until("all processes are gone", lambda: not any(os.path.exists("/proc/%d" % pid) for pid in pids))
+
+
 def smtp_to(port):
     """The value of `deliver` for a next hop on this machine."""
     return 'deliver = "smtp:127.0.0.1:%d"' % port
@@ -84,7 +93,7 @@ def smtp_to(port):
 
 class Field:
     def __init__(self, world, options):
-        self.world, self.options = world, options
+        self.world, self.options, self.servers = world, options, []
 
     @functools.cached_property
     def sink(self):
@@ -109,9 +118,16 @@ class Field:
 
     def new_server(self, name, domains, extra="", head=""):
         """A veredus with all defaults but for its folders and ports; mail for stall.test stays in its queue."""
-        return harness.Server(self.world, name, hostname="bench.test", processes=0, head=head,
+        server = harness.Server(self.world, name, hostname="bench.test", processes=0, head=head,
                               domains={"stall.test": smtp_to(self.stalled.port), **domains},
                               extra="limits { connections_per_address = 1000 }\nlog { level = notice }\n" + extra)
+        self.servers.append(server)
+        return server
+
+    def end(self):
+        for server in self.servers:
+            if server.program.alive():
+                crash(server)
 
     def port(self, who):
         return {"veredus": lambda: self.server.mx, "postfix": lambda: self.postfix, "null": lambda: self.sink.port}[who]()
@@ -145,7 +161,7 @@ class Field:
         return rate
 
     def large(self, who):
-        """Messages of 1 MiB: as many a second as MiB. Their next hop refuses connections: behind one that stalls, files of removed messages stay."""
+        """Messages of 1 MiB: as many a second as MiB. Their next hop refuses connections, so that settle() frees their files."""
         count, port = self.options.large, self.port(who)
         rate = count / source(port, count, "r@refuse.test", True, size=LARGE, sessions=LARGE_SESSIONS)
         self.settle(who)

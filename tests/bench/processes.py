@@ -8,25 +8,26 @@ TICK = os.sysconf("SC_CLK_TCK")
 
 
 def stats():
-    """{pid: (parent, ticks of it and of the children that it has waited for)} of all processes."""
+    """{pid: (parent, user, system)} of all processes, in ticks, with those of the children that each has waited for."""
     found = {}
     for pid in filter(str.isdigit, os.listdir("/proc")):
         with contextlib.suppress(OSError):
             with open("/proc/%s/stat" % pid) as f:
                 fields = f.read().rsplit(")", 1)[1].split()
-            found[int(pid)] = (int(fields[1]), sum(map(int, fields[11:15])))
+            found[int(pid)] = (int(fields[1]), int(fields[11]) + int(fields[13]), int(fields[12]) + int(fields[14]))
     return found
 
 
 def cpu_seconds(root):
-    """User and system time of a process and of all below it, those that have ended included."""
-    known, total = stats(), 0
-    for pid, (_, ticks) in known.items():
+    """(user, system) time of a process and of all below it, those that have ended included."""
+    known, totals = stats(), [0, 0]
+    for pid, (_, *ticks) in known.items():
         ancestor = pid
         while ancestor in known and ancestor != root:
             ancestor = known[ancestor][0]
-        total += ticks if ancestor == root else 0
-    return total / TICK
+        if ancestor == root:
+            totals = [total + some for total, some in zip(totals, ticks)]
+    return [total / TICK for total in totals]
 
 
 def cpu_seconds_at_rest(root, quiet=0.5, limit=20):
@@ -35,7 +36,7 @@ def cpu_seconds_at_rest(root, quiet=0.5, limit=20):
     while time.monotonic() < end:
         time.sleep(quiet)
         value, before = cpu_seconds(root), value
-        if value - before <= 1 / TICK:
+        if sum(value) - sum(before) <= 1 / TICK:
             break
     return value
 

@@ -1,0 +1,108 @@
+#!/usr/bin/env python3
+"""Instructions for each message, by process and function (script/profile).
+
+usage: profile.py [--messages N] [--top N] [--keep FOLDER] [accept|connect|single|relay]
+
+veredus runs under callgrind with one receiver and one sender, twice: once for a few messages, once for those and N more. The difference is what N
+messages cost, without start and stop. (callgrind_control, which could set counters to zero, does not find forked processes.) What the
+kernel does for a system call is not among them: the row `cpu` of script/bench has that.
+"""
+import argparse
+import os
+import re
+import shutil
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import field as fields  # noqa: E402
+import harness  # noqa: E402
+
+WARM_UP = 200
+WORK = {  # name: (recipient, smtp-source's -d, sessions)
+    "accept": ("r@stall.test", True, 50),
+    "connect": ("r@stall.test", False, 50),
+    "single": ("r@stall.test", True, 1),
+    "relay": ("r@sink.test", True, 50),
+}
+ROLES = ("receiver", "queue", "sender")
+
+
+def server_under_callgrind(world, field, counts):
+    server = harness.Server(world, os.path.basename(counts), hostname="bench.test", processes=1, start=False,
+                            domains={"stall.test": fields.smtp_to(field.stalled.port), "sink.test": fields.smtp_to(field.sink.port)},
+                            extra="limits { connections_per_address = 1000 }\nlog { level = notice }")
+    os.makedirs(counts)
+    wrapper = world.write("under-callgrind", '#!/bin/sh\nexec valgrind -q --tool=callgrind --callgrind-out-file="%s/%%p" "%s" "$@"\n'
+                          % (counts, harness.VEREDUS), 0o755)
+    server.veredus = wrapper
+    return server.start()
+
+
+def counted(path):
+    """{function: instructions} of a file of callgrind's."""
+    text = harness.run("callgrind_annotate", "--threshold=100", "--auto=no", path, timeout=120).stdout
+    found = {}
+    for count, name in re.findall(r"^ *([\d,]+) \([ \d.]+%\) +(\S.*)$", text, re.M):
+        if name.startswith("PROGRAM TOTALS"):
+            continue
+        name = re.sub(r" \[.*\]$", "", name).rsplit(":", 1)[-1].split("'")[0]
+        found[name] = found.get(name, 0) + int(count.replace(",", ""))
+    return found
+
+
+def send(field, server, to, keep_open, sessions, count):
+    before = field.sink.count()
+    fields.source(server.mx, count, to, keep_open, sessions=sessions)
+    if to.endswith("@sink.test"):
+        fields.until(lambda: field.sink.count() - before, count)
+
+
+def life(world, options, name, count):
+    """{role: {function: instructions}} of a server from start to stop, which was sent `count` messages."""
+    field, counts = fields.Field(world, options), world.path("counts", name)
+    server = server_under_callgrind(world, field, counts)
+    pids = {role: next(iter(server.pids(role))) for role in ROLES}
+    send(field, server, *WORK[options.work], count)
+    field.stalled.socket.close()  # what waits for it is deferred now, and nothing holds up the stop
+    server.stop()
+    for role, pid in pids.items():
+        os.rename(os.path.join(counts, str(pid)), os.path.join(counts, role))
+    return {role: counted(os.path.join(counts, role)) for role in ROLES}
+
+
+def measure(world, options):
+    """{role: {function: instructions}} of `options.messages` messages."""
+    few = life(world, options, "few", WARM_UP)
+    many = life(world, options, "many", WARM_UP + options.messages)
+    return {role: {name: count - few[role].get(name, 0) for name, count in many[role].items()} for role in ROLES}
+
+
+def main():
+    parser = argparse.ArgumentParser(usage="script/profile [--messages N] [--top N] [--keep FOLDER] [%s]" % "|".join(WORK))
+    parser.add_argument("work", nargs="?", default="accept", choices=WORK)
+    parser.add_argument("--messages", type=int, default=2000)
+    parser.add_argument("--top", type=int, default=15, help="functions to show of each process")
+    parser.add_argument("--keep", metavar="FOLDER")
+    options = parser.parse_args()
+    world = harness.World("profile")
+    try:
+        found = measure(world, options)
+        if options.keep:
+            for name in ("few", "many"):
+                shutil.copytree(world.path("counts", name), os.path.join(options.keep, name), dirs_exist_ok=True)
+    finally:
+        world.end()
+        world.remove()
+    print("%s: %d instructions a message" % (options.work, sum(sum(f.values()) for f in found.values()) // options.messages))
+    for role, functions in found.items():
+        total = sum(functions.values())
+        if total < options.messages:
+            continue  # it had nothing to do
+        print("\n%s: %d a message" % (role, total // options.messages))
+        for name, count in sorted(functions.items(), key=lambda item: -item[1])[:options.top]:
+            print("  %8.0f  %4.1f %%  %s" % (count / options.messages, 100 * count / total, name))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
