@@ -95,6 +95,7 @@ ROWS = {
     "accept-connect": Row(beside(lambda f, who: f.accept(who, False), "postfix"), "postfix", 6),
     "accept-connect-null": Row(beside(lambda f, who: f.accept(who, False), "null"), "null", 0.65),
     "single": Row(single, "disk", 0.70),
+    "single-null": Row(beside(lambda f, who: f.single(who), "null"), "null", None),
     "relay": Row(beside(lambda f, who: f.relay(who), "postfix"), "postfix", 9),
     "maildir": Row(beside(lambda f, who: f.maildir(who), "postfix"), "postfix", 4),
     "large": Row(large, "disk", 0.70),

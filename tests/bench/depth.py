@@ -14,7 +14,7 @@ import harness
 import processes
 
 MILLION = 1000000
-COUNT = 10000  # messages of one measurement of the rate
+COUNT = 20000  # messages of one measurement of the rate
 
 
 def sleeping(server):

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Instructions for each message, by process and function (script/profile).
 
-usage: profile.py [--messages N] [--top N] [--keep FOLDER] [accept|connect|single|relay]
+usage: profile.py [--messages N] [--top N] [--inclusive] [--keep FOLDER] [accept|connect|single|relay]
 
 veredus runs under callgrind with one receiver and one sender, twice: once for a few messages, once for those and N more. The difference is what N
 messages cost, without start and stop. (callgrind_control, which could set counters to zero, does not find forked processes.) What the
@@ -38,14 +38,16 @@ def server_under_callgrind(world, field, counts):
     return server.start()
 
 
-def counted(path):
-    """{function: instructions} of a file of callgrind's."""
-    text = harness.run("callgrind_annotate", "--threshold=100", "--auto=no", path, timeout=120).stdout
+def counted(path, inclusive=False):
+    """{function: instructions} of a file of callgrind's; inclusive: only veredus's own functions, each with all that it calls."""
+    text = harness.run("callgrind_annotate", "--threshold=100", "--auto=no", "--inclusive=%s" % ("yes" if inclusive else "no"), path,
+                       timeout=120).stdout
     found = {}
-    for count, name in re.findall(r"^ *([\d,]+) \([ \d.]+%\) +(\S.*)$", text, re.M):
-        if name.startswith("PROGRAM TOTALS"):
+    for count, where in re.findall(r"^ *([\d,]+) \([ \d.]+%\) +(\S.*)$", text, re.M):
+        file, _, name = re.sub(r" \[.*\]$", "", where).rpartition(":")
+        if name.startswith("PROGRAM TOTALS") or name == where or inclusive and not re.search(r"/(lib|src)/\w+/", file):
             continue
-        name = re.sub(r" \[.*\]$", "", name).rsplit(":", 1)[-1].split("'")[0]
+        name = name.split("'")[0]
         found[name] = found.get(name, 0) + int(count.replace(",", ""))
     return found
 
@@ -58,7 +60,7 @@ def send(field, server, to, keep_open, sessions, count):
 
 
 def life(world, options, name, count):
-    """{role: {function: instructions}} of a server from start to stop, which was sent `count` messages."""
+    """{role: (itself, inclusive)} of a server from start to stop, which was sent `count` messages."""
     field, counts = fields.Field(world, options), world.path("counts", name)
     server = server_under_callgrind(world, field, counts)
     pids = {role: next(iter(server.pids(role))) for role in ROLES}
@@ -67,21 +69,28 @@ def life(world, options, name, count):
     server.stop()
     for role, pid in pids.items():
         os.rename(os.path.join(counts, str(pid)), os.path.join(counts, role))
-    return {role: counted(os.path.join(counts, role)) for role in ROLES}
+    return {role: [counted(os.path.join(counts, role), inclusive) for inclusive in (False, True)] for role in ROLES}
 
 
 def measure(world, options):
-    """{role: {function: instructions}} of `options.messages` messages."""
+    """{role: (instructions of each function itself, … with all that it calls)} of `options.messages` messages."""
     few = life(world, options, "few", WARM_UP)
     many = life(world, options, "many", WARM_UP + options.messages)
-    return {role: {name: count - few[role].get(name, 0) for name, count in many[role].items()} for role in ROLES}
+    return {role: [{name: count - before.get(name, 0) for name, count in after.items()} for before, after in zip(few[role], many[role])]
+            for role in ROLES}
+
+
+def show(functions, total, options):
+    for name, count in sorted(functions.items(), key=lambda item: -item[1])[:options.top]:
+        print("  %8.0f  %4.1f %%  %s" % (count / options.messages, 100 * count / total, name))
 
 
 def main():
-    parser = argparse.ArgumentParser(usage="script/profile [--messages N] [--top N] [--keep FOLDER] [%s]" % "|".join(WORK))
+    parser = argparse.ArgumentParser(usage="script/profile [--messages N] [--top N] [--inclusive] [--keep FOLDER] [%s]" % "|".join(WORK))
     parser.add_argument("work", nargs="?", default="accept", choices=WORK)
     parser.add_argument("--messages", type=int, default=2000)
     parser.add_argument("--top", type=int, default=15, help="functions to show of each process")
+    parser.add_argument("--inclusive", action="store_true", help="also veredus's functions with all that they call")
     parser.add_argument("--keep", metavar="FOLDER")
     options = parser.parse_args()
     world = harness.World("profile")
@@ -93,14 +102,16 @@ def main():
     finally:
         world.end()
         world.remove()
-    print("%s: %d instructions a message" % (options.work, sum(sum(f.values()) for f in found.values()) // options.messages))
-    for role, functions in found.items():
-        total = sum(functions.values())
-        if total < options.messages:
+    totals = {role: sum(itself.values()) for role, (itself, _) in found.items()}
+    print("%s: %d instructions a message" % (options.work, sum(totals.values()) // options.messages))
+    for role, (itself, inclusive) in found.items():
+        if totals[role] < options.messages:
             continue  # it had nothing to do
-        print("\n%s: %d a message" % (role, total // options.messages))
-        for name, count in sorted(functions.items(), key=lambda item: -item[1])[:options.top]:
-            print("  %8.0f  %4.1f %%  %s" % (count / options.messages, 100 * count / total, name))
+        print("\n%s: %d a message" % (role, totals[role] // options.messages))
+        show(itself, totals[role], options)
+        if options.inclusive:
+            print("  with all that they call:")
+            show(inclusive, totals[role], options)
     return 0
 
 
