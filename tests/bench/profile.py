@@ -1,16 +1,17 @@
 #!/usr/bin/env python3
-"""Instructions for each message, by process and function (script/profile).
+"""Instructions, or system calls, for each message, by process (script/profile).
 
-usage: profile.py [--messages N] [--top N] [--inclusive] [--keep FOLDER] [accept|connect|single|relay]
+usage: profile.py [--messages N] [--top N] [--inclusive] [--calls] [--keep FOLDER] [accept|connect|single|relay]
 
 veredus runs under callgrind with one receiver and one sender, twice: once for a few messages, once for those and N more. The difference is what N
 messages cost, without start and stop. (callgrind_control, which could set counters to zero, does not find forked processes.) What the
-kernel does for a system call is not among them: the row `cpu` of script/bench has that.
+kernel does for a system call is not among them: the row `cpu` of script/bench has that time, and --calls counts the calls by strace.
 """
 import argparse
 import os
 import re
 import shutil
+import signal
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -27,10 +28,14 @@ WORK = {  # name: (recipient, smtp-source's -d, sessions)
 ROLES = ("receiver", "queue", "sender")
 
 
+def new_server(world, field, name):
+    return harness.Server(world, name, hostname="bench.test", processes=1, start=False,
+                          domains={"stall.test": fields.smtp_to(field.stalled.port), "sink.test": fields.smtp_to(field.sink.port)},
+                          extra="limits { connections_per_address = 1000 }\nlog { level = notice }")
+
+
 def server_under_callgrind(world, field, counts):
-    server = harness.Server(world, os.path.basename(counts), hostname="bench.test", processes=1, start=False,
-                            domains={"stall.test": fields.smtp_to(field.stalled.port), "sink.test": fields.smtp_to(field.sink.port)},
-                            extra="limits { connections_per_address = 1000 }\nlog { level = notice }")
+    server = new_server(world, field, os.path.basename(counts))
     os.makedirs(counts)
     wrapper = world.write("under-callgrind", '#!/bin/sh\nexec valgrind -q --tool=callgrind --callgrind-out-file="%s/%%p" "%s" "$@"\n'
                           % (counts, harness.VEREDUS), 0o755)
@@ -80,28 +85,34 @@ def measure(world, options):
             for role in ROLES}
 
 
-def show(functions, total, options):
-    for name, count in sorted(functions.items(), key=lambda item: -item[1])[:options.top]:
-        print("  %8.0f  %4.1f %%  %s" % (count / options.messages, 100 * count / total, name))
+def show_calls(world, options):
+    """System calls for each message, as strace counts them while it is attached to a process with its threads."""
+    field = fields.Field(world, options)
+    server = new_server(world, field, "called").start()
+    send(field, server, *WORK[options.work], WARM_UP)
+    tracers = {role: world.start("strace-" + role, ["strace", "-q", "-f", "-c", "-U", "calls,name", "-p", next(iter(server.pids(role)))])
+               for role in ROLES}
+    harness.wait_until("strace has attached", lambda: all(traced(next(iter(server.pids(role)))) for role in ROLES))
+    send(field, server, *WORK[options.work], options.messages)
+    for role, tracer in tracers.items():
+        tracer.process.send_signal(signal.SIGINT)
+        tracer.process.wait(30)
+        calls = [(int(n), name) for n, name in re.findall(r"^ *(\d+) (\w+)$", tracer.text(), re.M) if name != "total"]
+        print("%s: %.2f calls a message: %s" % (role, sum(n for n, _ in calls) / options.messages,
+                                               ", ".join("%s %.2f" % (name, n / options.messages) for n, name in sorted(calls, reverse=True)[:8])))
+    fields.crash(server)
 
 
-def main():
-    parser = argparse.ArgumentParser(usage="script/profile [--messages N] [--top N] [--inclusive] [--keep FOLDER] [%s]" % "|".join(WORK))
-    parser.add_argument("work", nargs="?", default="accept", choices=WORK)
-    parser.add_argument("--messages", type=int, default=2000)
-    parser.add_argument("--top", type=int, default=15, help="functions to show of each process")
-    parser.add_argument("--inclusive", action="store_true", help="also veredus's functions with all that they call")
-    parser.add_argument("--keep", metavar="FOLDER")
-    options = parser.parse_args()
-    world = harness.World("profile")
-    try:
-        found = measure(world, options)
-        if options.keep:
-            for name in ("few", "many"):
-                shutil.copytree(world.path("counts", name), os.path.join(options.keep, name), dirs_exist_ok=True)
-    finally:
-        world.end()
-        world.remove()
+def traced(pid):
+    with open("/proc/%d/status" % pid) as f:
+        return not re.search(r"^TracerPid:\s+0$", f.read(), re.M)
+
+
+def show_instructions(world, options):
+    found = measure(world, options)
+    if options.keep:
+        for name in ("few", "many"):
+            shutil.copytree(world.path("counts", name), os.path.join(options.keep, name), dirs_exist_ok=True)
     totals = {role: sum(itself.values()) for role, (itself, _) in found.items()}
     print("%s: %d instructions a message" % (options.work, sum(totals.values()) // options.messages))
     for role, (itself, inclusive) in found.items():
@@ -112,6 +123,28 @@ def main():
         if options.inclusive:
             print("  with all that they call:")
             show(inclusive, totals[role], options)
+
+
+def show(functions, total, options):
+    for name, count in sorted(functions.items(), key=lambda item: -item[1])[:options.top]:
+        print("  %8.0f  %4.1f %%  %s" % (count / options.messages, 100 * count / total, name))
+
+
+def main():
+    parser = argparse.ArgumentParser(usage="script/profile [--messages N] [--top N] [--inclusive] [--calls] [--keep FOLDER] [%s]" % "|".join(WORK))
+    parser.add_argument("work", nargs="?", default="accept", choices=WORK)
+    parser.add_argument("--messages", type=int, default=2000)
+    parser.add_argument("--top", type=int, default=15, help="functions to show of each process")
+    parser.add_argument("--inclusive", action="store_true", help="also veredus's functions with all that they call")
+    parser.add_argument("--calls", action="store_true", help="system calls instead of instructions")
+    parser.add_argument("--keep", metavar="FOLDER")
+    options = parser.parse_args()
+    world = harness.World("profile")
+    try:
+        (show_calls if options.calls else show_instructions)(world, options)
+    finally:
+        world.end()
+        world.remove()
     return 0
 
 
