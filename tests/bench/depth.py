@@ -76,7 +76,7 @@ class Depth:
             raise AssertionError("only %d of %d recipients are still deferred" % (sleeping(deep), recipients))
         self.rates = [statistics.median(rates[server]) for server in (deep, empty)]
         memory = [processes.pss_mib(next(iter(server.pids("queue")))) for server in (empty, deep)]
-        seconds = [restart_seconds(server) for server in (empty, deep)]
+        seconds = [statistics.median(restart_seconds(server) for _ in range(options.rounds)) for server in (empty, deep)]
         self.memory, self.restart = (at_a_million(*pair, recipients) for pair in (memory, seconds))
         self.told = ("%d recipients, %d to a message: %.1f MiB (empty %.1f), restart %.2f s (empty %.2f); for a million in proportion"
                      % (recipients, options.per_message, memory[1], memory[0], seconds[1], seconds[0]))
