@@ -43,8 +43,8 @@ def beside(measure, peer):
     return lambda field: in_turns(field, lambda: measure(field, "veredus"), lambda: measure(field, peer))
 
 
-def single(field):
-    return in_turns(field, lambda: field.single("veredus"), lambda: disk.appends_rate(field.world.folder))
+def single(pipelined):
+    return lambda field: in_turns(field, lambda: field.single("veredus", pipelined), lambda: disk.appends_rate(field.world.folder))
 
 
 def large(field):
@@ -94,8 +94,10 @@ ROWS = {
     "accept-null": Row(beside(lambda f, who: f.accept(who, True), "null"), "null", 0.75),
     "accept-connect": Row(beside(lambda f, who: f.accept(who, False), "postfix"), "postfix", 6),
     "accept-connect-null": Row(beside(lambda f, who: f.accept(who, False), "null"), "null", 0.65),
-    "single": Row(single, "disk", 0.70),
+    "single": Row(single(False), "disk", 0.70),
     "single-null": Row(beside(lambda f, who: f.single(who), "null"), "null", None),
+    "single-pipelined": Row(single(True), "disk", None),
+    "single-pipelined-null": Row(beside(lambda f, who: f.single(who, True), "null"), "null", None),
     "relay": Row(beside(lambda f, who: f.relay(who), "postfix"), "postfix", 9),
     "maildir": Row(beside(lambda f, who: f.maildir(who), "postfix"), "postfix", 4),
     "large": Row(large, "disk", 0.70),
@@ -118,7 +120,7 @@ def run_row(name, field):
     ours, theirs = row.measure(field)
     ratio = ours / theirs
     verdict = row.verdict(ratio)
-    print("%-20s %8s %8s %-9s %7.2f %6s  %s" % (name, short_number(ours), short_number(theirs), "(%s)" % row.peer, ratio, row.mark_text(),
+    print("%-21s %8s %8s %-9s %7.2f %6s  %s" % (name, short_number(ours), short_number(theirs), "(%s)" % row.peer, ratio, row.mark_text(),
                                                "-" if verdict is None else "ok" if verdict else "short"), flush=True)
     return {"row": name, "veredus": float(short_number(ours)), "peer": float(short_number(theirs)), "ratio": round(ratio, 3),
             "mark": row.mark, "ok": verdict}

@@ -58,6 +58,30 @@ def source(port, count, to, keep_open, size=SIZE, sessions=SESSIONS, recipients=
     return time.monotonic() - began
 
 
+def pipelined_source(port, count, to):
+    """Seconds for `count` messages in one session by a client that sends MAIL, RCPT and DATA at once: two round trips for each."""
+    commands = b"MAIL FROM:<from@source.test>\r\nRCPT TO:<%s>\r\nDATA\r\n" % to.encode()
+    message = b"Subject: one at a time\r\n\r\n" + (b"X" * 78 + b"\r\n") * (SIZE // 80) + b".\r\n"
+    with socket.create_connection(("127.0.0.1", port), 60) as s, s.makefile("rb") as replies:
+        s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+        def ask(text, *codes):
+            s.sendall(text)
+            for code in codes:
+                line = replies.readline()
+                while line[3:4] == b"-":
+                    line = replies.readline()
+                if not line.startswith(code):
+                    raise AssertionError("expected %s, got %r" % (code.decode(), line))
+        ask(b"", b"220")
+        ask(b"EHLO source.test\r\n", b"250")
+        began = time.monotonic()
+        for _ in range(count):
+            ask(commands, b"250", b"250", b"354")
+            ask(message, b"250")
+        return time.monotonic() - began
+
+
 def files_in(folder):
     try:
         return sum(1 for _ in os.scandir(folder))
@@ -153,10 +177,10 @@ class Field:
         self.settle(who)
         return rate
 
-    def single(self, who):
+    def single(self, who, pipelined=False):
         """One session, one message at a time."""
-        count, port = COUNTS[who] // 5, self.port(who)
-        rate = count / source(port, count, "r@stall.test", True, sessions=1)
+        count, port, to = COUNTS[who] // 5, self.port(who), "r@stall.test"
+        rate = count / (pipelined_source(port, count, to) if pipelined else source(port, count, to, True, sessions=1))
         self.settle(who)
         return rate
 
