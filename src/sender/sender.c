@@ -186,6 +186,12 @@ static void drain(struct process *p, int64_t deadline_ms)
     io_on_turn_end(p->io, exit_when_done, s);
 }
 
+static void hurry(struct process *p, int64_t deadline_ms)
+{
+    struct sender *s = p->data;
+    io_timer_start(s->cancel_timer, deadline_ms, 0);
+}
+
 const struct process_ops sender_ops = {
     .role = IPC_SENDER,
     .worker_threads = 4,
@@ -193,4 +199,5 @@ const struct process_ops sender_ops = {
     .attached = attached,
     .frame = frame,
     .drain = drain,
+    .hurry = hurry,
 };
