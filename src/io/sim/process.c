@@ -126,8 +126,8 @@ void sim_signal(struct sim_actor *a, int signum)
 
 int io_supervise_fork(struct io_supervise *s, const char *title, const int *keep, size_t keep_count, int (*run)(void *arg), void *arg)
 {
-    struct sim_actor *child = actor_new(title, s->actor);
     actor_step();
+    struct sim_actor *child = actor_new(title, s->actor);
     for (size_t i = 0; i < keep_count; i++)
         actor_fd_at(child, keep[i], object_hold(s->actor->fds[keep[i]]));
     int pid = child->pid;
