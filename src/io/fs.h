@@ -32,6 +32,7 @@ int io_fs_write(int fd, const void *p, size_t n); /* at the file's position (or 
 int io_fs_datasync(int fd); /* after a failure the data counts as lost: never retry as if pages were still dirty */
 int io_fs_sync(int fd);
 int io_fs_sync_directory(const char *path);
+int io_fs_sync_parent(const char *path); /* the folder that holds it: its name is durable then */
 int io_fs_truncate(int fd, uint64_t size);
 int io_fs_allocate(int fd, uint64_t offset, uint64_t size); /* blocks reserved and the size set */
 int io_fs_rename(const char *from, const char *to);

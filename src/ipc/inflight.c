@@ -61,7 +61,7 @@ static bool is_sound(const struct inflight_job *j)
     return d->rcpt_count > 0 && (d->large || (j->fd < 0 && d->content.n == d->content_size));
 }
 
-struct inflight_job *inflight_take(struct inflight *f, struct vr_str payload, int fd)
+struct inflight_job *inflight_take(struct inflight *f, const struct peer *queue, struct vr_str payload, int fd)
 {
     struct inflight_job *j = calloc(1, sizeof *j);
     char *copy = malloc(payload.n > 0 ? payload.n : 1);
@@ -80,6 +80,10 @@ struct inflight_job *inflight_take(struct inflight *f, struct vr_str payload, in
         event_text(f->process->log, "error",
                    "the queue sent a delivery that cannot be read; its recipients stay there");
         event_end(f->process->log);
+        job_free(j);
+        return NULL;
+    }
+    if (queue != process_peer(f->process, IPC_QUEUE)) {
         job_free(j);
         return NULL;
     }

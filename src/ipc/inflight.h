@@ -35,8 +35,9 @@ struct inflight_job {
 
 struct inflight;
 struct inflight *inflight_new(struct process *p);
-/* From the payload of IPC_DELIVER. NULL: malformed (an event says so). The descriptor is the job's in any case. */
-struct inflight_job *inflight_take(struct inflight *f, struct vr_str payload, int fd);
+/* From the payload of IPC_DELIVER. NULL: malformed (an event says so); or there is a newer queue by now, which was not told of it and gives it
+ * out again: it would be sent twice. The descriptor is the job's in any case. */
+struct inflight_job *inflight_take(struct inflight *f, const struct peer *queue, struct vr_str payload, int fd);
 
 bool inflight_is_open(const struct inflight_job *j, uint32_t i); /* i: place in d.rcpts */
 /* The verdict on recipient i, once; enhanced and text are copied. enhanced may be empty: made from the status. */

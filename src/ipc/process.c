@@ -197,8 +197,8 @@ static void drain(struct process *p, int64_t deadline_ms)
         return;
     p->draining = true;
     /* A process that cannot finish is ended all the same: what it held is replayed or tried again. */
-    struct io_timer *last = io_timer_new(p->io, exit_at_last, p);
-    io_timer_start(last, deadline_ms + EXIT_GRACE_MS, 0);
+    p->last = io_timer_new(p->io, exit_at_last, p);
+    io_timer_start(p->last, deadline_ms + EXIT_GRACE_MS, 0);
     p->ops->drain(p, deadline_ms);
 }
 
@@ -228,7 +228,14 @@ static void supervisor_closed(void *arg, int status)
     (void)status;
     io_channel_close(p->supervisor);
     p->supervisor = NULL;
-    drain(p, ORPHAN_DRAIN_MS); /* nobody would start us again: end in order */
+    if (!p->draining) {
+        drain(p, ORPHAN_DRAIN_MS); /* nobody would start us again: end in order */
+        return;
+    }
+    /* Of an older generation. The queue that heard us ends soon, and the next server's will not know of us. */
+    io_timer_start(p->last, ORPHAN_DRAIN_MS + EXIT_GRACE_MS, 0);
+    if (p->ops->hurry != NULL)
+        p->ops->hurry(p, ORPHAN_DRAIN_MS);
 }
 
 static const struct io_channel_ops supervisor_ops = {.frame = supervisor_frame, .closed = supervisor_closed};

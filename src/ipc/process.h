@@ -39,6 +39,7 @@ struct process_ops {
     void (*frame)(struct process *p, struct peer *peer, uint16_t type, struct vr_str payload, int fd);
     void (*detached)(struct process *p, struct peer *peer); /* the peer is gone; it is freed after the return */
     void (*drain)(struct process *p, int64_t deadline_ms); /* when finished: process_exit */
+    void (*hurry)(struct process *p, int64_t deadline_ms); /* draining already, and now there is less time; may be NULL */
     void (*expect)(struct process *p, uint32_t n); /* queue only; may be NULL */
 };
 
@@ -55,6 +56,7 @@ struct process {
     struct crowd *crowd;   /* receiver: what all of them count together */
     bool foreground;       /* no user changes, no confinement */
     bool draining;
+    struct io_timer *last; /* of the drain: it ends us, finished or not */
     void *data;
     struct io_channel *supervisor;
     struct vr_buf scratch; /* for packing one frame */

@@ -363,9 +363,9 @@ static void copy_begin(struct local *l, struct inflight_job *job, uint32_t index
     copy_write(c);
 }
 
-static void take(struct local *l, struct vr_str payload, int fd)
+static void take(struct local *l, const struct peer *queue, struct vr_str payload, int fd)
 {
-    struct inflight_job *job = inflight_take(l->inflight, payload, fd);
+    struct inflight_job *job = inflight_take(l->inflight, queue, payload, fd);
     if (job == NULL)
         return;
     if (l->process->draining) {
@@ -399,7 +399,7 @@ static void frame(struct process *p, struct peer *peer, uint16_t type, struct vr
 {
     (void)type;
     if (peer->role == IPC_QUEUE)
-        take(p->data, payload, fd);
+        take(p->data, peer, payload, fd);
     else
         keeper_frame(p->data, payload);
 }

@@ -320,6 +320,8 @@ int bodies_start(struct queue *q)
     char root[BODY_PATH];
     snprintf(root, sizeof root, "%s/body", q->spool);
     int status = io_fs_mkdir_all(root, 0700);
+    if (status == 0)
+        status = io_fs_sync_parent(root);
     if (status != 0)
         return status;
     struct sweep *s = sweep_new(q);

@@ -308,14 +308,14 @@ static void leave_poll(void *arg)
 static void queue_drain(struct process *p, int64_t deadline_ms)
 {
     struct queue *q = p->data;
-    (void)deadline_ms; /* ours is shorter */
     q->draining = true;
     if (!q->serving) {
         process_exit(p, 0);
         return;
     }
     unsaved_again(q);
-    q->leave_at_ms = io_monotonic_ms(q->io) + LEAVE_WAIT_MS;
+    /* At a reload or a stop, senders tell the next queue, or have ended before us. Orphans have us alone. */
+    q->leave_at_ms = io_monotonic_ms(q->io) + (p->supervisor != NULL ? LEAVE_WAIT_MS : deadline_ms);
     io_timer_free(q->lock_timer);
     q->lock_timer = io_timer_new(q->io, leave_poll, q);
     io_timer_start(q->lock_timer, LEAVE_POLL_MS, LEAVE_POLL_MS);

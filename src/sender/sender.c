@@ -117,9 +117,8 @@ static void deliver(struct sender *s, struct inflight_job *j)
 static void frame(struct process *p, struct peer *peer, uint16_t type, struct vr_str payload, int fd)
 {
     struct sender *s = p->data;
-    (void)peer;
     assert(type == IPC_DELIVER); /* the table of frames allows no other */
-    struct inflight_job *j = inflight_take(s->inflight, payload, fd);
+    struct inflight_job *j = inflight_take(s->inflight, peer, payload, fd);
     if (j == NULL)
         return;
     enum next_hop_kind kind = j->d.next_hop.kind;
@@ -175,6 +174,19 @@ static void exit_when_done(void *arg)
         process_exit(s->process, 0);
 }
 
+/* Draining, and no queue will hear what became of a message: the less is sent now, the less comes twice. */
+static void cancel_unheard(struct sender *s)
+{
+    if (s->process->draining && s->process->supervisor == NULL && process_peer(s->process, IPC_QUEUE) == NULL)
+        cancel_open(s);
+}
+
+static void detached(struct process *p, struct peer *peer)
+{
+    (void)peer;
+    cancel_unheard(p->data);
+}
+
 static void drain(struct process *p, int64_t deadline_ms)
 {
     struct sender *s = p->data;
@@ -184,6 +196,14 @@ static void drain(struct process *p, int64_t deadline_ms)
     s->last_timer = io_timer_new(p->io, give_up, s);
     io_timer_start(s->cancel_timer, deadline_ms, 0);
     io_on_turn_end(p->io, exit_when_done, s);
+    cancel_unheard(s);
+}
+
+static void hurry(struct process *p, int64_t deadline_ms)
+{
+    struct sender *s = p->data;
+    io_timer_start(s->cancel_timer, deadline_ms, 0);
+    cancel_unheard(s);
 }
 
 const struct process_ops sender_ops = {
@@ -192,5 +212,7 @@ const struct process_ops sender_ops = {
     .prepare = prepare,
     .attached = attached,
     .frame = frame,
+    .detached = detached,
     .drain = drain,
+    .hurry = hurry,
 };

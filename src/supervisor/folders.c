@@ -34,6 +34,7 @@ static int make(const struct config *c, const char *path, unsigned mode, enum ow
 {
     int status = io_fs_mkdir_all(path, mode);
     struct io_user user = {0};
+    (void)io_fs_sync_parent(path); /* mail is not safe in a folder that a loss of power may take; if we may not, somebody else made it */
     if (status == 0 && !foreground && !owner_ids(c, owner, &user, error))
         return EXIT_NO_USER;
     if (status == 0 && !foreground)

@@ -203,7 +203,8 @@ static void child_died(struct supervisor *s, int pid, int exit_code)
     else
         event_u64(s->log, "exit", (uint64_t)exit_code);
     event_end(s->log);
-    if (expected) {
+    bool heard = s->stopping == 1 && child->role == IPC_QUEUE && !child->draining; /* senders have last words for it */
+    if (expected && !heard) {
         child->state = CHILD_FREE;
         return;
     }

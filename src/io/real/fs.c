@@ -119,6 +119,18 @@ int io_fs_sync_directory(const char *path)
     return status;
 }
 
+int io_fs_sync_parent(const char *path)
+{
+    char parent[4096];
+    const char *slash = strrchr(path, '/');
+    size_t n = slash == NULL ? 0 : slash == path ? 1 : (size_t)(slash - path);
+    if (n >= sizeof parent)
+        return -ENAMETOOLONG;
+    memcpy(parent, path, n);
+    parent[n] = '\0';
+    return io_fs_sync_directory(n > 0 ? parent : ".");
+}
+
 int io_fs_truncate(int fd, uint64_t size)
 {
     int r;
