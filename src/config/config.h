@@ -97,6 +97,7 @@ struct config {
     int64_t expire;        /* 5d */
     int64_t delay_warning; /* 4h; 0: never */
     uint64_t segment_size; /* 64M */
+    uint64_t checkpoint_after; /* bytes of new log: 64M */
     uint64_t minimum_free; /* bytes free below which intake stops: 452. 64M */
     uint64_t inline_body;  /* bodies up to this ride in the log: 64K */
 

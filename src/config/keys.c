@@ -64,6 +64,7 @@ const struct config_key config_keys[] = {
     {"queue", "expire", "time", "5d", "How long delivery is tried before the message is returned.", "maximal_queue_lifetime", CONFIG_TIME, false, AT(expire), SECOND, 100 * DAY},
     {"queue", "delay_warning", "time, 0 for never", "4h", "After how long the sender is told that a message is late.", "delay_warning_time", CONFIG_TIME, false, AT(delay_warning), 0, 100 * DAY},
     {"queue", "segment_size", "bytes", "64M", "Size of one file of the queue's log.", NULL, CONFIG_SIZE, false, AT(segment_size), MIB, GIB},
+    {"queue", "checkpoint_after", "bytes", "64M", "Bytes written to the log after which the queue writes down what it holds, so that the next start need not read all of the log.", NULL, CONFIG_SIZE, false, AT(checkpoint_after), 64 * KIB, 64 * GIB},
     {"queue", "minimum_free", "bytes", "64M", "Free disk space below which no mail is taken (452).", "queue_minfree", CONFIG_SIZE, false, AT(minimum_free), 0, 1024 * GIB},
     {"queue", "inline_body", "bytes", "64K", "Messages up to this size are kept in the log itself, larger ones in a file each.", NULL, CONFIG_SIZE, false, AT(inline_body), 0, MIB},
 

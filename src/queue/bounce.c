@@ -65,6 +65,8 @@ void report_add(struct report *r, const struct report_item *item)
     copy->status = vr_arena_dup(&r->arena, item->status);
     copy->diagnostic = vr_arena_dup(&r->arena, item->diagnostic);
     copy->remote_mta = vr_arena_dup(&r->arena, item->remote_mta);
+    if (item->action == DSN_DELAYED) /* a checkpoint must not say "warned" before it is true */
+        r->message->recipients[item->index].flags |= RECIPIENT_WARNING;
 }
 
 static void report_free(struct report *r)
@@ -114,6 +116,7 @@ static void stored(void *arg, int status)
     }
     for (uint32_t i = 0; i < r->count; i++) {
         struct recipient *to = &r->message->recipients[r->items[i].index];
+        to->flags &= (uint8_t)~RECIPIENT_WARNING;
         uint8_t state = state_after(r->items[i].action, to->state);
         if (state != to->state)
             recipient_set(q, r->message, to, state);

@@ -217,6 +217,7 @@ static void message_end(struct queue *q, struct message *m)
     event_begin(q->events, EVENT_INFO, "message.done", m->id);
     event_u64(q->events, "age_ms", (uint64_t)((io_now_us(q->io) - m->arrival_us) / 1000));
     event_end(q->events);
+    finished_add(q, m->id);
     qlog_dead(q->log, m->position, m->record_length);
     if (m->large)
         bodies_unlink(q, m->id);

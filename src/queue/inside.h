@@ -1,7 +1,8 @@
 /* inside.h - what the files of the queue share. README.md has the states and the rules.
  *
  * Files, in the order of a message's way: queue.c (glue), intake.c, records.c (payloads of the log), index.c (messages in memory), bodies.c
- * (large files, room on the disk), cache.c, router.c, schedule.c (who sleeps until when), dispatch.c, results.c, bounce.c, control.c.
+ * (large files, room on the disk), cache.c, router.c, schedule.c (who sleeps until when), dispatch.c, results.c, bounce.c, finished.c,
+ * control.c; and for a quick start checkpoint.c (writing the index down) and restore.c (reading it).
  */
 #ifndef QUEUE_INSIDE_H
 #define QUEUE_INSIDE_H
@@ -36,6 +37,26 @@ static inline void *idmap_slot(const struct idmap *m, size_t i)
 {
     return m->slots[i];
 }
+void idmap_reserve(struct idmap *m, size_t count); /* room for so many; before the first one */
+/* For walking in slices while objects come and go between them: each one that is there from the beginning to its turn is met, once or
+ * twice. */
+struct idmap_walk {
+    size_t capacity; /* the table's; another one: it has grown, and the walk is broken off */
+    size_t wrapped;  /* slots from 0 on, without a gap, at the beginning: walked first */
+    size_t next;     /* the slot walked next, + 1 */
+    bool second;     /* from the last slot down to `wrapped` */
+};
+void idmap_walk_begin(const struct idmap *m, struct idmap_walk *w);
+/* The next object; NULL at an empty slot, at the end, and when broken off. */
+void *idmap_walk_next(const struct idmap *m, struct idmap_walk *w);
+static inline bool idmap_walk_broken(const struct idmap *m, const struct idmap_walk *w)
+{
+    return m->capacity != w->capacity;
+}
+static inline bool idmap_walk_ended(const struct idmap_walk *w)
+{
+    return w->second && w->next == w->wrapped;
+}
 
 /* ---- index.c: messages and recipients in memory ------------------------------------------------------------------------ */
 
@@ -60,7 +81,8 @@ static inline bool recipient_final(unsigned state)
 enum recipient_flag {
     RECIPIENT_CATCH_ALL = 1, /* the receiver found only the domain's catch-all for it */
     RECIPIENT_WARNED = 2,    /* the delay warning was sent */
-    RECIPIENT_CAUGHT = 4     /* came out of a catch-all: no second one */
+    RECIPIENT_CAUGHT = 4,    /* came out of a catch-all: no second one */
+    RECIPIENT_WARNING = 128  /* WARNED is not true yet, the report is being made. In memory only */
 };
 
 /* Reply texts are shared: a thousand recipients of a dead host have one. */
@@ -97,7 +119,10 @@ struct message {
     uint32_t count, given;  /* recipients; those that the client gave come first */
     uint32_t open;          /* not final */
     uint32_t refs;          /* records not yet durable, ready entries, dispatches, reports, reads */
-    uint32_t wake;          /* seconds; while in the heap */
+    union {
+        uint32_t wake;  /* seconds; while in the heap */
+        uint32_t slice; /* while replaying: of the checkpoint it came from (q->restored), 0: of none */
+    };
     uint32_t heap_at;       /* its place there + 1; 0: not in it */
     uint32_t text_n;
     uint16_t reverse_path_n; /* at the start of the text */
@@ -169,9 +194,45 @@ void record_move(void *queue, const struct qlog_record *r);
 void result_save(struct queue *q, struct message *m, const uint32_t *indexes, uint32_t n);
 void unsaved_again(struct queue *q);
 void unsaved_add(struct queue *q, struct message *m);
+/* Where the oldest copy stands of those that are made of records being moved; 0: of none. A checkpoint cannot begin behind it: until
+ * its states are durable too the message is known at its old place. */
+qlog_position move_oldest(const struct queue *q);
+
+/* ---- finished.c: who ended in the last ten minutes ------------------------------------------------------------------------- */
+
+struct finished_some {
+    struct finished_some *next;
+    uint64_t number; /* rising from 1 */
+    size_t count;
+    uint64_t ids[509];
+};
+void finished_add(struct queue *q, uint64_t id); /* forgets at once those that came longer ago */
+void finished_forget(struct queue *q);           /* those that are too old now */
+void finished_clear(struct queue *q);
 /* Ended not long before this queue began: a receiver whose acknowledgement was lost asks again. */
 bool finished_recently(const struct queue *q, uint64_t id);
 void finished_sort(struct queue *q); /* after the replay */
+
+/* ---- checkpoint.c, restore.c: the index in a file, so that a start reads what is alive and not all that was written ------------ */
+
+/* A point in the history of the log from which a message of a checkpoint is to be followed: what stands before it is in its entry. */
+struct restored {
+    qlog_position *slices; /* by message->slice - 1 */
+    size_t slice_count, slice_capacity;
+    struct qlog_segment *segments;
+    struct qlog_start start;
+    uint64_t bytes, messages;
+};
+/* Reads the checkpoint into the empty index. NULL: there is none, or it is of no use (an event says why). Blocks. */
+struct restored *restore_read(struct queue *q);
+void restore_started(void *queue, const char *misfit); /* qlog_options.started */
+void restore_end(struct queue *q);
+/* Is it in the entry already that the checkpoint has of this message? Then replaying it again would bring back what was before. */
+static inline bool restore_reflects(const struct queue *q, const struct message *m, qlog_position position);
+
+void checkpoint_check(struct queue *q); /* about each second: begins one when it is worth it */
+void checkpoint_stop(struct queue *q);  /* the queue leaves: one more, when that is cheap */
+bool checkpoint_wanted(const struct queue *q); /* one is being made that the queue waits for before it leaves */
 
 /* ---- cache.c: bodies just accepted, so that relaying does not read the log back -------------------------------------------- */
 
@@ -364,7 +425,14 @@ struct queue {
     struct idmap messages;
     uint64_t
         *finished; /* sorted: ended before the replay began to serve; a receiver may ask again for these */
-    size_t finished_count, finished_capacity;
+    size_t finished_count;
+    struct finished_some *finished_oldest, *finished_newest;
+    struct moving *move_first, *move_last; /* copies not durable yet, in the order of the log */
+    struct restored *restored;             /* while replaying behind a checkpoint */
+    struct checkpoint *checkpoint;         /* being made */
+    qlog_position checkpoint_from;         /* where the last one begins, 0: there is none */
+    uint64_t checkpoint_bytes;             /* its size */
+    int64_t checkpoint_after_ms;           /* a failure is not repeated at once */
     struct text *texts;
     uint64_t *unsaved; /* messages whose RESULT could not be written */
     size_t unsaved_count, unsaved_capacity;
@@ -397,6 +465,11 @@ struct queue {
     struct early *early_first, *early_last; /* frames that came before */
     struct listing *listings;
 };
+
+static inline bool restore_reflects(const struct queue *q, const struct message *m, qlog_position position)
+{
+    return q->restored != NULL && m->slice != 0 && position < q->restored->slices[m->slice - 1];
+}
 
 #define NOW_S(q) ((uint32_t)(io_now_us((q)->io) / 1000000))
 

@@ -123,7 +123,7 @@ static void queue_detached(struct process *p, struct peer *peer)
 
 static void leave_when_done(struct queue *q)
 {
-    if (q->serving && qlog_idle(q->log) && q->reports == 0 && bodies_idle(q) &&
+    if (q->serving && qlog_idle(q->log) && q->reports == 0 && bodies_idle(q) && !checkpoint_wanted(q) &&
         (q->dispatches.count == 0 || io_monotonic_ms(q->io) >= q->leave_at_ms)) {
         q->serving = false;
         process_exit(q->process, 0);
@@ -157,8 +157,10 @@ static void tick(void *arg)
     if (q->finished_count > 0 && io_monotonic_ms(q->io) > q->begin_at_ms - BEGIN_WAIT_MS + RECENT_MS) {
         free(q->finished);
         q->finished = NULL;
-        q->finished_count = q->finished_capacity = 0;
+        q->finished_count = 0;
     }
+    finished_forget(q);
+    checkpoint_check(q);
 }
 
 /* ---- beginning -------------------------------------------------------------------------------------------------------------------------------- */
@@ -180,6 +182,8 @@ static void note_replayed(struct queue *q, int64_t began_us)
     event_begin(q->events, counts.damaged > 0 ? EVENT_WARNING : EVENT_INFO, "queue.replayed", 0);
     event_u64(q->events, "messages", q->messages.count);
     event_u64(q->events, "records", counts.records);
+    if (q->restored != NULL)
+        event_u64(q->events, "checkpoint", q->restored->messages);
     event_u64(q->events, "segments", counts.segments);
     event_u64(q->events, "damaged", counts.damaged);
     event_u64(q->events, "ms", (uint64_t)((io_now_us(q->io) - began_us) / 1000));
@@ -215,7 +219,11 @@ static void serve(struct queue *q)
                              .lazy_ms = LAZY_COMMIT_MS,
                              .arg = q,
                              .replay = record_replay,
+                             .started = restore_started,
                              .move = record_move};
+    q->restored = restore_read(q);
+    if (q->restored != NULL)
+        o.start = &q->restored->start;
     int status = qlog_open(&o, &q->log);
     if (status == 0 && q->unknown_records)
         status = -ENOTSUP;
@@ -227,8 +235,9 @@ static void serve(struct queue *q)
                 "permissions");
         return;
     }
-    finished_sort(q);
     note_replayed(q, began_us);
+    restore_end(q);
+    finished_sort(q);
     q->serving = true;
     q->begin_at_ms = io_monotonic_ms(q->io) + BEGIN_WAIT_MS;
     begin_replayed(q);
@@ -314,6 +323,7 @@ static void queue_drain(struct process *p, int64_t deadline_ms)
         return;
     }
     unsaved_again(q);
+    checkpoint_stop(q);
     /* At a reload or a stop, senders tell the next queue, or have ended before us. Orphans have us alone. */
     q->leave_at_ms = io_monotonic_ms(q->io) + (p->supervisor != NULL ? LEAVE_WAIT_MS : deadline_ms);
     io_timer_free(q->lock_timer);

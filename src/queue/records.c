@@ -1,7 +1,8 @@
 /* records.c - what the records of the log say, replaying them, saving states, moving what lives.
  *
  * Rules: a RESULT holds states, not changes, so that saying it twice does no harm; a MESSAGE that comes again is the same one at a new
- * place (moved); a RESULT about nobody is old news.
+ * place (moved); a RESULT about nobody is old news; what the entry of a checkpoint reflects already is not replayed onto it (an EXPAND
+ * would add its recipients twice).
  * Layout: docs/queue-format.md. Tests: tests/unit/queue_index.c, tests/unit/queue_process.c
  */
 #include "queue/inside.h"
@@ -11,7 +12,6 @@
 #include <string.h>
 
 #define ARENA_MAX    (16u << 20)
-#define RECENT_US    (10ll * 60 * 1000000) /* a receiver asks again at once; ten minutes are plenty */
 #define RESULT_ITEMS 4096u /* states in one record: replies of 512 bytes stay below QLOG_RECORD_MAX */
 #define RESULT_HELD  1u    /* flag of the message in a RESULT */
 
@@ -79,7 +79,7 @@ void record_result(struct vr_buf *b, const struct message *m, const uint32_t *in
             continue;
         ipc_put_u32(b, index);
         ipc_put_u8(b, state_to_keep(state));
-        ipc_put_u8(b, r->flags);
+        ipc_put_u8(b, r->flags & (uint8_t)~RECIPIENT_WARNING);
         ipc_put_u32(b, r->attempts);
         ipc_put_u32(b, r->next);
         ipc_put_str(b, text_str(r->reply));
@@ -99,25 +99,13 @@ void record_expand(struct vr_buf *b, uint64_t id, uint32_t parent, uint8_t flags
 
 /* ---- replay ------------------------------------------------------------------------------------------------------------------ */
 
-static void remember_finished(struct queue *q, uint64_t id)
-{
-    if (queue_id_time_us(id) < io_now_us(q->io) - RECENT_US)
-        return;
-    if (q->finished_count == q->finished_capacity) {
-        q->finished_capacity = q->finished_capacity > 0 ? 2 * q->finished_capacity : 1024;
-        q->finished = realloc(q->finished, q->finished_capacity * sizeof *q->finished);
-        assert(q->finished != NULL);
-    }
-    q->finished[q->finished_count++] = id;
-}
-
-static void replay_result(struct queue *q, struct vr_str payload)
+static void replay_result(struct queue *q, struct vr_str payload, qlog_position position)
 {
     struct ipc_reader r = ipc_reader(payload);
     struct message *m = idmap_find(&q->messages, ipc_get_u64(&r));
     uint8_t flags = ipc_get_u8(&r);
     uint32_t n = ipc_get_u32(&r);
-    if (m == NULL || r.bad)
+    if (m == NULL || r.bad || restore_reflects(q, m, position))
         return;
     m->held = (flags & RESULT_HELD) != 0;
     for (uint32_t i = 0; i < n && !r.bad; i++) {
@@ -136,7 +124,7 @@ static void replay_result(struct queue *q, struct vr_str payload)
     }
     if (m->open > 0)
         return;
-    remember_finished(q, m->id);
+    finished_add(q, m->id);
     qlog_dead(q->log, m->position, m->record_length);
     message_free(q, m); /* a large body's file goes with the orphans */
 }
@@ -160,7 +148,7 @@ static void replay_message(struct queue *q, const struct qlog_record *record)
         }
         qlog_alive(q->log, m->position, m->record_length);
         if (r.cause.n > 0)
-            replay_result(q, r.cause);
+            replay_result(q, r.cause, record->position);
     } else {
         event_begin(q->events, EVENT_ERROR, "log.damage", 0);
         event_u64(q->events, "position", record->position);
@@ -171,14 +159,14 @@ static void replay_message(struct queue *q, const struct qlog_record *record)
     vr_arena_fini(&arena);
 }
 
-static void replay_expand(struct queue *q, struct vr_str payload)
+static void replay_expand(struct queue *q, struct vr_str payload, qlog_position position)
 {
     struct ipc_reader r = ipc_reader(payload);
     struct message *m = idmap_find(&q->messages, ipc_get_u64(&r));
     uint32_t parent = ipc_get_u32(&r);
     uint8_t flags = ipc_get_u8(&r);
     uint32_t n = ipc_get_u32(&r);
-    if (m == NULL || r.bad || parent >= m->count || (uint64_t)n * 4 > r.rest.n)
+    if (m == NULL || r.bad || restore_reflects(q, m, position) || parent >= m->count || (uint64_t)n * 4 > r.rest.n)
         return;
     struct vr_str *addresses = calloc(n + 1u, sizeof *addresses);
     assert(addresses != NULL);
@@ -203,27 +191,10 @@ void record_replay(void *queue, const struct qlog_record *r)
     } else if (r->type == RECORD_MESSAGE) {
         replay_message(q, r);
     } else if (r->type == RECORD_RESULT) {
-        replay_result(q, r->payload);
+        replay_result(q, r->payload, r->position);
     } else if (r->type == RECORD_EXPAND) {
-        replay_expand(q, r->payload);
+        replay_expand(q, r->payload, r->position);
     }
-}
-
-static int by_id(const void *a, const void *b)
-{
-    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-    return (x > y) - (x < y);
-}
-
-bool finished_recently(const struct queue *q, uint64_t id)
-{
-    return q->finished_count > 0 && bsearch(&id, q->finished, q->finished_count, sizeof id, by_id) != NULL;
-}
-
-void finished_sort(struct queue *q)
-{
-    if (q->finished_count > 0)
-        qsort(q->finished, q->finished_count, sizeof *q->finished, by_id);
 }
 
 /* ---- saving --------------------------------------------------------------------------------------------------------------------- */
@@ -311,16 +282,39 @@ void result_save(struct queue *q, struct message *m, const uint32_t *indexes, ui
 /* ---- moving ----------------------------------------------------------------------------------------------------------------------- */
 
 struct moving {
+    struct moving *next; /* in the order of the log */
     struct queue *queue;
     struct message *message;
     qlog_position position;
     uint32_t length;
 };
 
+qlog_position move_oldest(const struct queue *q)
+{
+    return q->move_first != NULL ? q->move_first->position : 0;
+}
+
+static void move_link(struct queue *q, struct moving *v)
+{
+    *(q->move_first != NULL ? &q->move_last->next : &q->move_first) = v;
+    q->move_last = v;
+}
+
+static void move_unlink(struct queue *q, struct moving *v)
+{
+    struct moving **at = &q->move_first, *before = NULL;
+    for (; *at != v; at = &(*at)->next)
+        before = *at;
+    *at = v->next;
+    if (q->move_last == v)
+        q->move_last = before;
+}
+
 static void move_done(void *arg, int status)
 {
     struct moving *v = arg;
     struct message *m = v->message;
+    move_unlink(v->queue, v);
     if (status == 0) {
         qlog_dead(v->queue->log, m->position, m->record_length);
         m->position = v->position;
@@ -354,7 +348,8 @@ static void move_message(struct queue *q, struct message *m, const struct record
     uint32_t length = (uint32_t)(parts[0].n + parts[1].n);
     struct moving *v = malloc(sizeof *v);
     assert(v != NULL);
-    *v = (struct moving){q, m, position, length};
+    *v = (struct moving){.queue = q, .message = m, .position = position, .length = length};
+    move_link(q, v);
     qlog_alive(q->log, position, length);
     message_hold(m);
     if (!append_states(q, m, NULL, m->count, move_done, v))

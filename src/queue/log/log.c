@@ -231,6 +231,66 @@ void qlog_trim(struct qlog *l)
         mover_start(l, l->segments[0]);
 }
 
+/* ---- for checkpoints -------------------------------------------------------------------------------------------------------- */
+
+/* The first segment that is not durable to its end, or the last. One that has no file yet does not count. */
+static const struct segment *durable_last(const struct qlog *l)
+{
+    const struct segment *last = NULL;
+    for (size_t i = 0; i < l->segment_count && l->segments[i]->durable > 0; i++) {
+        last = l->segments[i];
+        if (last->durable < last->used)
+            break;
+    }
+    return last;
+}
+
+qlog_position qlog_durable_end(const struct qlog *l)
+{
+    const struct segment *s = durable_last(l);
+    return s != NULL ? position_of(s->number, s->durable) : 0;
+}
+
+qlog_position qlog_end(const struct qlog *l)
+{
+    const struct segment *s = l->segment_count > 0 ? l->segments[l->segment_count - 1] : NULL;
+    return s != NULL ? position_of(s->number, s->used) : 0;
+}
+
+struct qlog_segment *qlog_segments(const struct qlog *l, qlog_position until, size_t *count)
+{
+    struct qlog_segment *out = calloc(l->segment_count + 1, sizeof *out);
+    assert(out != NULL);
+    *count = 0;
+    for (size_t i = 0; i < l->segment_count && l->segments[i]->number <= until >> 32; i++) {
+        const struct segment *s = l->segments[i];
+        bool last = s->number == until >> 32;
+        out[(*count)++] = (struct qlog_segment){.used = last ? until & UINT32_MAX : s->durable,
+                                                .number = s->number,
+                                                .marker = s->marker,
+                                                .seed = s->seed,
+                                                .complete = s->sealed && s->durable == s->used &&
+                                                            (!last || s->durable == (until & UINT32_MAX))};
+    }
+    return out;
+}
+
+uint64_t qlog_bytes_since(const struct qlog *l, qlog_position from)
+{
+    uint64_t n = 0;
+    for (size_t i = l->segment_count; i > 0 && l->segments[i - 1]->number >= from >> 32; i--) {
+        const struct segment *s = l->segments[i - 1];
+        uint64_t before = s->number == from >> 32 ? from & UINT32_MAX : QLOG_HEADER;
+        n += s->used > before ? s->used - before : 0;
+    }
+    return n;
+}
+
+bool qlog_holds(const struct qlog *l, qlog_position position)
+{
+    return segment_find(l, (uint32_t)(position >> 32)) != NULL;
+}
+
 void qlog_counts(const struct qlog *l, struct qlog_counts *out)
 {
     *out = l->counts;

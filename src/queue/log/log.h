@@ -42,6 +42,20 @@ struct qlog_counts {
     uint64_t commits, failures;
 };
 
+/* A segment as it was when a checkpoint of the owner's began. */
+struct qlog_segment {
+    uint64_t used; /* bytes that were durable */
+    uint32_t number, marker, seed;
+    uint32_t complete; /* nothing is behind them */
+};
+/* Where a replay may begin: the owner knows from its checkpoint what stands before. segments: all that there were, the oldest first;
+ * `from` lies at the end of the last one's used bytes. */
+struct qlog_start {
+    qlog_position from;
+    const struct qlog_segment *segments;
+    size_t segment_count;
+};
+
 struct qlog_options {
     struct io *io;
     struct event_log *events;
@@ -51,6 +65,11 @@ struct qlog_options {
     void *arg;
     /* At replay: each record in the order of its writing; payload lives until the return. */
     void (*replay)(void *arg, const struct qlog_record *r);
+    const struct qlog_start *start; /* NULL: all is replayed */
+    /* With start, once, before the first record. misfit NULL: the replay begins there; the owner declares alive now what it knows of
+     * before (qlog_holds). Else this is why the log is not the one that `start` speaks of: all is replayed, and the owner forgets what
+     * it knew. */
+    void (*started)(void *arg, const char *misfit);
     /* A record of the oldest segment, which is to be emptied: append it again if it is alive. NULL: nothing is moved. */
     void (*move)(void *arg, const struct qlog_record *r);
 };
@@ -86,6 +105,15 @@ void qlog_trim(struct qlog *l);
 /* 0 while the file for the next segment is there or being made; else why it could not be made (-ENOSPC, …). Take nothing new in then:
  * what is left of the present segment is for the records that give room back (results, removals). Tried again by qlog_trim. */
 int qlog_short(const struct qlog *l);
+
+/* For checkpoints. All records before the durable end are durable, and their durable() was called; 0: there are none. Not from inside
+ * of durable(). The end is where the next record goes. */
+qlog_position qlog_durable_end(const struct qlog *l);
+qlog_position qlog_end(const struct qlog *l);
+/* The segments up to the one in which `until` lies, an end that qlog_durable_end gave in this turn. malloc'ed. */
+struct qlog_segment *qlog_segments(const struct qlog *l, qlog_position until, size_t *count);
+uint64_t qlog_bytes_since(const struct qlog *l, qlog_position from);
+bool qlog_holds(const struct qlog *l, qlog_position position); /* its segment is there */
 
 void qlog_counts(const struct qlog *l, struct qlog_counts *out);
 

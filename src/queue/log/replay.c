@@ -2,6 +2,7 @@
  *
  * A segment ends well with its END record, or exactly at the end of its file (cut after a failure or at an earlier start). The
  * youngest one may end anywhere: what was being written when the power went was never acknowledged.
+ * Behind a checkpoint (qlog_options.start) only headers are read of what lies before it; damage there is found when a record is read.
  */
 #include "queue/log/inside.h"
 
@@ -135,42 +136,89 @@ static int set_aside(struct qlog *l, uint32_t number, const char *path, bool beg
     return io_fs_rename(path, aside);
 }
 
-static int replay_segment(struct qlog *l, uint32_t number, bool youngest)
+/* Opens it and puts it into the table, or sets it aside. */
+static int take_segment(struct qlog *l, uint32_t number)
 {
     char path[QLOG_PATH];
     segment_path(l, number, false, path);
-    struct segment *seg = segment_add(l, number);
-    seg->sealed = true;
-    seg->fd = io_fs_open(path, IO_FS_READ | IO_FS_WRITE | IO_FS_NO_FOLLOW, 0);
+    int fd = io_fs_open(path, IO_FS_READ | IO_FS_WRITE | IO_FS_NO_FOLLOW, 0);
     struct io_fs_stat st = {0};
-    int status = seg->fd < 0 ? seg->fd : io_fs_fstat(seg->fd, &st);
-    if (status < 0)
-        return status;
+    int status = fd < 0 ? fd : io_fs_fstat(fd, &st);
     char page[QLOG_HEADER] = {0};
     struct segment_header h = {0};
-    int64_t got = io_fs_pread(seg->fd, page, sizeof page, 0);
-    status = got < 0 ? (int)got : segment_header_read(page, &h);
-    if (status == -ENOTSUP) {
+    if (status == 0) {
+        int64_t got = io_fs_pread(fd, page, sizeof page, 0);
+        status = got < 0 ? (int)got : segment_header_read(page, &h);
+    }
+    if (status == 0 && h.number == number) {
+        struct segment *seg = segment_add(l, number);
+        seg->fd = fd;
+        seg->sealed = true;
+        seg->size = h.size;
+        seg->marker = h.marker;
+        seg->seed = h.seed;
+        seg->recyclable = st.size == h.size;
+        return 0;
+    }
+    if (fd >= 0)
+        io_fs_close(fd);
+    if (status == -ENOTSUP)
         qlog_event_file(
             l, EVENT_ERROR, "log.version", path, 0,
             "the segment was written by another version or machine: serve the spool with that one");
+    if (status != -EBADMSG && status != 0)
         return status;
+    return set_aside(l, number, path, !never_begun(page, &h, status, number), st.size);
+}
+
+/* ---- beginning at a checkpoint -------------------------------------------------------------------------------------- */
+
+static const struct qlog_segment *start_row(const struct qlog_start *start, uint32_t number)
+{
+    for (size_t i = 0; i < start->segment_count; i++)
+        if (start->segments[i].number == number)
+            return &start->segments[i];
+    return NULL;
+}
+
+/* Why the log is not the one that the checkpoint was made of; NULL: it is. Segments that are gone are no reason: they go oldest first, when
+ * nothing in them is alive any more, so what the checkpoint has there ended, or was moved, in records behind `from` that are durable. For
+ * the same reason, where the segment of `from` is gone, so are all before it. */
+static const char *start_misfit(const struct qlog *l, const struct qlog_start *start)
+{
+    uint32_t first = (uint32_t)(start->from >> 32);
+    bool older = false, found = false;
+    for (size_t i = 0; i < l->segment_count && l->segments[i]->number <= first; i++) {
+        const struct segment *seg = l->segments[i];
+        const struct qlog_segment *row = start_row(start, seg->number);
+        struct io_fs_stat st;
+        if (row == NULL)
+            return "it does not know a segment that is older than itself";
+        if (row->marker != seg->marker || row->seed != seg->seed)
+            return "a segment is not the one that it was made of";
+        if (io_fs_fstat(seg->fd, &st) != 0 || st.size < row->used)
+            return "a segment is shorter than it was";
+        *(seg->number == first ? &found : &older) = true;
     }
-    if (status == -EBADMSG || (status == 0 && h.number != number)) {
-        bool begun = !never_begun(page, &h, status, number);
-        io_fs_close(seg->fd);
-        l->segment_count--;
-        free(seg);
-        return set_aside(l, number, path, begun, st.size);
+    return older && !found ? "the segment where it ends is not there" : NULL;
+}
+
+static int replay_segment(struct qlog *l, struct segment *seg, const struct qlog_start *start, bool youngest)
+{
+    const struct qlog_segment *row = start != NULL ? start_row(start, seg->number) : NULL;
+    if (row != NULL && row->complete) {
+        seg->used = seg->durable = row->used;
+        return 0;
     }
+    struct io_fs_stat st;
+    int status = io_fs_fstat(seg->fd, &st);
     if (status != 0)
         return status;
-    seg->size = h.size;
-    seg->marker = h.marker;
-    seg->seed = h.seed;
-    seg->recyclable = st.size == h.size;
+    struct segment_header h = {.number = seg->number, .marker = seg->marker, .seed = seg->seed};
     struct scan s;
     scan_init(&s, seg->fd, st.size, &h);
+    if (row != NULL)
+        s.at = row->used;
     status = replay_records(l, seg, &s, youngest);
     seg->used = seg->durable = s.at;
     scan_fini(&s);
@@ -184,9 +232,19 @@ int replay_all(struct qlog *l)
     if (names.count > 0)
         qsort(names.numbers, names.count, sizeof *names.numbers, by_number);
     for (size_t i = 0; i < names.count && status == 0; i++)
-        status = replay_segment(l, names.numbers[i], i + 1 == names.count);
-    if (names.count > 0)
-        l->next_number = names.numbers[names.count - 1] + 1;
+        status = take_segment(l, names.numbers[i]);
+    uint32_t youngest = names.count > 0 ? names.numbers[names.count - 1] : 0;
     free(names.numbers);
+    if (status != 0)
+        return status;
+    l->next_number = youngest + 1;
+    const struct qlog_start *start = l->o.start;
+    if (start != NULL) {
+        const char *misfit = start_misfit(l, start);
+        l->o.started(l->o.arg, misfit);
+        start = misfit == NULL ? start : NULL;
+    }
+    for (size_t i = 0; i < l->segment_count && status == 0; i++)
+        status = replay_segment(l, l->segments[i], start, l->segments[i]->number == youngest);
     return status;
 }
