@@ -194,6 +194,7 @@ struct delivery_result {
     struct vr_str remote_ip;
     bool dsn_relayed_on;       /* the next hop offers DSN: a success report is its duty (RFC 3461 §5.2.1) */
     bool tls;
+    bool unreachable;          /* no host of the next hop could be spoken with: what was said holds for all mail to it, for now */
     uint32_t duration_ms;
     struct delivery_rcpt_result *rcpts; /* all that were asked for */
     uint32_t rcpt_count;

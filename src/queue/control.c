@@ -173,10 +173,7 @@ static const char *selection_read(json_t *request, bool changes, struct selectio
 
 static void retry_message(struct queue *q, struct message *m)
 {
-    for (uint32_t i = 0; i < m->count; i++)
-        if (m->recipients[i].state == RECIPIENT_WAITING)
-            m->recipients[i].next = 0;
-    schedule_message(q, m);
+    schedule_retry(q, m);
 }
 
 static void hold_message(struct queue *q, struct message *m)
@@ -265,10 +262,8 @@ static void summary(struct queue *q, struct peer *peer, uint64_t request)
     struct destination *d, *next;
     HASH_ITER(hh, q->destinations, d, next)
     {
-        if (d->active > 0 || d->first != NULL)
-            json_array_append_new(
-                destinations, json_pack("{s:o,s:I,s:b}", "destination", control_text(vr_str_from(d->name)),
-                                        "active", (json_int_t)d->active, "waiting", d->first != NULL));
+        if (d->active > 0 || d->ready > 0 || health_dead(q, d))
+            json_array_append_new(destinations, control_destination_state(q, d));
     }
     json_t *out =
         json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:b,s:o,s:{s:I,s:I,s:I,s:I,s:I}}", "messages",

@@ -28,6 +28,7 @@ json_t *control_time(int64_t time_us); /* RFC 3339 */
 json_t *control_message(struct queue *q, const struct message *m);
 void control_destination(struct queue *q, const struct message *m, const struct recipient *r,
                          struct vr_buf *out);
+json_t *control_destination_state(const struct queue *q, const struct destination *d);
 /* Reads m and adds it with its envelope, header and the beginning of its body. */
 void control_show(struct listing *l, struct message *m);
 

@@ -54,6 +54,19 @@ void control_destination(struct queue *q, const struct message *m, const struct 
     vr_arena_fini(&arena);
 }
 
+json_t *control_destination_state(const struct queue *q, const struct destination *d)
+{
+    int64_t left_ms = d->dead_until_ms - io_monotonic_ms(q->io);
+    json_t *out = json_pack("{s:o,s:I,s:I,s:I,s:b}", "destination", control_text(vr_str_from(d->name)),
+                            "active", (json_int_t)d->active, "ready", (json_int_t)d->ready, "limit",
+                            (json_int_t)d->limit, "waiting", d->ready > 0);
+    if (left_ms > 0) {
+        json_object_set_new(out, "dead_s", json_integer((left_ms + 999) / 1000));
+        json_object_set_new(out, "reason", control_text(text_str(d->reason)));
+    }
+    return out;
+}
+
 static const char *status_of(struct queue *q, const struct message *m, const struct recipient *r)
 {
     if (r->state == RECIPIENT_FAILED)

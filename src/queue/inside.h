@@ -1,13 +1,15 @@
 /* inside.h - what the files of the queue share. README.md has the states and the rules.
  *
  * Files, in the order of a message's way: queue.c (glue), intake.c, records.c (payloads of the log), index.c (messages in memory), bodies.c
- * (large files, room on the disk), cache.c, router.c, schedule.c (who sleeps until when), dispatch.c, results.c, bounce.c, control.c.
+ * (large files, room on the disk), cache.c, router.c, schedule.c (who sleeps until when), ready.c (whose turn it is in a destination), health.c (how much a
+ * destination is given at a time, when it counts as dead), dispatch.c, results.c, bounce.c, control.c.
  */
 #ifndef QUEUE_INSIDE_H
 #define QUEUE_INSIDE_H
 
 #include "config/routing.h"
 #include "ipc/process.h"
+#include "queue/heap.h"
 #include "queue/log/log.h"
 
 #pragma GCC diagnostic push
@@ -82,26 +84,29 @@ struct recipient {
     uint32_t address;                /* offset into the message's text */
     uint32_t next;                   /* seconds since 1970 */
     uint32_t parent;                 /* index of the recipient as given by the client; itself mostly */
-    uint16_t address_n, attempts;
-    uint8_t state, notify, flags;
-};
+    uint16_t attempts;
+    uint8_t state;
+    unsigned notify : 4, flags : 4;
+}; /* its address ends where the next one's begins */
 
 struct message {
     uint64_t id; /* first: idmap */
     qlog_position position;
     int64_t arrival_us;
-    uint64_t size;                /* prefix and body */
-    struct recipient *recipients; /* and behind them the text, in one block */
+    uint64_t size; /* prefix and body */
+    struct recipient
+        *recipients; /* and behind them the text: behind this structure, or in a block of their own */
     struct cached *cached;
+    struct heap_node sleep; /* key: seconds since 1970 */
     uint32_t record_length; /* bytes of the MESSAGE record's payload */
     uint32_t count, given;  /* recipients; those that the client gave come first */
     uint32_t open;          /* not final */
     uint32_t refs;          /* records not yet durable, ready entries, dispatches, reports, reads */
-    uint32_t wake;          /* seconds; while in the heap */
-    uint32_t heap_at;       /* its place there + 1; 0: not in it */
     uint32_t text_n;
+    uint32_t sender; /* whose turns these are: a hash of the account, or of the reverse-path's domain */
     uint16_t reverse_path_n; /* at the start of the text */
-    bool large, held, durable, unsaved, dead;
+    int8_t priority;         /* RFC 6710: -9 to 9 */
+    bool large : 1, held : 1, durable : 1, unsaved : 1, dead : 1;
 };
 
 struct record_message;
@@ -178,6 +183,7 @@ void finished_sort(struct queue *q); /* after the replay */
 struct cached {
     struct cached *older, *newer;
     struct message *message;
+    struct cache_chunk *chunk;
     size_t n;
     char payload[]; /* the MESSAGE record's */
 };
@@ -215,17 +221,40 @@ bool guard_refuses(const struct queue *q);    /* there is no room to take mail i
 
 /* ---- router.c ------------------------------------------------------------------------------------------------------------------- */
 
+/* How much is known of a destination; it decides how many of the senders' places it may have with others of its kind. */
+enum health {
+    HEALTH_PROVEN,  /* it spoke SMTP with us lately; mailboxes: always */
+    HEALTH_NEW,     /* nothing is known */
+    HEALTH_SUSPECT, /* the last attempts found nobody */
+    HEALTH_COUNT
+};
+
 struct destination {
     UT_hash_handle hh;
     char *name; /* for people: next_hop_text */
-    char *key;  /* name, and what else makes it another one */
+    char *key;  /* what makes it another one: next hop, TLS, route (and with it the source), domain */
     struct next_hop next_hop;
-    uint32_t refs;                 /* recipients that point here */
-    uint32_t active;               /* deliveries under way */
-    uint32_t hash;                 /* picks the sender */
-    struct ready *first, *last;    /* messages with recipients for here */
-    struct destination *ring_next; /* while in the ring */
-    bool in_ring;
+    uint32_t refs;      /* recipients that point here */
+    uint32_t active;    /* deliveries under way */
+    uint32_t hash;      /* picks the sender */
+    struct lane *lanes; /* ready.c: the highest priority first */
+    uint32_t ready;     /* entries in them */
+    uint32_t turns;
+    struct destination *ring_next; /* while in a ring */
+    struct destination *bury_next;
+    bool in_ring, burying;
+
+    uint8_t health;          /* enum health */
+    uint32_t limit;          /* deliveries at a time, now */
+    uint32_t trouble;        /* attempts since the last success that found nobody */
+    uint32_t cohort;         /* `limit` when that began */
+    uint32_t deaths;         /* in a row */
+    int64_t changed_ms;      /* deliveries begun earlier say nothing new */
+    int64_t dead_until_ms;   /* 0: not dead */
+    int64_t forget_ms;       /* what is known of it is kept so long, also without mail for it */
+    int64_t next_us;         /* rate: the time of the next delivery at an even pace */
+    struct heap_node parked; /* until a rate lets it send again; key: health_ticks */
+    struct text *reason;     /* why it is dead */
 };
 struct destination *destination_get(struct queue *q, const struct next_hop *h); /* with a reference */
 void destination_release(struct queue *q, struct destination *d);
@@ -260,26 +289,53 @@ uint32_t router_catch_all(struct queue *q, struct vr_arena *arena, struct vr_str
  * message that has not expired. */
 uint32_t retry_time(const struct config *c, uint32_t attempts, int64_t arrival_us, int64_t now_us,
                     uint32_t random);
+/* `until`, or earlier: when the recipient's time is over or its sender is to be told of the delay. */
+uint32_t retry_bound(const struct config *c, const struct message *m, const struct recipient *r,
+                     uint32_t until, int64_t now_us);
 bool retry_expired(const struct config *c, int64_t arrival_us, int64_t now_us);
 bool retry_warns(const struct config *c, int64_t arrival_us, int64_t now_us, uint8_t notify, uint8_t flags,
                  bool null_reverse_path);
 
-void schedule_message(struct queue *q, struct message *m);  /* its waiting recipients: now, or in the heap */
+void schedule_message(struct queue *q, struct message *m); /* its waiting recipients: now, or in the heap */
+void schedule_retry(struct queue *q,
+                    struct message *m); /* all waiting recipients now, also to a dead destination */
 void schedule_replayed(struct queue *q, struct message *m); /* into the heap only: cheap at start */
 void schedule_forget(struct queue *q, struct message *m);
 void schedule_timer(struct queue *q);
 void schedule_due(void *queue); /* the timer's */
-struct sleepers {
-    struct message **items;
-    size_t count, capacity;
-};
 
-/* ---- dispatch.c -------------------------------------------------------------------------------------------------------------------- */
+/* ---- ready.c: per destination, priorities first (a few turns are for the lowest), then the senders in turns ------------------------- */
 
 struct ready {
     struct ready *next;
     struct message *message;
 };
+void ready_add(struct queue *q, struct message *m,
+               struct destination *d); /* recipients of m are READY for d */
+/* Whose turn it is; NULL: nobody waits. Stays the same until ready_turn or ready_drop. */
+struct message *ready_next(struct queue *q, struct destination *d);
+void ready_turn(struct destination *d);                  /* it was served: the next sender */
+void ready_drop(struct queue *q, struct destination *d); /* the entry of ready_next goes */
+
+/* ---- health.c: how much at a time, how fast, and when not at all -------------------------------------------------------------------- */
+
+void health_init(const struct queue *q, struct destination *d);
+uint32_t health_limit_max(const struct queue *q, const struct destination *d); /* the configuration's */
+/* May one more delivery begin? Parks it when only its rate is in the way. */
+bool health_admits(struct queue *q, struct destination *d);
+void health_started(struct queue *q, struct destination *d); /* a delivery: for the rate */
+/* A delivery that began at started_ms ended: nobody could be spoken with (reason), or somebody could. */
+void health_failed(struct queue *q, struct destination *d, int64_t started_ms, struct vr_str reason);
+void health_good(struct queue *q, struct destination *d);
+bool health_dead(const struct queue *q, const struct destination *d);
+/* Should a recipient that is due now sleep on instead of waiting in the ready queue? Until when: seconds since 1970. */
+bool health_parks(struct queue *q, const struct destination *d, uint32_t *until);
+void health_retry(struct queue *q, struct destination *d); /* somebody wants it tried now */
+void health_wake(struct queue *q); /* destinations whose rate lets them send again; at each turn's end */
+bool health_forgettable(const struct queue *q, const struct destination *d);
+
+/* ---- dispatch.c -------------------------------------------------------------------------------------------------------------------- */
+
 struct dispatch {
     uint64_t id; /* first: idmap; 0: taken over from an earlier queue */
     struct message *message;
@@ -288,22 +344,25 @@ struct dispatch {
     struct dispatch *next, *prev;    /* of the peer */
     int64_t started_ms;
     uint32_t count;
+    uint8_t health; /* of the destination when it began: whose places it counts among */
     uint32_t indexes[];
 };
 /* peer->data of senders and local. */
 struct deliverer {
     struct dispatch *first;
-    uint32_t count;
-    bool introduced; /* has told what it has in flight */
+    uint32_t counts[HEALTH_COUNT]; /* deliveries with it */
+    bool introduced;               /* has told what it has in flight */
 };
-void ready_add(struct queue *q, struct message *m,
-               struct destination *d); /* recipients of m are READY for d */
+void dispatch_ring(struct queue *q,
+                   struct destination *d); /* into the ring, if something waits and more may begin */
+void dispatch_bury(struct queue *q,
+                   struct destination *d); /* it is dead: who waits in its ready queue sleeps, bit by bit */
 void dispatch_turn(struct queue *q);
 void dispatch_forget(struct queue *q, struct dispatch *d);                   /* ended, one way or another */
 void dispatch_return(struct queue *q, struct dispatch *d, uint32_t after_s); /* its recipients wait again */
 void dispatch_link(struct queue *q, struct dispatch *d, struct peer *peer);
 bool dispatch_may_begin(struct queue *q);
-uint32_t destination_limit(const struct queue *q, const struct destination *d);
+bool dispatch_any_ready(const struct message *m);
 
 /* ---- results.c --------------------------------------------------------------------------------------------------------------------- */
 
@@ -315,6 +374,8 @@ void results_orphaned(struct queue *q, enum ipc_role role, struct vr_str payload
 /* Our own verdict on recipients: routing failed, the record is damaged. words: "5.4.6 …". */
 void results_refuse(struct queue *q, struct message *m, const uint32_t *indexes, uint32_t n,
                     struct vr_str words, bool permanent);
+/* Its destination is dead: it sleeps on without an attempt, or its time is over. False: it may be readied. */
+bool results_parked(struct queue *q, struct message *m, uint32_t index, struct destination *d);
 /* These stand in its place from now on; they are scheduled when that is durable. */
 void results_expand(struct queue *q, struct message *m, uint32_t index, const struct vr_str *addresses,
                     uint32_t n, uint8_t flags);
@@ -370,7 +431,8 @@ struct queue {
     size_t unsaved_count, unsaved_capacity;
 
     struct cached *cache_oldest, *cache_newest;
-    size_t cache_bytes;
+    struct cache_chunk *cache_chunk, *cache_spare; /* being filled; kept for the next one */
+    size_t cache_bytes;                            /* of chunks */
 
     struct idmap bodies; /* files that receivers write now */
     bool full;           /* intake is refused */
@@ -378,9 +440,16 @@ struct queue {
     int64_t sweep_at_ms;
 
     struct destination *destinations;
-    struct destination *ring_first, *ring_last;
-    struct sleepers sleepers;
-    struct io_timer *wake, *tick;
+    struct ring {
+        struct destination *first, *last;
+    } rings[HEALTH_COUNT];
+    struct destination *buried; /* dead ones whose ready queues are being emptied */
+    struct idmap flows;         /* ready.c */
+    uint32_t last_lane;
+    struct heap sleepers; /* messages */
+    bool retrying;        /* in schedule_retry */
+    struct heap parked;   /* destinations that a rate holds back */
+    struct io_timer *wake, *tick, *pace;
     struct idmap dispatches;
     uint32_t reading; /* bodies being read for deliveries */
     uint32_t reports; /* being made */
@@ -388,9 +457,9 @@ struct queue {
     bool begun;        /* deliveries may begin */
     uint32_t expected; /* senders and locals */
     bool expected_known;
-    int64_t begin_at_ms; /* at the latest */
+    int64_t begin_at_ms;  /* at the latest */
     bool unknown_records; /* met at replay: nothing may be given back */
-    bool serving;        /* the lock is ours, the log is open */
+    bool serving;         /* the lock is ours, the log is open */
     bool draining;
     int64_t lock_until_ms, leave_at_ms;
     struct io_timer *lock_timer;

@@ -146,6 +146,11 @@ static void turn_end(void *arg)
     dispatch_turn(q);
 }
 
+static void pace(void *arg)
+{
+    (void)arg; /* the end of this turn looks who may send again: dispatch_turn */
+}
+
 static void tick(void *arg)
 {
     struct queue *q = arg;
@@ -282,6 +287,7 @@ static void queue_start(struct process *p)
                        << 10; /* ids of an earlier queue's deliveries do not come again */
     q->wake = io_timer_new(q->io, schedule_due, q);
     q->tick = io_timer_new(q->io, tick, q);
+    q->pace = io_timer_new(q->io, pace, q);
     q->lock_timer = io_timer_new(q->io, try_lock, q);
     q->lock_until_ms = io_monotonic_ms(q->io) + LOCK_WAIT_MS;
     q->begin_at_ms = INT64_MAX;

@@ -129,7 +129,7 @@ static void replay_result(struct queue *q, struct vr_str payload)
             continue;
         struct recipient *to = &m->recipients[index];
         recipient_set(q, m, to, state_to_keep(state));
-        to->flags = rcpt_flags;
+        to->flags = rcpt_flags & 15u;
         to->attempts = (uint16_t)attempts;
         to->next = next;
         recipient_reply(q, to, reply);

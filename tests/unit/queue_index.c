@@ -259,8 +259,7 @@ static void test_result_replay(void **state)
     assert_int_equal(again->count, 7); /* once only */
     message_free(&q, again);
     recipient_reply(&q, &m->recipients[0], vr_str(NULL, 0));
-    free(m->recipients);
-    free(m);
+    message_free(&q, m);
     vr_buf_fini(&b);
     idmap_fini(&q.messages);
 }
@@ -300,8 +299,7 @@ static void test_reporting_is_not_undone(void **state)
         .position = 99, .type = RECORD_MESSAGE, .version = RECORD_VERSION, .payload = vr_buf_str(&message)};
     record_move(&q, &record); /* there is no log: it would crash */
     message_free(&q, again);
-    free(m->recipients);
-    free(m);
+    message_free(&q, m);
     vr_buf_fini(&cause);
     vr_buf_fini(&later);
     vr_buf_fini(&message);
