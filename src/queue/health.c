@@ -9,7 +9,7 @@
  * Places:      a sender has places for destinations that are proven, for new ones and for suspects; so ten thousand that swallow every packet
  *              take those of their own kind only (dispatch.c).
  * Known by:    Postfix's queue manager (positive and negative feedback, cohort failure limit).
- * Tests:       tests/unit/queue_health.c, tests/unit/queue_process.c
+ * Tests:       tests/unit/queue_destination.c, tests/unit/queue_process.c
  */
 #include "queue/inside.h"
 

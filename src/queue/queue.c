@@ -10,6 +10,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -280,6 +281,7 @@ static int queue_prepare(struct process *p, void **data)
 static void queue_start(struct process *p)
 {
     struct queue *q = p->data;
+    mallopt(M_MMAP_THRESHOLD, 256 << 10); /* said once, it stays so: large blocks (frames, batches, the cache) go back when freed */
     vr_buf_init(&q->scratch, QLOG_RECORD_MAX);
     vr_buf_init(&q->scratch2, QLOG_RECORD_MAX);
     io_random(q->io, q->hash_key, sizeof q->hash_key);

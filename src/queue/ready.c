@@ -5,7 +5,7 @@
  * urgent mail never stops the rest; the flows of a lane take turns, a delivery each. So a sender of a million newsletters delays the two
  * letters of another one by a delivery, not by a million.
  * Invariant: lanes and flows that stand are not empty.
- * Tests:     tests/unit/queue_ready.c
+ * Tests:     tests/unit/queue_destination.c
  */
 #include "queue/inside.h"
 

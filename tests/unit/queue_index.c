@@ -309,9 +309,12 @@ static void test_reporting_is_not_undone(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_idmap),       cmocka_unit_test(test_message_record),
-        cmocka_unit_test(test_message_new), cmocka_unit_test(test_texts_are_shared),
-        cmocka_unit_test(test_thrift),      cmocka_unit_test(test_result_replay),
+        cmocka_unit_test(test_idmap),
+        cmocka_unit_test(test_message_record),
+        cmocka_unit_test(test_message_new),
+        cmocka_unit_test(test_texts_are_shared),
+        cmocka_unit_test(test_thrift),
+        cmocka_unit_test(test_result_replay),
         cmocka_unit_test(test_reporting_is_not_undone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

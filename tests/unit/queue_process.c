@@ -262,6 +262,8 @@ static struct delivery expect_delivery(struct side *s)
     return d;
 }
 
+static bool unreachable; /* the next answers: nobody could be spoken with */
+
 static void answer(struct side *s, const struct delivery *d, enum delivery_status status, uint16_t code,
                    const char *enhanced, const char *text)
 {
@@ -274,6 +276,7 @@ static void answer(struct side *s, const struct delivery *d, enum delivery_statu
                                 .message = d->message,
                                 .remote_mta = VR_STR("mx.far.example"),
                                 .remote_ip = VR_STR("192.0.2.9"),
+                                .unreachable = unreachable,
                                 .duration_ms = 3,
                                 .rcpts = rcpts,
                                 .rcpt_count = d->rcpt_count};
@@ -402,6 +405,62 @@ static void test_retry(void **state)
     answer(&sides[SENDER], &d, DELIVERY_CANCELLED, 0, "4.3.2", "closing");
     d = expect_delivery(&sides[SENDER]); /* again soon */
     answer(&sides[SENDER], &d, DELIVERY_OK, 250, "", "");
+    expect_queued(0);
+}
+
+/* The first recipient of the first message that `list` shows, or NULL. Frees *l first. */
+static json_t *first_recipient(json_t **l, const char *request)
+{
+    json_decref(*l);
+    *l = ask(request);
+    return json_array_get(json_object_get(json_array_get(json_object_get(*l, "messages"), 0), "recipients"),
+                          0);
+}
+
+/* Two attempts find nobody; then all mail for that destination knows it, and one attempt tells when it is over. */
+static void test_dead_destination(void **state)
+{
+    (void)state;
+    static const char dead[] = "{\"op\":\"list\",\"sender\":\"third@home.example\"}";
+    config->retry[0] = 60000;
+    drain_queue();
+    start_queue(true);
+    unreachable = true;
+    submit(&(struct mail){"first@home.example", {"b@far.example"}});
+    submit(&(struct mail){"second@home.example", {"b@far.example"}});
+    struct delivery d = expect_delivery(&sides[SENDER]), second = expect_delivery(&sides[SENDER]);
+    submit(&(struct mail){"third@home.example", {"c@far.example"}}); /* waits: two at a time */
+    answer(&sides[SENDER], &d, DELIVERY_TEMPORARY, 0, "4.4.1", "cannot connect");
+    answer(&sides[SENDER], &second, DELIVERY_TEMPORARY, 0, "4.4.1", "cannot connect");
+    submit(&(struct mail){"fourth@home.example", {"d@far.example", "e@other.example"}});
+    d = expect_delivery(&sides[SENDER]);
+    assert_true(vr_str_equal(d.next_hop.host, VR_STR("other.example"))); /* nobody else's trouble */
+    unreachable = false;
+    answer(&sides[SENDER], &d, DELIVERY_OK, 250, "2.0.0", "taken");
+    json_t *l = NULL, *rcpt = first_recipient(&l, dead);
+    for (int i = 0; i < 100 && json_object_get(rcpt, "reply") == NULL; i++) {
+        run(10);
+        rcpt = first_recipient(&l, dead);
+    }
+    assert_string_equal(json_string_value(json_object_get(rcpt, "reply")), "4.4.1 cannot connect");
+    assert_int_equal(json_integer_value(json_object_get(rcpt, "attempts")), 0); /* none was made */
+    assert_quiet(&sides[SENDER], 1500);
+    json_decref(l);
+    l = ask("{\"op\":\"summary\"}");
+    json_t *first = json_array_get(json_object_get(l, "destinations"), 0);
+    assert_string_equal(json_string_value(json_object_get(first, "destination")), "mx:far.example");
+    assert_in_range(json_integer_value(json_object_get(first, "dead_s")), 40, 66);
+    json_decref(l);
+    json_decref(ask("{\"op\":\"retry\",\"all\":true}")); /* an administrator knows better: one tries it */
+    d = expect_delivery(&sides[SENDER]);
+    assert_quiet(&sides[SENDER], 200);
+    answer(&sides[SENDER], &d, DELIVERY_OK, 250, "2.0.0", "taken");
+    d = expect_delivery(&sides[SENDER]);
+    second = expect_delivery(&sides[SENDER]); /* it lives: two at a time again */
+    answer(&sides[SENDER], &d, DELIVERY_OK, 250, "2.0.0", "taken");
+    answer(&sides[SENDER], &second, DELIVERY_OK, 250, "2.0.0", "taken");
+    d = expect_delivery(&sides[SENDER]);
+    answer(&sides[SENDER], &d, DELIVERY_OK, 250, "2.0.0", "taken");
     expect_queued(0);
 }
 
@@ -993,6 +1052,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_relay, setup, teardown),
         cmocka_unit_test_setup_teardown(test_record_of_a_later_version, setup, teardown),
         cmocka_unit_test_setup_teardown(test_retry, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_dead_destination, setup, teardown),
         cmocka_unit_test_setup_teardown(test_failure, setup, teardown),
         cmocka_unit_test_setup_teardown(test_success, setup, teardown),
         cmocka_unit_test_setup_teardown(test_alias, setup, teardown),
