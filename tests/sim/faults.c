@@ -10,15 +10,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SECOND        1000000ll
-#define LOAD_MAX      (3600 * SECOND)      /* virtual time for the load */
-#define SETTLE_MAX    (3 * 86400 * SECOND) /* and for what it left */
-#define IDLE_US       (15 * 60 * SECOND)
-#define QUEUE_MEMORY  (24u << 20) /* of an idle queue: its buffers, and little else */
-#define CONFIG        "/etc/veredus.conf"
+#define SECOND       1000000ll
+#define LOAD_MAX     (3600 * SECOND)      /* virtual time for the load */
+#define SETTLE_MAX   (3 * 86400 * SECOND) /* and for what it left */
+#define IDLE_US      (15 * 60 * SECOND)
+#define QUEUE_MEMORY (24u << 20) /* of an idle queue: its buffers, and little else */
+#define CONFIG       "/etc/veredus.conf"
 
 static const char config_text[] =
-    "hostname = \"mx.sim.example\"\nstate = \"/state\"\nspool = \"/spool\"\nrun = \"/run\"\ntrusted = { \"10.9.0.0/16\" }\n"
+    "hostname = \"mx.sim.example\"\nstate = \"/state\"\nspool = \"/spool\"\nrun = \"/run\"\ntrusted = { "
+    "\"10.9.0.0/16\" }\n"
     "listen \"10.0.0.1:25\" { role = mx }\n"
     "domain \"local.example\" { deliver = \"maildir:/mail/{local}\"\n mailboxes = any\n delimiter = \"+\" }\n"
     "queue { segment_size = 1M\n minimum_free = 1M\n retry = { 5s, 30s, 2m, 10m }\n expire = 1d }\n"

@@ -23,13 +23,13 @@
 
 struct rcpt {
     bool acknowledged;
-    bool unread; /* the last 250 for it, as far as its server knows */
+    bool unread;  /* the last 250 for it, as far as its server knows */
     bool excused; /* one before was never read */
     char mode;
-    uint8_t domain;     /* DOMAINS: a mailbox of the server */
-    uint8_t attempts;   /* that a deferring server saw */
+    uint8_t domain;   /* DOMAINS: a mailbox of the server */
+    uint8_t attempts; /* that a deferring server saw */
     uint16_t delivered, failed;
-    uint64_t report;    /* which one */
+    uint64_t report; /* which one */
     int64_t acknowledged_us, delivered_us, failed_us;
 };
 
@@ -46,7 +46,7 @@ static unsigned violation_count;
 static struct killed {
     int64_t at;
     bool supervisor, amid_signal; /* of a reload or a stop: the generations were not wired yet */
-} *kills;
+} * kills;
 static size_t kill_count;
 static int64_t last_signal = INT64_MIN / 2;
 static struct {
@@ -60,7 +60,8 @@ void violation(const char *format, ...)
     if (violation_count++ >= SHOWN_MAX)
         return;
     va_start(args, format);
-    printf("seed %llu: at %.3f s: VIOLATION: ", (unsigned long long)scenario.seed, (double)sim_now_us() / 1e6);
+    printf("seed %llu: at %.3f s: VIOLATION: ", (unsigned long long)scenario.seed,
+           (double)sim_now_us() / 1e6);
     vprintf(format, args);
     printf("\n");
     fflush(stdout);
@@ -125,7 +126,8 @@ struct vr_str mail_content(uint32_t id)
     static char text[CONTENT_MAX];
     uint32_t state = id * 2654435761u + 12345;
     size_t size = next(&state) % 20 == 0 ? 70000 + next(&state) % 80000 : 200 + next(&state) % 4000;
-    size_t n = (size_t)snprintf(text, sizeof text, "X-Sim: %u\r\nFrom: s%u@sender.example\r\nSubject: number %u\r\n\r\n", id, id, id);
+    size_t n = (size_t)snprintf(
+        text, sizeof text, "X-Sim: %u\r\nFrom: s%u@sender.example\r\nSubject: number %u\r\n\r\n", id, id, id);
     while (n < size) {
         unsigned width = 1 + next(&state) % 76;
         if (next(&state) % 16 == 0)
@@ -377,7 +379,8 @@ void oracle_mailboxes(void)
             tally.delivered += r->delivered > 0;
             tally.duplicates += r->delivered > 1 ? r->delivered - 1u : 0;
             if (r->delivered > 1 && kill_count == 0)
-                violation("recipient %u of mail %u lies %u times in its mailbox, and nobody died", k, id, r->delivered);
+                violation("recipient %u of mail %u lies %u times in its mailbox, and nobody died", k, id,
+                          r->delivered);
         }
     free(f.counts);
 }
@@ -403,7 +406,8 @@ void oracle_final(void)
             char address[80];
             mail_rcpt(id, k, address);
             if (r->delivered == 0 && r->failed == 0)
-                violation("<%s> was acknowledged at %.3f s, and LOST", address, (double)r->acknowledged_us / 1e6);
+                violation("<%s> was acknowledged at %.3f s, and LOST", address,
+                          (double)r->acknowledged_us / 1e6);
             if (r->mode == MODE_REFUSED && r->failed == 0)
                 violation("<%s> is refused by its server, and nobody was told", address);
         }
