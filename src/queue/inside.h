@@ -417,6 +417,7 @@ struct queue {
     struct event_log *events;
     char spool[BODY_PATH - 64];
     int lock_fd;
+    struct io_appender *appender;
     struct qlog *log;
     uint64_t last_id, last_delivery;
     uint8_t hash_key[16];

@@ -189,6 +189,7 @@ static void note_replayed(struct queue *q, int64_t began_us)
     event_u64(q->events, "segments", counts.segments);
     event_u64(q->events, "damaged", counts.damaged);
     event_u64(q->events, "ms", (uint64_t)((io_now_us(q->io) - began_us) / 1000));
+    event_text(q->events, "commits", io_appender_kind(q->appender));
     event_end(q->events);
 }
 
@@ -216,6 +217,7 @@ static void serve(struct queue *q)
     int64_t began_us = io_now_us(q->io);
     struct qlog_options o = {.io = q->io,
                              .events = q->events,
+                             .appender = q->appender,
                              .folder = folder,
                              .segment_size = q->config->segment_size,
                              .lazy_ms = LAZY_COMMIT_MS,
@@ -268,6 +270,7 @@ static int queue_prepare(struct process *p, void **data)
     q->io = p->io;
     q->events = p->log;
     q->lock_fd = -1;
+    q->appender = io_appender_new(q->io, IO_APPEND_BEST); /* a confined process can make no ring */
     int n = snprintf(q->spool, sizeof q->spool, "%s", p->config->spool);
     if (n > 0 && (size_t)n < sizeof q->spool)
         return 0;

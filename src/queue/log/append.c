@@ -4,10 +4,13 @@
  *             (2) a batch lies within one segment; the batch that opens a segment begins with its first page
  *             (3) a segment's END record is durable before the next segment bears its name
  *             (4) after a failed write or sync nothing more is written to that segment, and all that waited for it fails
+ * Ways:       a batch that opens a segment is written by a worker, which makes or renames the file first; all others go to the appender
+ *             (io/append.h), and a small one that few wait for may block the loop for as long as a quick sync takes
  * States of a batch: gathering -> writing [commit_start] -> done [commit_done], or failed with its segment [segment_abandon]
  */
 #include "queue/log/inside.h"
 
+#include "io/append.h"
 #include "io/fs.h"
 
 #include <assert.h>
@@ -17,6 +20,8 @@
 #define WAITING_MAX (64u << 20) /* bytes that may wait for the disk */
 #define BATCH_FIRST (64u << 10)
 #define BATCH_KEEP  (4u << 20) /* a larger buffer is not kept for the next batch */
+#define FEW_WAITERS 2u         /* up to so many, hardly anything would be done while a thread commits */
+#define FEW_BYTES   (64u << 10)
 
 void qlog_job(struct qlog *l, void (*work)(void *arg), void (*done)(void *arg), void *arg)
 {
@@ -194,21 +199,16 @@ static int open_segment(struct batch *b)
     return segment_file_make(path, b->segment->size);
 }
 
-static void commit_work(void *arg)
+/* The batch that opens a segment. */
+static void opening_work(void *arg)
 {
     struct batch *b = arg;
-    b->status = 0;
-    if (b->opens) {
-        b->fd = open_segment(b);
-        if (b->fd < 0) {
-            b->status = b->fd;
-            return;
-        }
-    }
-    int status = io_fs_pwrite(b->fd, b->bytes, b->n, b->offset);
+    int status = b->fd = open_segment(b);
+    if (status >= 0)
+        status = io_fs_pwrite(b->fd, b->bytes, b->n, b->offset);
     if (status >= 0)
         status = io_fs_datasync(b->fd);
-    if (status >= 0 && b->opens)
+    if (status >= 0)
         status = io_fs_sync_directory(b->log->folder);
     b->status = status < 0 ? status : 0;
 }
@@ -303,6 +303,13 @@ static void commit_done(void *arg)
     qlog_job_done(l);
 }
 
+static void append_done(void *arg, int status)
+{
+    struct batch *b = arg;
+    b->status = status;
+    commit_done(b);
+}
+
 void commit_start(struct qlog *l)
 {
     struct batch *b = l->first;
@@ -320,7 +327,13 @@ void commit_start(struct qlog *l)
         b->spare = l->spare;
         l->spare = 0;
     }
-    qlog_job(l, commit_work, commit_done, b);
+    if (b->opens) {
+        qlog_job(l, opening_work, commit_done, b);
+        return;
+    }
+    bool small = b->waiter_count <= FEW_WAITERS && b->n <= FEW_BYTES;
+    l->jobs++;
+    io_appender_write(l->o.appender, b->fd, b->bytes, b->n, b->offset, small, append_done, b);
 }
 
 bool qlog_idle(const struct qlog *l)

@@ -87,6 +87,7 @@ struct qlog {
     char folder[QLOG_PATH];
     struct segment **segments; /* by number, ascending; the last is appended to */
     size_t segment_count, segment_capacity;
+    struct io_appender *own_appender; /* when the owner has none */
     struct batch *writing;      /* the job under way */
     struct batch *first, *last; /* waiting; the last one gathers */
     struct batch *unused;       /* buffers kept for the next turn */
@@ -102,7 +103,7 @@ struct qlog {
     void (*idle)(void *arg);
     void *idle_arg;
     struct mover *mover; /* a segment is being emptied */
-    unsigned jobs;       /* in worker threads */
+    unsigned jobs;       /* in worker threads, and the append under way */
     bool closed;         /* freed when the last job is done */
 };
 

@@ -40,6 +40,8 @@ static void log_free(struct qlog *l)
         free(b);
     }
     io_timer_free(l->lazy);
+    io_appender_free(l->own_appender);
+    l->own_appender = NULL;
     l->lazy = NULL;
     l->segments = NULL;
     l->segment_count = 0;
@@ -87,6 +89,8 @@ int qlog_open(const struct qlog_options *options, struct qlog **out)
         *out = NULL;
         return status;
     }
+    if (l->o.appender == NULL)
+        l->o.appender = l->own_appender = io_appender_new(l->o.io, IO_APPEND_BEST);
     l->lazy = io_timer_new(l->o.io, lazy_due, l);
     io_on_turn_end(l->o.io, turn_end, l);
     segment_prepare_spare(l);

@@ -14,6 +14,7 @@
 #define QUEUE_LOG_LOG_H
 
 #include "event/event.h"
+#include "io/append.h"
 #include "io/io.h"
 
 #include <veredus/base.h>
@@ -45,6 +46,7 @@ struct qlog_counts {
 struct qlog_options {
     struct io *io;
     struct event_log *events;
+    struct io_appender *appender; /* the owner's, for as long as the log is open; NULL: the log makes one */
     const char *folder;    /* made when missing */
     uint64_t segment_size; /* raised to 64 KiB, cut to 1 GiB */
     int64_t lazy_ms;       /* a record that nobody waits for is committed after so long at the latest */
