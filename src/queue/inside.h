@@ -150,17 +150,36 @@ void record_message_head(struct vr_buf *b, struct vr_str envelope_bytes, const s
                          uint32_t n, struct vr_str cause);
 bool record_message_read(struct vr_str payload, struct vr_arena *arena, struct record_message *out);
 
+/* Reading a RESULT: record_result_read, then record_result_next until it is false; `in.bad` tells a cut one, ipc_done(&in) a whole one. */
 struct record_result_item {
     uint32_t index, attempts, next;
     uint8_t state, flags;
     struct vr_str reply;
 };
+struct record_result {
+    uint64_t id;
+    bool held;
+    uint32_t left; /* items not read yet */
+    struct ipc_reader in;
+};
+bool record_result_read(struct vr_str payload, struct record_result *out);
+bool record_result_next(struct record_result *r, struct record_result_item *out);
+/* Of an EXPAND; ipc_get_str(&in) reads the n addresses. */
+struct record_expand {
+    uint64_t id;
+    uint32_t parent, n;
+    uint8_t flags;
+    struct ipc_reader in;
+};
+bool record_expand_read(struct vr_str payload, struct record_expand *out);
 /* The states of these recipients (NULL: as they are now), and whether the message is held. Who is REPORTING is left out: the record that
  * is being made says it, and one behind it that still says WAITING would undo that at the next start. */
 void record_result(struct vr_buf *b, const struct message *m, const uint32_t *indexes, const uint8_t *states,
                    uint32_t n);
 void record_expand(struct vr_buf *b, uint64_t id, uint32_t parent, uint8_t flags,
                    const struct vr_str *addresses, uint32_t n);
+/* Does this program read this version of the payload? */
+bool record_version_known(const struct qlog_record *r);
 /* Brings a replayed record into the index. */
 void record_replay(void *queue, const struct qlog_record *r);
 /* A record of a segment that is being emptied. */
@@ -388,9 +407,9 @@ struct queue {
     bool begun;        /* deliveries may begin */
     uint32_t expected; /* senders and locals */
     bool expected_known;
-    int64_t begin_at_ms; /* at the latest */
+    int64_t begin_at_ms;  /* at the latest */
     bool unknown_records; /* met at replay: nothing may be given back */
-    bool serving;        /* the lock is ours, the log is open */
+    bool serving;         /* the lock is ours, the log is open */
     bool draining;
     int64_t lock_until_ms, leave_at_ms;
     struct io_timer *lock_timer;
