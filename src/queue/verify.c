@@ -30,7 +30,8 @@ struct known {
     uint64_t body_size;
     uint32_t *waiting; /* not named: recipients last said to wait */
     uint32_t waiting_n, waiting_capacity;
-    qlog_position last; /* not named: the record that said so */
+    qlog_position last; /* not named: the record that said so, */
+    size_t last_n;      /* and the bytes of its payload */
 };
 
 struct verifying {
@@ -238,7 +239,7 @@ static struct known *known_get(struct verifying *v, uint64_t id)
     return k;
 }
 
-static void known_state(struct known *k, uint32_t index, bool waits, qlog_position position)
+static void known_state(struct known *k, uint32_t index, bool waits, const struct qlog_record *record)
 {
     uint32_t i = 0;
     while (i < k->waiting_n && k->waiting[i] != index)
@@ -253,7 +254,8 @@ static void known_state(struct known *k, uint32_t index, bool waits, qlog_positi
         assert(k->waiting != NULL);
     }
     k->waiting[k->waiting_n++] = index;
-    k->last = position;
+    k->last = record->position;
+    k->last_n = record->payload.n;
 }
 
 static bool check_result(struct verifying *v, const struct qlog_record *record, struct vr_str payload)
@@ -266,7 +268,7 @@ static bool check_result(struct verifying *v, const struct qlog_record *record, 
     struct known *k = known_get(v, r.id);
     while (record_result_next(&r, &item)) {
         if (!k->named)
-            known_state(k, item.index, !recipient_final(item.state), record->position);
+            known_state(k, item.index, !recipient_final(item.state), record);
         else
             beyond |= item.index >= k->count;
     }
@@ -286,7 +288,7 @@ static bool check_expand(struct verifying *v, const struct qlog_record *record)
         ipc_get_str(&r.in);
     struct known *k = known_get(v, r.id);
     if (!k->named)
-        known_state(k, r.parent, false, record->position);
+        known_state(k, r.parent, false, record);
     else if (r.parent >= k->count)
         tell_record(v, record, "reference", r.id,
                     "it tells of a recipient that its message has not: the record that added it is lost, or "
@@ -374,10 +376,11 @@ static void check_known(struct verifying *v)
         if (k->named && k->large && m != NULL)
             check_body(v, k, m);
         if (!k->named && k->waiting_n > 0)
-            tell_record(v, &(struct qlog_record){.position = k->last, .type = RECORD_RESULT}, "unnamed",
-                        k->id,
-                        "it tells of recipients that wait, and no record names their message: that one is "
-                        "lost");
+            tell_record(
+                v, &(struct qlog_record){.position = k->last, .type = RECORD_RESULT, .payload.n = k->last_n},
+                "unnamed", k->id,
+                "it tells of recipients that wait, and no record names their message: that one is "
+                "lost");
         if (m == NULL)
             continue;
         v->out->messages++;
