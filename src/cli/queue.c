@@ -169,6 +169,8 @@ static void print_message(const json_t *m, bool colours)
     printf("%s  %s  %lld bytes  from ", text_of(m, "id"), text_of(m, "arrival"),
            (long long)json_integer_value(json_object_get(m, "size")));
     print_clean(*from ? from : "<>");
+    if (json_integer_value(json_object_get(m, "priority")) != 0)
+        printf("  priority %lld", (long long)json_integer_value(json_object_get(m, "priority")));
     printf("%s\n", json_is_true(json_object_get(m, "held")) ? "  HELD" : "");
     size_t i;
     json_t *r;

@@ -126,7 +126,8 @@ struct message *message_new(const struct record_message *r)
                           .given = e->rcpt_count,
                           .count = e->rcpt_count + r->target_count,
                           .reverse_path_n = length16(e->reverse_path.n),
-                          .large = e->large};
+                          .large = e->large,
+                          .priority = e->priority};
     for (uint32_t i = 0; i < r->target_count; i++)
         children[r->targets[i].parent]++;
     m->recipients = calloc(1, m->count * sizeof *m->recipients + text_size(r) + 1);

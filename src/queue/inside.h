@@ -101,6 +101,7 @@ struct message {
     uint32_t heap_at;       /* its place there + 1; 0: not in it */
     uint32_t text_n;
     uint16_t reverse_path_n; /* at the start of the text */
+    int8_t priority;         /* -9..9, RFC 6710 */
     bool large, held, durable, unsaved, dead;
 };
 
@@ -128,7 +129,9 @@ uint8_t notify_of_child(uint8_t parent, uint32_t siblings);
 /* ---- records.c: payloads of the log's records (docs/queue-format.md) ------------------------------------------------------ */
 
 enum record_type { RECORD_MESSAGE = 1, RECORD_RESULT = 2, RECORD_EXPAND = 3 };
-#define RECORD_VERSION 1
+#define RECORD_VERSION 1 /* of RESULT and EXPAND */
+#define RECORD_MESSAGE_VERSION                                                                               \
+    2 /* 1: an envelope without the priority; it is read, and written anew when moved */
 
 struct record_target {
     uint32_t parent;
@@ -136,7 +139,8 @@ struct record_target {
 };
 struct record_message {
     struct envelope envelope;
-    struct vr_str envelope_bytes;  /* as packed by ipc_put_envelope */
+    struct vr_str
+        envelope_bytes; /* as packed by ipc_put_envelope; of version 1: without the priority behind it */
     struct record_target *targets; /* recipients beyond the given ones: what aliases expanded to */
     uint32_t target_count;
     struct vr_str

@@ -35,7 +35,11 @@ bool record_message_read(struct vr_str payload, struct vr_arena *arena, struct r
     struct ipc_reader r = ipc_reader(payload);
     out->envelope_bytes = ipc_get_str(&r);
     struct ipc_reader e = ipc_reader(out->envelope_bytes);
-    if (!ipc_get_envelope(&e, arena, &out->envelope) || !ipc_done(&e))
+    if (!ipc_get_envelope_1(&e, arena, &out->envelope))
+        return false;
+    if (e.rest.n > 0) /* else: version 1 */
+        out->envelope.priority = (int8_t)ipc_get_u8(&e);
+    if (!ipc_done(&e))
         return false;
     uint32_t n = ipc_get_u32(&r);
     if (r.bad || (uint64_t)n * 8 > r.rest.n)
@@ -220,7 +224,8 @@ static void replay_expand(struct queue *q, struct vr_str payload)
 
 bool record_version_known(const struct qlog_record *r)
 {
-    return r->version == RECORD_VERSION;
+    return r->version >= 1 &&
+           r->version <= (r->type == RECORD_MESSAGE ? RECORD_MESSAGE_VERSION : RECORD_VERSION);
 }
 
 void record_replay(void *queue, const struct qlog_record *r)
@@ -377,11 +382,15 @@ static void move_message(struct queue *q, struct message *m, const struct record
         const struct recipient *to = &m->recipients[m->given + i];
         targets[i] = (struct record_target){to->parent, recipient_address(m, to)};
     }
+    struct vr_buf envelope; /* packed anew: the record may be of an earlier version */
+    vr_buf_init(&envelope, QLOG_RECORD_MAX);
+    ipc_put_envelope(&envelope, &r->envelope);
     vr_buf_reset(&q->scratch);
-    record_message_head(&q->scratch, r->envelope_bytes, targets, extra, vr_str(NULL, 0));
+    record_message_head(&q->scratch, vr_buf_str(&envelope), targets, extra, vr_str(NULL, 0));
+    vr_buf_fini(&envelope);
     struct vr_str parts[] = {vr_buf_str(&q->scratch), r->body};
     qlog_position position =
-        qlog_append(q->log, RECORD_MESSAGE, RECORD_VERSION, parts, 2, QLOG_LAZY, NULL, NULL);
+        qlog_append(q->log, RECORD_MESSAGE, RECORD_MESSAGE_VERSION, parts, 2, QLOG_LAZY, NULL, NULL);
     if (position == 0)
         return;
     uint32_t length = (uint32_t)(parts[0].n + parts[1].n);
@@ -406,7 +415,7 @@ static bool is_reporting(const struct message *m)
 void record_move(void *queue, const struct qlog_record *record)
 {
     struct queue *q = queue;
-    if (record->type != RECORD_MESSAGE || record->version != RECORD_VERSION)
+    if (record->type != RECORD_MESSAGE || !record_version_known(record))
         return;
     struct vr_arena arena;
     vr_arena_init(&arena, ARENA_MAX);

@@ -296,8 +296,10 @@ static void test_reporting_is_not_undone(void **state)
     again->durable = true;
     recipient_set(&q, again, &again->recipients[4], RECIPIENT_REPORTING);
     pack_message(&message, &r.envelope);
-    record = (struct qlog_record){
-        .position = 99, .type = RECORD_MESSAGE, .version = RECORD_VERSION, .payload = vr_buf_str(&message)};
+    record = (struct qlog_record){.position = 99,
+                                  .type = RECORD_MESSAGE,
+                                  .version = RECORD_MESSAGE_VERSION,
+                                  .payload = vr_buf_str(&message)};
     record_move(&q, &record); /* there is no log: it would crash */
     message_free(&q, again);
     free(m->recipients);
@@ -311,9 +313,12 @@ static void test_reporting_is_not_undone(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_idmap),       cmocka_unit_test(test_message_record),
-        cmocka_unit_test(test_message_new), cmocka_unit_test(test_texts_are_shared),
-        cmocka_unit_test(test_thrift),      cmocka_unit_test(test_result_replay),
+        cmocka_unit_test(test_idmap),
+        cmocka_unit_test(test_message_record),
+        cmocka_unit_test(test_message_new),
+        cmocka_unit_test(test_texts_are_shared),
+        cmocka_unit_test(test_thrift),
+        cmocka_unit_test(test_result_replay),
         cmocka_unit_test(test_reporting_is_not_undone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -101,7 +101,7 @@ static qlog_position append_message(uint64_t *id, uint64_t large)
     record_message_head(&b, vr_buf_str(&packed), NULL, 0, vr_str(NULL, 0));
     if (large == 0)
         vr_buf_add(&b, VR_STR(BODY));
-    qlog_position p = append(RECORD_MESSAGE, RECORD_VERSION, vr_buf_str(&b));
+    qlog_position p = append(RECORD_MESSAGE, RECORD_MESSAGE_VERSION, vr_buf_str(&b));
     vr_buf_fini(&packed);
     vr_buf_fini(&b);
     return p;
@@ -580,7 +580,7 @@ static void test_references(void **state)
     append_result(gone, 0, 2, RECIPIENT_WAITING);
     append_result(gone, 0, 2, RECIPIENT_RELAYED);
     qlog_position nonsense = append(RECORD_RESULT, 1, VR_STR("no result"));
-    append(RECORD_MESSAGE, RECORD_VERSION, VR_STR("no message, either"));
+    append(RECORD_MESSAGE, RECORD_MESSAGE_VERSION, VR_STR("no message, either"));
     end_writing();
     assert_int_equal(verify(), 0);
     const struct told *t = find("reference");
