@@ -1,15 +1,14 @@
-/* verify.c - the owner's half of checking a spool: what records say, whom damage concerned, bodies. The log's half is log/verify.c.
+/* verify.c - the owner's half of checking a spool: what records say, whom damage concerned, bodies. The log's half is log/verify.c,
+ * guesses about damaged bytes are verify_guess.c's.
  *
  * Rule:  a record is brought into the index by record_replay, as at a start; here is only what replay passes over in silence.
  * A RESULT about a message that nobody names is no fault by itself: segments go oldest first, so the MESSAGE may have gone long ago. It is one when
  * the last that was said of a recipient is "waiting": who waits has a MESSAGE.
  * Tests: tests/unit/queue_verify.c
  */
-#include "queue/verify.h"
+#include "queue/verify_inside.h"
 
 #include "io/fs.h"
-#include "queue/inside.h"
-#include "queue/log/inside.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -17,32 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ARENA_MAX    (64u << 20)
-#define CONCERNS_MAX 16u
-#define DAY_US       (24ll * 3600 * 1000000)
-
-/* What was read of a message, alive or not. */
-struct known {
-    uint64_t id; /* first: idmap */
-    bool named;  /* by a MESSAGE */
-    bool large;
-    uint32_t count; /* recipients, as far as named */
-    uint64_t body_size;
-    uint32_t *waiting; /* not named: recipients last said to wait */
-    uint32_t waiting_n, waiting_capacity;
-    qlog_position last; /* not named: the record that said so, */
-    size_t last_n;      /* and the bytes of its payload */
-};
-
-struct verifying {
-    struct queue q; /* an index, and a log that is only counted with */
-    void (*found)(void *arg, const struct verify_finding *f);
-    void *arg;
-    struct verify_summary *out;
-    struct idmap known;
-    struct vr_arena arena; /* of one finding or record */
-    char folder[BODY_PATH];
-};
+#define ARENA_MAX (64u << 20)
 
 /* ---- telling -------------------------------------------------------------------------------------------------------------- */
 
@@ -68,96 +42,6 @@ static void tell_record(struct verifying *v, const struct qlog_record *r, const 
                                      .what = what,
                                      .concerns = &c,
                                      .concern_count = id != 0});
-}
-
-static void concern_recipients(struct verifying *v, struct verify_concern *c, const struct message *m)
-{
-    struct vr_str *to = vr_arena_alloc(&v->arena, (m->count + 1u) * sizeof *to);
-    c->sender = message_reverse_path(m);
-    for (uint32_t i = 0; to != NULL && i < m->count; i++)
-        to[i] = recipient_address(m, &m->recipients[i]);
-    c->recipients = to;
-    c->count = to != NULL ? m->count : 0;
-}
-
-/* ---- what is in a damaged stretch ------------------------------------------------------------------------------------------- */
-
-/* Any 64 bits are an id; this one was given at a time that can be. */
-static bool id_plausible(const struct verifying *v, uint64_t id)
-{
-    int64_t t = queue_id_time_us(id);
-    return id != 0 && t > queue_id_time_us(0) + DAY_US && t < io_now_us(v->q.io) + DAY_US;
-}
-
-static bool guess_message(struct verifying *v, struct vr_str payload, struct verify_concern *c)
-{
-    struct record_message r;
-    struct ipc_reader at = ipc_reader(payload);
-    ipc_get_u32(&at); /* the envelope's length; its first field is the id */
-    c->record = "message";
-    c->id = ipc_get_u64(&at);
-    if (at.bad || !id_plausible(v, c->id))
-        return false;
-    const struct known *k = idmap_find(&v->known, c->id);
-    c->in_queue = k != NULL && k->named;
-    if (!record_message_read(payload, &v->arena, &r))
-        return true; /* the id alone */
-    struct vr_str *to = vr_arena_alloc(&v->arena, (r.envelope.rcpt_count + 1u) * sizeof *to);
-    c->sender = r.envelope.reverse_path;
-    for (uint32_t i = 0; to != NULL && i < r.envelope.rcpt_count; i++)
-        to[i] = r.envelope.rcpts[i].address;
-    c->recipients = to;
-    c->count = to != NULL ? r.envelope.rcpt_count : 0;
-    return true;
-}
-
-static bool guess_states(struct verifying *v, struct vr_str payload, const char *record,
-                         struct verify_concern *c)
-{
-    struct ipc_reader at = ipc_reader(payload);
-    c->record = record;
-    c->id = ipc_get_u64(&at);
-    const struct known *k = at.bad ? NULL : idmap_find(&v->known, c->id);
-    if (k == NULL)
-        return false; /* that much of a guess would be one */
-    c->in_queue = k->named;
-    const struct message *m = idmap_find(&v->q.messages, c->id);
-    if (m != NULL)
-        concern_recipients(v, c, m);
-    return true;
-}
-
-/* The record that once stood at `at` of the stretch: any of its bytes may be wrong, so each is tried as what it says it is, then as a MESSAGE. */
-static bool guess(struct verifying *v, struct vr_str bytes, size_t at, struct verify_concern *c)
-{
-    struct record_header h;
-    if (bytes.n - at < sizeof h)
-        return false;
-    memcpy(&h, bytes.p + at, sizeof h);
-    struct vr_str payload = vr_str_from_pos(bytes, at + sizeof h);
-    if (h.length < payload.n)
-        payload = vr_str_sub(payload, 0, h.length);
-    *c = (struct verify_concern){0};
-    if (h.type == RECORD_RESULT && guess_states(v, payload, "result", c))
-        return true;
-    if (h.type == RECORD_EXPAND && guess_states(v, payload, "expansion", c))
-        return true;
-    if (guess_message(v, payload, c))
-        return true;
-    return guess_message(v, vr_str_from_pos(bytes, at + sizeof h), c); /* its length may be what is wrong */
-}
-
-static uint32_t guess_all(struct verifying *v, const struct qlog_finding *f, struct verify_concern *concerns)
-{
-    uint32_t n = 0;
-    for (size_t at = 0; at + sizeof(struct record_header) <= f->bytes.n && n < CONCERNS_MAX;
-         at += QLOG_ALIGN) {
-        uint32_t first;
-        memcpy(&first, f->bytes.p + at, sizeof first);
-        if (at == 0 || first == f->marker)
-            n += guess(v, f->bytes, at, &concerns[n]);
-    }
-    return n;
 }
 
 /* ---- findings of the log ----------------------------------------------------------------------------------------------------- */
@@ -201,7 +85,7 @@ static void on_log_finding(void *arg, const struct qlog_finding *f)
 {
     struct verifying *v = arg;
     const struct wording *w = &wordings[f->fault];
-    struct verify_concern concerns[CONCERNS_MAX];
+    struct verify_concern concerns[VERIFY_CONCERNS];
     vr_arena_reset(&v->arena);
     struct verify_finding out = {.rank = w->rank,
                                  .kind = w->kind,
@@ -221,7 +105,7 @@ static void on_log_finding(void *arg, const struct qlog_finding *f)
                  (unsigned long long)f->to);
         out = (struct verify_finding){.rank = w->rank, .kind = w->kind, .file = f->file, .what = text};
     }
-    out.concern_count = guess_all(v, f, concerns);
+    out.concern_count = verify_guess(v, f, concerns);
     tell(v, &out);
 }
 
@@ -357,7 +241,7 @@ static void check_body(struct verifying *v, const struct known *k, const struct 
                  io_error_text(status));
     struct verify_concern c = {.id = k->id, .record = "message", .in_queue = true};
     vr_arena_reset(&v->arena);
-    concern_recipients(v, &c, m);
+    verify_concern_recipients(v, &c, m);
     tell(v, &(struct verify_finding){.rank = VERIFY_DAMAGE,
                                      .kind = status == 0 ? "body_size" : "body_missing",
                                      .file = path,
