@@ -169,6 +169,8 @@ static void print_message(const json_t *m, bool colours)
     printf("%s  %s  %lld bytes  from ", text_of(m, "id"), text_of(m, "arrival"),
            (long long)json_integer_value(json_object_get(m, "size")));
     print_clean(*from ? from : "<>");
+    if (json_integer_value(json_object_get(m, "priority")) != 0)
+        printf("  priority %lld", (long long)json_integer_value(json_object_get(m, "priority")));
     printf("%s\n", json_is_true(json_object_get(m, "held")) ? "  HELD" : "");
     size_t i;
     json_t *r;
@@ -316,7 +318,8 @@ static void usage(FILE *out)
     fputs("usage: veredus queue list [FILTER...] [--limit N] [--json]\n"
           "       veredus queue summary [--json]\n"
           "       veredus queue show ID... [--full] [--json]\n"
-          "       veredus queue retry|hold|release|remove ID...|FILTER...|--all [--json]\n\n"
+          "       veredus queue retry|hold|release|remove ID...|FILTER...|--all [--json]\n"
+          "       veredus queue verify [SPOOL] [--json]\n\n"
           "filters, all of which must apply:\n"
           "  --domain D       with a recipient in this domain that still waits\n"
           "  --sender A       from this address or @domain; '<>': reports\n"
@@ -327,7 +330,8 @@ static void usage(FILE *out)
           "  --limit N        at most N messages in a list (default: all)\n"
           "  --full           the whole text, up to 1 MiB\n"
           "  --json           the server's answer as JSON\n"
-          "  --config FILE    where to read the \"run\" folder from (default " CONFIG_DEFAULT_PATH ")\n"
+          "  --config FILE    where to read the \"run\" folder from, and \"spool\" "
+          "(default " CONFIG_DEFAULT_PATH ")\n"
           "  --run DIR        the \"run\" folder itself\n",
           out);
 }
@@ -514,12 +518,25 @@ static int run(const struct operation *op, struct asked *a)
     return code;
 }
 
+/* The one command that asks nobody: it reads the files of a server that does not run. */
+static int verify(const struct asked *a, int argc, char **argv)
+{
+    if (a->all || a->filtered || a->run != NULL)
+        return cli_wrong_usage(
+            self, "verify is about a whole spool on the disk: it takes a folder, no ids, filters and --run");
+    if (argc > 1)
+        return cli_wrong_usage(self, "\"%s\" is one folder too many", argv[1]);
+    return cli_queue_verify(self, argc > 0 ? argv[0] : NULL, a->config_path, a->json);
+}
+
 int cli_queue(int argc, char **argv)
 {
     struct asked a = {.config_path = CONFIG_DEFAULT_PATH, .request = json_object(), .ids = json_array()};
     self = argv[0];
     int code = read_options(argc, argv, &a);
     const struct operation *op = NULL;
+    if (code < 0 && optind < argc && strcmp(argv[optind], "verify") == 0)
+        code = verify(&a, argc - optind - 1, argv + optind + 1);
     for (size_t i = 0; code < 0 && optind < argc && i < sizeof operations / sizeof *operations; i++)
         if (strcmp(operations[i].name, argv[optind]) == 0)
             op = &operations[i];
@@ -528,7 +545,8 @@ int cli_queue(int argc, char **argv)
         code = EX_USAGE;
     } else if (code < 0 && op == NULL) {
         code = cli_wrong_usage(
-            self, "there is no \"%s\"; there are list, show, summary, retry, hold, release and remove",
+            self,
+            "there is no \"%s\"; there are list, show, summary, retry, hold, release, remove and verify",
             argv[optind]);
     }
     for (int i = optind + 1; code < 0 && i < argc; i++)

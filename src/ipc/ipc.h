@@ -111,10 +111,15 @@ struct envelope {
     bool large;                /* the body is in a file of its own */
     struct envelope_rcpt *rcpts;
     uint32_t rcpt_count;
+    int8_t priority;           /* -9..9, RFC 6710 */
 };
+/* The queue stores it as it is packed. Who changes it: a new RECORD_MESSAGE_VERSION, and what was written before must still be read
+ * (ipc_get_envelope_1, docs/queue-format.md). */
 void ipc_put_envelope(struct vr_buf *b, const struct envelope *e);
 /* Slices point into the payload; rcpts into the arena. False: malformed or too many recipients for the arena. */
 bool ipc_get_envelope(struct ipc_reader *r, struct vr_arena *arena, struct envelope *out);
+/* Of version 1, which ends with the recipients. */
+bool ipc_get_envelope_1(struct ipc_reader *r, struct vr_arena *arena, struct envelope *out);
 
 /* ---- queue ids ------------------------------------------------------------------------------------------------ */
 
@@ -161,6 +166,7 @@ struct delivery {
     struct next_hop next_hop;
     struct vr_str reverse_path;
     uint8_t body, ret;
+    int8_t priority;
     struct vr_str envid;
     struct vr_str prefix;
     struct vr_str content;  /* empty when the descriptor holds it */

@@ -119,9 +119,10 @@ void ipc_put_envelope(struct vr_buf *b, const struct envelope *e)
         ipc_put_str(b, r->orcpt);
         ipc_put_u8(b, r->catch_all);
     }
+    ipc_put_u8(b, (uint8_t)e->priority); /* last: version 1 is what stands before it */
 }
 
-bool ipc_get_envelope(struct ipc_reader *r, struct vr_arena *arena, struct envelope *out)
+bool ipc_get_envelope_1(struct ipc_reader *r, struct vr_arena *arena, struct envelope *out)
 {
     *out = (struct envelope){0};
     out->id = ipc_get_u64(r);
@@ -146,6 +147,16 @@ bool ipc_get_envelope(struct ipc_reader *r, struct vr_arena *arena, struct envel
         rcpt->catch_all = ipc_get_u8(r) != 0;
     }
     out->rcpt_count = r->bad ? 0 : n;
+    return !r->bad;
+}
+
+bool ipc_get_envelope(struct ipc_reader *r, struct vr_arena *arena, struct envelope *out)
+{
+    if (!ipc_get_envelope_1(r, arena, out))
+        return false;
+    out->priority = (int8_t)ipc_get_u8(r);
+    if (r->bad)
+        out->rcpt_count = 0;
     return !r->bad;
 }
 
@@ -195,6 +206,7 @@ void ipc_put_delivery(struct vr_buf *b, const struct delivery *d)
     ipc_put_str(b, d->reverse_path);
     ipc_put_u8(b, d->body);
     ipc_put_u8(b, d->ret);
+    ipc_put_u8(b, (uint8_t)d->priority);
     ipc_put_str(b, d->envid);
     ipc_put_str(b, d->prefix);
     ipc_put_str(b, d->content);
@@ -219,6 +231,7 @@ bool ipc_get_delivery(struct ipc_reader *r, struct vr_arena *arena, struct deliv
     out->reverse_path = ipc_get_str(r);
     out->body = ipc_get_u8(r);
     out->ret = ipc_get_u8(r);
+    out->priority = (int8_t)ipc_get_u8(r);
     out->envid = ipc_get_str(r);
     out->prefix = ipc_get_str(r);
     out->content = ipc_get_str(r);

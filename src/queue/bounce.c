@@ -264,7 +264,8 @@ static void report_build(struct report *r, const struct record_message *record, 
                           .body_size = vr_buf_size(&b->body),
                           .body = vr_str_is_ascii(vr_buf_str(&b->body)) ? SMTP_BODY_7BIT : SMTP_BODY_8BITMIME,
                           .rcpts = &b->rcpt,
-                          .rcpt_count = 1};
+                          .rcpt_count = 1,
+                          .priority = m->priority}; /* RFC 6710 §4.6 */
     report_store(b);
 }
 

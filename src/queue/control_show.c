@@ -105,9 +105,9 @@ json_t *control_message(struct queue *q, const struct message *m)
     for (uint32_t i = 0; i < m->count; i++)
         if (m->recipients[i].state != RECIPIENT_EXPANDED) /* others stand in its place */
             json_array_append_new(recipients, recipient_json(q, m, &m->recipients[i]));
-    return json_pack("{s:s,s:o,s:o,s:I,s:b,s:o}", "id", id, "arrival", control_time(m->arrival_us), "from",
-                     control_text(message_reverse_path(m)), "size", (json_int_t)m->size, "held", (int)m->held,
-                     "recipients", recipients);
+    return json_pack("{s:s,s:o,s:o,s:I,s:b,s:i,s:o}", "id", id, "arrival", control_time(m->arrival_us),
+                     "from", control_text(message_reverse_path(m)), "size", (json_int_t)m->size, "held",
+                     (int)m->held, "priority", (int)m->priority, "recipients", recipients);
 }
 
 /* ---- one message, whole -------------------------------------------------------------------------------------------------------- */

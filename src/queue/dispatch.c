@@ -200,6 +200,7 @@ static bool send_delivery(struct queue *q, struct dispatch *d, struct vr_str pay
                                .reverse_path = e->reverse_path,
                                .body = e->body,
                                .ret = e->ret,
+                               .priority = e->priority,
                                .envid = e->envid,
                                .prefix = e->prefix,
                                .content = r.body,

@@ -144,7 +144,8 @@ struct message *message_new(const struct record_message *r)
                           .recipients = own_block(m),
                           .sender = sender_hash(e),
                           .reverse_path_n = length16(e->reverse_path.n),
-                          .large = e->large};
+                          .large = e->large,
+                          .priority = e->priority};
     for (uint32_t i = 0; i < r->target_count; i++)
         children[r->targets[i].parent]++;
     make_recipients(m, r, children);

@@ -105,7 +105,7 @@ struct message {
     uint32_t text_n;
     uint32_t sender; /* whose turns these are: a hash of the account, or of the reverse-path's domain */
     uint16_t reverse_path_n; /* at the start of the text */
-    int8_t priority;         /* RFC 6710: -9 to 9 */
+    int8_t priority;         /* -9..9, RFC 6710 */
     bool large : 1, held : 1, durable : 1, unsaved : 1, dead : 1;
 };
 
@@ -133,7 +133,9 @@ uint8_t notify_of_child(uint8_t parent, uint32_t siblings);
 /* ---- records.c: payloads of the log's records (docs/queue-format.md) ------------------------------------------------------ */
 
 enum record_type { RECORD_MESSAGE = 1, RECORD_RESULT = 2, RECORD_EXPAND = 3 };
-#define RECORD_VERSION 1
+#define RECORD_VERSION 1 /* of RESULT and EXPAND */
+#define RECORD_MESSAGE_VERSION                                                                               \
+    2 /* 1: an envelope without the priority; it is read, and written anew when moved */
 
 struct record_target {
     uint32_t parent;
@@ -141,7 +143,8 @@ struct record_target {
 };
 struct record_message {
     struct envelope envelope;
-    struct vr_str envelope_bytes;  /* as packed by ipc_put_envelope */
+    struct vr_str
+        envelope_bytes; /* as packed by ipc_put_envelope; of version 1: without the priority behind it */
     struct record_target *targets; /* recipients beyond the given ones: what aliases expanded to */
     uint32_t target_count;
     struct vr_str
@@ -155,17 +158,36 @@ void record_message_head(struct vr_buf *b, struct vr_str envelope_bytes, const s
                          uint32_t n, struct vr_str cause);
 bool record_message_read(struct vr_str payload, struct vr_arena *arena, struct record_message *out);
 
+/* Reading a RESULT: record_result_read, then record_result_next until it is false; `in.bad` tells a cut one, ipc_done(&in) a whole one. */
 struct record_result_item {
     uint32_t index, attempts, next;
     uint8_t state, flags;
     struct vr_str reply;
 };
+struct record_result {
+    uint64_t id;
+    bool held;
+    uint32_t left; /* items not read yet */
+    struct ipc_reader in;
+};
+bool record_result_read(struct vr_str payload, struct record_result *out);
+bool record_result_next(struct record_result *r, struct record_result_item *out);
+/* Of an EXPAND; ipc_get_str(&in) reads the n addresses. */
+struct record_expand {
+    uint64_t id;
+    uint32_t parent, n;
+    uint8_t flags;
+    struct ipc_reader in;
+};
+bool record_expand_read(struct vr_str payload, struct record_expand *out);
 /* The states of these recipients (NULL: as they are now), and whether the message is held. Who is REPORTING is left out: the record that
  * is being made says it, and one behind it that still says WAITING would undo that at the next start. */
 void record_result(struct vr_buf *b, const struct message *m, const uint32_t *indexes, const uint8_t *states,
                    uint32_t n);
 void record_expand(struct vr_buf *b, uint64_t id, uint32_t parent, uint8_t flags,
                    const struct vr_str *addresses, uint32_t n);
+/* Does this program read this version of the payload? */
+bool record_version_known(const struct qlog_record *r);
 /* Brings a replayed record into the index. */
 void record_replay(void *queue, const struct qlog_record *r);
 /* A record of a segment that is being emptied. */

@@ -289,9 +289,14 @@ def wrong_command_lines(world):
             (["queue", "list", "--run", run_folder], 75, "No such file or directory; it does not run"),
             (["queue", "list", "--run", "/" + "x" * 200], 78, "at most 107 bytes"),
             (["queue", "list", "--config", no_file], 78, "cannot read the configuration"),
+            (["queue", "verify", "a", "b"], 64, '"b" is one folder too many'),
+            (["queue", "verify", "--all"], 64, "verify is about a whole spool"),
+            (["queue", "verify", run_folder], 66, "is no spool: name the folder that holds log/ and body/"),
+            (["queue", "verify", "--config", no_file], 78, "verify FOLDER` does without the configuration"),
             (["send"], 64, "no recipient"),
             (["send", "--to", "a@b.test", "--tls", "x"], 64, "--tls takes none, may"),
             (["send", "--to", "a@b.test", "--auth", "CRAM-MD5"], 64, "--auth takes SCRAM-SHA-256"),
+            (["send", "--to", "a@b.test", "--priority", "10"], 64, "--priority takes a number from -9 to 9"),
             (["send", "--to", "a@b.test", "--header", "a b: c"], 64, "--header takes"),
             (["send", "--to", "a@b.test", "--file", no_file, "--body", "x"], 64, "does not go with"),
             (["send", "--to", "a@b.test", "--server", "a b"], 64, "--server takes"),
@@ -362,6 +367,65 @@ def queue_several(world):
     if os.geteuid() == 0:
         got = tool("queue", "list", "--run", s.run_dir, user="nobody")
         assert got[0] == 77 and "Permission denied; root may" in got[2], got
+
+
+@case
+def queue_verify(world):
+    """veredus queue verify: not beside a server; sound after a stop; a flipped byte is told with file, offset and message, and costs that message only."""
+    sink = Sink(world, replies={"RCPT": "450 4.2.0 later"})
+    s = world.server(domains={"far.test": 'deliver = "smtp:127.0.0.1:%d"' % sink.port})
+    texts = [b"Subject: n%d\r\n\r\nthe text of number %d\r\n" % (i, i) for i in range(5)] + [b"Subject: large\r\n\r\n" + b"0123456789abcdef\r\n" * 20000]
+    with smtplib.SMTP(s.host, s.mx) as c:
+        for i, text in enumerate(texts):
+            c.sendmail("a%d@x.test" % i, ["r%d@far.test" % i], text)
+    wait_until("all are deferred", lambda: s.queue("list").count("deferred ") == 6)
+    got = tool("queue", "verify", "--config", s.config)
+    assert got[0] == 75 and "a server runs on %s" % s.spool in got[2] and got[1] == "", got
+    ids = {m["from"]: m["id"] for m in json.loads(s.queue("list", "--json"))["messages"]}
+    s.stop()
+    got = tool("queue", "verify", "--config", s.config)
+    assert got[0] == 0 and got[1].rstrip().endswith("; it is sound") and "6 messages wait for 6 recipients" in got[1], got
+    segments = sorted(f for f in os.listdir(os.path.join(s.spool, "log")) if f.endswith(".seg"))
+    path = os.path.join(s.spool, "log", segments[0])
+    with open(path, "rb") as f:
+        bytes_before = f.read()
+    place = bytes_before.index(b"the text of number 2")
+    with open(path, "r+b") as f:
+        f.seek(place)
+        f.write(b"T")
+    before = {name: os.stat(os.path.join(s.spool, "log", name)).st_mtime_ns for name in os.listdir(os.path.join(s.spool, "log"))}
+    code, printed, complaint = tool("queue", "verify", s.spool)
+    assert code == 1 and complaint == "", (code, printed, complaint)
+    where = [line for line in printed.splitlines() if "checksum or framing" in line]
+    assert len(where) == 1 and where[0].startswith(path + ":"), printed
+    offset, size = int(where[0][len(path) + 1:].split(":")[0]), int(where[0].split(": damage: ")[1].split(" ")[0])
+    assert offset < place < offset + size < offset + 4096, (where, place)
+    assert "message of %s from <a2@x.test> to <r2@far.test>\n" % ids["a2@x.test"] in printed, printed
+    assert "5 messages wait for 5 recipients" in printed and "1 damaged stretch, 2 faults" in printed, printed
+    assert "no record names their message: that one is lost\n    result of %s\n" % ids["a2@x.test"] in printed, printed  # its deferral
+    data = json.loads(tool("queue", "verify", s.spool, "--json")[1])
+    found = [f for f in data["findings"] if f["kind"] == "record"]
+    assert not data["sound"] and data["messages"] == 5 and data["damaged"] == 1 and len(found) == 1, data
+    assert found[0]["file"] == path and found[0]["offset"] == offset and found[0]["bytes"] == size, found
+    assert found[0]["concerns"] == [{"id": ids["a2@x.test"], "record": "message", "in_queue": False, "from": "a2@x.test", "recipients": ["r2@far.test"]}], found
+    body = [os.path.join(d, f) for d, _, names in os.walk(os.path.join(s.spool, "body")) for f in names]
+    assert len(body) == 1, body
+    os.rename(body[0], world.path("body"))
+    printed = tool("queue", "verify", s.spool)[1]
+    assert "%s: damage: the body of a message that waits cannot be read: No such file" % body[0] in printed, printed
+    os.rename(world.path("body"), body[0])
+    assert before == {name: os.stat(os.path.join(s.spool, "log", name)).st_mtime_ns for name in before}, "verify changes nothing"
+    if os.geteuid() == 0:
+        os.chmod(s.spool, 0o700)
+        got = tool("queue", "verify", s.spool, user="nobody")
+        assert got[0] == 77 and "Permission denied; root may" in got[2], got
+    sink.replies.clear()
+    s.start()
+    assert any(e["from"] == str(offset) and e["file"] == path for e in s.events("log.damage")), s.log()
+    s.queue("retry", "--all")
+    wait_until("the other five are sent", lambda: len(sink.messages) == 5)
+    s.wait_empty()
+    assert sorted(m[0].split("<")[1].split(">")[0] for m in sink.messages) == ["a%d@x.test" % i for i in (0, 1, 3, 4, 5)], sink.messages
 
 
 @case

@@ -119,7 +119,8 @@ static void put_all(void)
                          .body_size = 123456789012,
                          .large = true,
                          .rcpts = rcpts,
-                         .rcpt_count = 2};
+                         .rcpt_count = 2,
+                         .priority = -7};
     ipc_put_envelope(&buf, &e);
 }
 
@@ -145,6 +146,10 @@ static void test_envelope(void **state)
     assert_int_equal(e.rcpts[0].notify, DSN_NOTIFY_SUCCESS);
     assert_str(e.rcpts[0].orcpt, VR_STR("rfc822;a@y"));
     assert_true(e.rcpts[1].catch_all && !e.rcpts[0].catch_all);
+    assert_int_equal(e.priority, -7);
+    r = ipc_reader(vr_str_sub(vr_buf_str(&buf), 0, vr_buf_size(&buf) - 1)); /* version 1 ends before it */
+    assert_true(ipc_get_envelope_1(&r, &arena, &e));
+    assert_true(ipc_done(&r) && e.rcpt_count == 2 && e.priority == 0);
 }
 
 static void test_delivery_and_result(void **state)
@@ -158,6 +163,7 @@ static void test_delivery_and_result(void **state)
                          .reverse_path = VR_STR("f@x"),
                          .body = 1,
                          .ret = DSN_RET_FULL,
+                         .priority = 9,
                          .envid = VR_STR("E"),
                          .prefix = VR_STR("P: 1\r\n"),
                          .content = VR_STR("text"),
@@ -170,7 +176,7 @@ static void test_delivery_and_result(void **state)
     struct ipc_reader r = ipc_reader(vr_buf_str(&buf));
     assert_true(ipc_get_delivery(&r, &arena, &got));
     assert_true(got.id == 5 && got.message == 77 && got.body == 1 && got.ret == DSN_RET_FULL &&
-                got.content_size == 4 && !got.large && got.arrival_us == 42);
+                got.priority == 9 && got.content_size == 4 && !got.large && got.arrival_us == 42);
     assert_true(got.next_hop.kind == NEXT_HOP_LMTP && got.next_hop.port == 0 &&
                 got.next_hop.tls == NEXT_HOP_TLS_VERIFY && got.next_hop.route == 4 &&
                 got.next_hop.domain == 2);
@@ -228,7 +234,7 @@ static void test_damaged(void **state)
     vr_buf_reset(&buf); /* as many recipients as no frame can hold: no memory is asked for them */
     struct envelope e = {.rcpt_count = 0};
     ipc_put_envelope(&buf, &e);
-    memset(buf.p + buf.start + vr_buf_size(&buf) - 4, 0xff, 4);
+    memset(buf.p + buf.start + vr_buf_size(&buf) - 5, 0xff, 4);
     struct ipc_reader r = ipc_reader(vr_buf_str(&buf));
     assert_false(ipc_get_envelope(&r, &arena, &e));
     assert_int_equal(e.rcpt_count, 0);

@@ -1029,7 +1029,7 @@ static void test_record_of_a_later_version(void **state)
     assert_int_equal(qlog_open(&o, &log), 0);
     int status = 1;
     struct vr_str payload = VR_STR("of tomorrow");
-    qlog_position at = qlog_append(log, RECORD_MESSAGE, RECORD_VERSION + 1, &payload, 1, QLOG_URGENT,
+    qlog_position at = qlog_append(log, RECORD_MESSAGE, RECORD_MESSAGE_VERSION + 1, &payload, 1, QLOG_URGENT,
                                    record_durable, &status);
     assert_true(at != 0);
     run(WAIT_MS);

@@ -116,6 +116,9 @@ struct segment *segment_begin(struct qlog *l,
 void segment_header_write(const struct segment *s, int64_t now_us, char page[QLOG_HEADER]);
 /* From the start of a file. 0, -EBADMSG (no valid copy), -ENOTSUP (a version or byte order that this program does not read). */
 int segment_header_read(const char page[QLOG_HEADER], struct segment_header *out);
+/* Was the file only being made into segment `number` when the power went? status: of segment_header_read. */
+bool segment_never_begun(const char page[QLOG_HEADER], const struct segment_header *h, int status,
+                         uint32_t number);
 int segment_file_make(
     const char *path,
     uint64_t

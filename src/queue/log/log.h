@@ -91,4 +91,37 @@ int qlog_short(const struct qlog *l);
 
 void qlog_counts(const struct qlog *l, struct qlog_counts *out);
 
+/* ---- verify.c: a log that nobody serves, looked at and never changed --------------------------------------------------------- */
+
+enum qlog_fault {
+    /* damage */
+    QLOG_FAULT_RECORD, /* bytes that are no valid record, with valid ones behind them */
+    QLOG_FAULT_END, /* from here on to the end of the file nothing is valid, and it is not the youngest segment */
+    QLOG_FAULT_HEADER,      /* neither copy of the first page's header holds */
+    QLOG_FAULT_HEADER_COPY, /* one of them does not */
+    QLOG_FAULT_VERSION,     /* another version's or machine's segment: not read */
+    QLOG_FAULT_UNREADABLE,  /* the system refused; status says why */
+    /* no damage, but worth telling */
+    QLOG_FAULT_TAIL,    /* a record begun at the end of the youngest segment: was never acknowledged */
+    QLOG_FAULT_UNBEGUN, /* a file that was being made into a segment */
+    QLOG_FAULT_GAP,     /* numbers without a file between two segments: from, to */
+    QLOG_FAULT_SPARE,
+    QLOG_FAULT_ASIDE,  /* ….damaged: set aside at an earlier start */
+    QLOG_FAULT_FOREIGN /* a name that is none of ours */
+};
+struct qlog_finding {
+    enum qlog_fault fault;
+    const char *file;    /* path; the folder's for a gap */
+    uint64_t from, to;   /* offsets in it */
+    int status;          /* UNREADABLE */
+    uint32_t marker;     /* RECORD, END, TAIL: what each record begins with */
+    struct vr_str bytes; /* RECORD, END, TAIL: the first of them, at most QLOG_RECORD_MAX and a header */
+};
+/* Reads all segments of options->folder as qlog_open does and calls options->replay for each valid record in order, but opens files for reading
+ * only. *out: for qlog_alive, qlog_dead and qlog_counts in the meantime and afterwards; never for anything else. 0, or a negative
+ * errno when the folder cannot be listed (*out is NULL then). */
+int qlog_verify(const struct qlog_options *options, void (*found)(void *arg, const struct qlog_finding *f),
+                struct qlog **out);
+void qlog_verify_end(struct qlog *l);
+
 #endif

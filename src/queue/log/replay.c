@@ -109,19 +109,6 @@ static int replay_records(struct qlog *l, struct segment *seg, struct scan *s, b
     }
 }
 
-/* Was the file only being made into this segment when the power went? Then its first page is blank still, or that of the file's
- * earlier life, and nothing in it was ever acknowledged as this segment's. */
-static bool never_begun(const char page[QLOG_HEADER], const struct segment_header *h, int status,
-                        uint32_t number)
-{
-    if (status == 0)
-        return h->number != number;
-    for (size_t i = 0; i < QLOG_HEADER; i++)
-        if (page[i] != 0)
-            return false;
-    return true;
-}
-
 /* Without its first page nothing of a segment can be told from noise: it is set aside whole. */
 static int set_aside(struct qlog *l, uint32_t number, const char *path, bool begun, uint64_t size)
 {
@@ -157,7 +144,7 @@ static int replay_segment(struct qlog *l, uint32_t number, bool youngest)
         return status;
     }
     if (status == -EBADMSG || (status == 0 && h.number != number)) {
-        bool begun = !never_begun(page, &h, status, number);
+        bool begun = !segment_never_begun(page, &h, status, number);
         io_fs_close(seg->fd);
         l->segment_count--;
         free(seg);

@@ -102,16 +102,30 @@ void segment_header_write(const struct segment *s, int64_t now_us, char page[QLO
 
 int segment_header_read(const char page[QLOG_HEADER], struct segment_header *out)
 {
+    int status = -EBADMSG;
     for (size_t at = 0; at < QLOG_HEADER; at += QLOG_HEADER_COPY) {
         memcpy(out, page + at, sizeof *out);
         if (memcmp(out->magic, magic, sizeof magic) != 0)
             continue;
-        if (out->byte_order != QLOG_BYTE_ORDER || out->version != QLOG_VERSION)
-            return -ENOTSUP;
-        if (out->crc == vr_crc32c(0, out, offsetof(struct segment_header, crc)))
+        bool ours = out->byte_order == QLOG_BYTE_ORDER && out->version == QLOG_VERSION;
+        if (ours && out->crc == vr_crc32c(0, out, offsetof(struct segment_header, crc)))
             return 0;
+        if (!ours) /* a flipped bit in one copy's version is no other version: the second copy decides */
+            status = -ENOTSUP;
     }
-    return -EBADMSG;
+    return status;
+}
+
+/* Blank still, or that of the file's earlier life: nothing in it was ever acknowledged as this segment's. */
+bool segment_never_begun(const char page[QLOG_HEADER], const struct segment_header *h, int status,
+                         uint32_t number)
+{
+    if (status == 0)
+        return h->number != number;
+    for (size_t i = 0; i < QLOG_HEADER; i++)
+        if (page[i] != 0)
+            return false;
+    return true;
 }
 
 /* ---- files --------------------------------------------------------------------------------------------------------- */
