@@ -89,8 +89,8 @@ struct inflight_job *inflight_take(struct inflight *f, const struct peer *queue,
         return NULL;
     }
     for (uint32_t i = 0; i < j->d.rcpt_count; i++)
-        j->results[i] =
-            (struct delivery_rcpt_result){.index = j->d.rcpts[i].index, .status = DELIVERY_CANCELLED};
+        j->results[i] = (struct delivery_rcpt_result){
+            .index = j->d.rcpts[i].index, .status = DELIVERY_CANCELLED, .attempt = j->d.rcpts[i].attempt};
     j->open = j->d.rcpt_count;
     TAILQ_INSERT_TAIL(&f->jobs, j, entry);
     if (j->d.large && fd < 0) {

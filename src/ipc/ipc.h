@@ -159,6 +159,7 @@ struct delivery_rcpt {
     struct vr_str address;  /* where it goes now (after aliases) */
     uint32_t notify;
     struct vr_str orcpt;
+    uint16_t attempt;       /* attempts before this one */
 };
 struct delivery {
     uint64_t id;            /* of this delivery attempt */
@@ -192,6 +193,7 @@ struct delivery_rcpt_result {
     uint16_t code;             /* reply code of the remote; 0: our own verdict */
     struct vr_str enhanced;    /* "4.4.1"; never empty unless OK */
     struct vr_str text;        /* the remote's words or ours */
+    uint16_t attempt;          /* the delivery's: a queue that is told again sees that it knows */
 };
 struct delivery_result {
     uint64_t delivery;

@@ -219,6 +219,7 @@ void ipc_put_delivery(struct vr_buf *b, const struct delivery *d)
         ipc_put_str(b, d->rcpts[i].address);
         ipc_put_u32(b, d->rcpts[i].notify);
         ipc_put_str(b, d->rcpts[i].orcpt);
+        ipc_put_u32(b, d->rcpts[i].attempt);
     }
 }
 
@@ -239,12 +240,13 @@ bool ipc_get_delivery(struct ipc_reader *r, struct vr_arena *arena, struct deliv
     out->large = ipc_get_u8(r) != 0;
     out->arrival_us = (int64_t)ipc_get_u64(r);
     uint32_t n = ipc_get_u32(r);
-    out->rcpts = get_array(r, arena, n, 16, sizeof *out->rcpts);
+    out->rcpts = get_array(r, arena, n, 20, sizeof *out->rcpts);
     for (uint32_t i = 0; i < n && !r->bad; i++) {
         out->rcpts[i].index = ipc_get_u32(r);
         out->rcpts[i].address = ipc_get_str(r);
         out->rcpts[i].notify = ipc_get_u32(r);
         out->rcpts[i].orcpt = ipc_get_str(r);
+        out->rcpts[i].attempt = (uint16_t)ipc_get_u32(r);
     }
     out->rcpt_count = r->bad ? 0 : n;
     return ipc_done(r);
@@ -268,6 +270,7 @@ void ipc_put_result(struct vr_buf *b, const struct delivery_result *d)
         ipc_put_u32(b, r->code);
         ipc_put_str(b, r->enhanced);
         ipc_put_str(b, r->text);
+        ipc_put_u32(b, r->attempt);
     }
 }
 
@@ -283,13 +286,14 @@ bool ipc_get_result(struct ipc_reader *r, struct vr_arena *arena, struct deliver
     out->unreachable = ipc_get_u8(r) != 0;
     out->duration_ms = ipc_get_u32(r);
     uint32_t n = ipc_get_u32(r);
-    out->rcpts = get_array(r, arena, n, 17, sizeof *out->rcpts);
+    out->rcpts = get_array(r, arena, n, 21, sizeof *out->rcpts);
     for (uint32_t i = 0; i < n && !r->bad; i++) {
         out->rcpts[i].index = ipc_get_u32(r);
         out->rcpts[i].status = ipc_get_u8(r);
         out->rcpts[i].code = (uint16_t)ipc_get_u32(r);
         out->rcpts[i].enhanced = ipc_get_str(r);
         out->rcpts[i].text = ipc_get_str(r);
+        out->rcpts[i].attempt = (uint16_t)ipc_get_u32(r);
     }
     out->rcpt_count = r->bad ? 0 : n;
     return ipc_done(r);

@@ -160,7 +160,8 @@ void dispatch_return(struct queue *q, struct dispatch *d, uint32_t after_s)
         struct recipient *r = &m->recipients[d->indexes[i]];
         if (r->state != RECIPIENT_SENDING)
             continue;
-        r->next = NOW_S(q) + after_s;
+        if (r->next < NOW_S(q) + after_s) /* later: it was taken over, and its result was known */
+            r->next = NOW_S(q) + after_s;
         recipient_set(q, m, r, RECIPIENT_WAITING);
     }
     schedule_message(q, m);
@@ -178,7 +179,8 @@ static void fill_recipients(const struct dispatch *d, const struct record_messag
         out[i] = (struct delivery_rcpt){.index = d->indexes[i],
                                         .address = recipient_address(m, to),
                                         .notify = to->notify,
-                                        .orcpt = r->envelope.rcpts[to->parent].orcpt};
+                                        .orcpt = r->envelope.rcpts[to->parent].orcpt,
+                                        .attempt = to->attempts};
     }
 }
 

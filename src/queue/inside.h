@@ -484,7 +484,7 @@ struct queue {
     bool unknown_records; /* met at replay: nothing may be given back */
     bool serving;         /* the lock is ours, the log is open */
     bool draining;
-    int64_t lock_until_ms, leave_at_ms;
+    int64_t lock_until_ms, leave_at_ms, leave_wait_ms;
     struct io_timer *lock_timer;
     struct early *early_first, *early_last; /* frames that came before */
     struct listing *listings;

@@ -167,6 +167,20 @@ static void tick(void *arg)
     }
 }
 
+static void leave_poll(void *arg)
+{
+    (void)arg; /* the end of this turn looks */
+}
+
+static void leave_begin(struct queue *q)
+{
+    unsaved_again(q);
+    q->leave_at_ms = io_monotonic_ms(q->io) + q->leave_wait_ms;
+    io_timer_free(q->lock_timer);
+    q->lock_timer = io_timer_new(q->io, leave_poll, q);
+    io_timer_start(q->lock_timer, LEAVE_POLL_MS, LEAVE_POLL_MS);
+}
+
 /* ---- beginning -------------------------------------------------------------------------------------------------------------------------------- */
 
 static void give_up(struct queue *q, const char *event, int status, const char *next)
@@ -242,6 +256,9 @@ static void serve(struct queue *q)
     begin_replayed(q);
     io_timer_start(q->tick, 1, TICK_MS);
     early_frames(q);
+    if (q->draining)
+        leave_begin(q);
+    process_ready(q->process);
 }
 
 static void try_lock(void *arg)
@@ -284,7 +301,9 @@ static int queue_prepare(struct process *p, void **data)
 static void queue_start(struct process *p)
 {
     struct queue *q = p->data;
-    mallopt(M_MMAP_THRESHOLD, 256 << 10); /* said once, it stays so: large blocks (frames, batches, the cache) go back when freed */
+    mallopt(
+        M_MMAP_THRESHOLD,
+        256 << 10); /* said once, it stays so: large blocks (frames, batches, the cache) go back when freed */
     vr_buf_init(&q->scratch, QLOG_RECORD_MAX);
     vr_buf_init(&q->scratch2, QLOG_RECORD_MAX);
     io_random(q->io, q->hash_key, sizeof q->hash_key);
@@ -311,25 +330,17 @@ static void queue_start(struct process *p)
 
 /* ---- ending -------------------------------------------------------------------------------------------------------------------------------------- */
 
-static void leave_poll(void *arg)
-{
-    (void)arg; /* the end of this turn looks */
-}
-
 static void queue_drain(struct process *p, int64_t deadline_ms)
 {
     struct queue *q = p->data;
     q->draining = true;
-    if (!q->serving) {
-        process_exit(p, 0);
-        return;
-    }
-    unsaved_again(q);
     /* At a reload or a stop, senders tell the next queue, or have ended before us. Orphans have us alone. */
-    q->leave_at_ms = io_monotonic_ms(q->io) + (p->supervisor != NULL ? LEAVE_WAIT_MS : deadline_ms);
-    io_timer_free(q->lock_timer);
-    q->lock_timer = io_timer_new(q->io, leave_poll, q);
-    io_timer_start(q->lock_timer, LEAVE_POLL_MS, LEAVE_POLL_MS);
+    q->leave_wait_ms = p->supervisor != NULL ? LEAVE_WAIT_MS : deadline_ms;
+    if (q->serving)
+        leave_begin(q);
+    else if (q->early_first == NULL)
+        process_exit(p, 0);
+    /* else what we were told is nowhere else: it is written down first, when the spool is ours */
 }
 
 static void queue_expect(struct process *p, uint32_t n)
@@ -342,6 +353,7 @@ static void queue_expect(struct process *p, uint32_t n)
 const struct process_ops queue_ops = {
     .role = IPC_QUEUE,
     .worker_threads = WORKERS,
+    .ready_later = true, /* once it has the spool: until then results are told to it that are nowhere else */
     .prepare = queue_prepare,
     .start = queue_start,
     .attached = queue_attached,

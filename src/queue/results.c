@@ -290,6 +290,12 @@ static struct dispatch *dispatch_of(struct queue *q, const struct peer *peer,
     return NULL;
 }
 
+/* An earlier queue wrote it down. Counted twice it would double the pause, and at each reload once more. */
+static bool is_repeated(const struct recipient *r, const struct delivery_rcpt_result *res)
+{
+    return res->status == DELIVERY_TEMPORARY && res->attempt < r->attempts;
+}
+
 /* What the delivery taught about its destination. */
 static void note_health(struct queue *q, const struct dispatch *d, const struct delivery_result *res)
 {
@@ -325,12 +331,17 @@ void results_frame(struct queue *q, struct peer *peer, struct vr_str payload)
                            .now_us = io_now_us(q->io)};
         c.save = calloc(d->count, sizeof *c.save);
         assert(c.save != NULL);
+        uint32_t applied = 0;
         for (uint32_t i = 0; i < res.rcpt_count; i++) {
             uint32_t index = res.rcpts[i].index;
-            if (index < m->count && m->recipients[index].state == RECIPIENT_SENDING && asked_for(d, index))
-                apply(&c, &res.rcpts[i]);
+            if (index >= m->count || m->recipients[index].state != RECIPIENT_SENDING ||
+                !asked_for(d, index) || is_repeated(&m->recipients[index], &res.rcpts[i]))
+                continue;
+            apply(&c, &res.rcpts[i]);
+            applied++;
         }
-        note_health(q, d, &res);
+        if (applied > 0)
+            note_health(q, d, &res);
         dispatch_return(
             q, d, CANCELLED_S); /* those of which nothing final was said; schedules the deferred ones too */
         change_end(&c);

@@ -124,6 +124,12 @@ static void kill_each(void *arg, struct sim_actor *a, const char *title)
     sim_kill(a);
 }
 
+static void spare_each(void *arg, struct sim_actor *a, const char *title)
+{
+    (void)arg, (void)title;
+    sim_kill_at_step(a, 0);
+}
+
 static void kill_one(bool at_step)
 {
     struct victim v = {0};
@@ -284,6 +290,7 @@ unsigned world_run(const struct scenario *s)
     calm = true;
     calm_since = sim_now_us();
     trouble_ends(NULL);
+    sim_processes(spare_each, NULL);
     unsigned open = 0;
     if (!run_until(calm_since + SETTLE_MAX, all_is_settled) && !oracle_settled(&open))
         violation("%u recipients have no fate after %lld hours", open, SETTLE_MAX / SECOND / 3600);

@@ -6,6 +6,8 @@
  *  4. A failure is reported once (two copies of one report are a duplicate of the report, with the same excuse).
  *  5. What is delivered is what was sent, byte for byte.
  *  6. What was never sent to its end is not delivered.
+ *  7. No destination starves: while seven others fail in all ways, the healthy one's mail is there within WAIT_MAX_US (of a run without deaths
+ *     and without trouble of the disk, which stop everybody).
  */
 #include "world.h"
 
@@ -19,6 +21,7 @@
 #define AMID_US     500000
 #define ORPHAN_US   (8 * 1000000ll)
 #define TROUBLES    256
+#define WAIT_MAX_US (60 * 1000000ll)
 #define SHOWN_MAX   8 /* of a run's violations: the first ones tell the most */
 
 struct rcpt {
@@ -53,6 +56,7 @@ static struct {
     int64_t from, to;
 } troubles[TROUBLES];
 static size_t trouble_count;
+static char slowest[80]; /* whose mail took tally.slowest_us */
 
 void violation(const char *format, ...)
 {
@@ -260,8 +264,10 @@ void oracle_delivered(struct vr_str address, struct vr_str data)
     r->delivered++;
     r->delivered_us = sim_now_us();
     if (r->domain == 0 && r->mode == MODE_OK && r->acknowledged && kill_count == 0 && trouble_count == 0 &&
-        r->delivered_us - r->acknowledged_us > tally.slowest_us)
+        r->delivered_us - r->acknowledged_us > tally.slowest_us) {
         tally.slowest_us = r->delivered_us - r->acknowledged_us;
+        snprintf(slowest, sizeof slowest, "%.*s", VR_STR_ARG(vr_str_sub(address, 0, sizeof slowest - 1)));
+    }
 }
 
 static uint64_t hash(struct vr_str s)
@@ -398,6 +404,9 @@ bool oracle_settled(unsigned *open)
 
 void oracle_final(void)
 {
+    if (tally.slowest_us > WAIT_MAX_US)
+        violation("the healthy domain starves: <%s> got its mail %.1f s after the server had taken it",
+                  slowest, (double)tally.slowest_us / 1e6);
     for (uint32_t id = 0; id < mail_count; id++)
         for (unsigned k = 0; k < mails[id].count; k++) {
             const struct rcpt *r = &mails[id].rcpts[k];

@@ -155,8 +155,8 @@ static void test_envelope(void **state)
 static void test_delivery_and_result(void **state)
 {
     (void)state;
-    struct delivery_rcpt to[] = {{3, VR_STR("a@x.test"), DSN_NOTIFY_DELAY, VR_STR("rfc822;o@y")},
-                                 {9, VR_STR("b@x.test"), 0, {NULL, 0}}};
+    struct delivery_rcpt to[] = {{3, VR_STR("a@x.test"), DSN_NOTIFY_DELAY, VR_STR("rfc822;o@y"), 0},
+                                 {9, VR_STR("b@x.test"), 0, {NULL, 0}, 65535}};
     struct delivery d = {.id = 5,
                          .message = 77,
                          .next_hop = {NEXT_HOP_LMTP, VR_STR("/run/lmtp"), 0, NEXT_HOP_TLS_VERIFY, 4, 2},
@@ -184,10 +184,11 @@ static void test_delivery_and_result(void **state)
     assert_str(got.content, VR_STR("text"));
     assert_str(got.prefix, VR_STR("P: 1\r\n"));
     assert_int_equal(got.rcpts[1].index, 9);
+    assert_int_equal(got.rcpts[1].attempt, 65535);
     assert_str(got.rcpts[0].orcpt, VR_STR("rfc822;o@y"));
 
-    struct delivery_rcpt_result results[] = {{3, DELIVERY_OK, 250, {NULL, 0}, VR_STR("fine")},
-                                             {9, DELIVERY_PERMANENT, 550, VR_STR("5.1.1"), VR_STR("no")}};
+    struct delivery_rcpt_result results[] = {{3, DELIVERY_OK, 250, {NULL, 0}, VR_STR("fine"), 7},
+                                             {9, DELIVERY_PERMANENT, 550, VR_STR("5.1.1"), VR_STR("no"), 0}};
     struct delivery_result res = {5,       77, VR_STR("mx.test"), VR_STR("192.0.2.9"), true, true, true, 31,
                                   results, 2},
                            back;
@@ -197,6 +198,7 @@ static void test_delivery_and_result(void **state)
     assert_true(ipc_get_result(&r, &arena, &back));
     assert_true(back.delivery == 5 && back.message == 77 && back.dsn_relayed_on && back.tls &&
                 back.unreachable && back.duration_ms == 31 && back.rcpt_count == 2);
+    assert_int_equal(back.rcpts[0].attempt, 7);
     assert_str(back.remote_mta, VR_STR("mx.test"));
     assert_true(back.rcpts[1].status == DELIVERY_PERMANENT && back.rcpts[1].code == 550);
     assert_str(back.rcpts[1].enhanced, VR_STR("5.1.1"));

@@ -42,7 +42,7 @@ bool sim_alive(const struct sim_actor *a);
 int sim_exit_code(const struct sim_actor *a); /* of one that ended; -9: killed */
 void sim_kill(struct sim_actor *a);
 /* It dies at one of its next steps (a system call), the n-th from now: in the middle of whatever it does. */
-void sim_kill_at_step(struct sim_actor *a, unsigned n);
+void sim_kill_at_step(struct sim_actor *a, unsigned n); /* 0: not any more */
 void sim_signal(struct sim_actor *a, int signum); /* to one that waits in io_supervise_wait */
 /* Hears of each process that was killed. */
 void sim_on_death(void (*died)(const char *title));
