@@ -100,7 +100,10 @@ static int world_main(void *arg)
 static void on_output(const char *title, struct vr_str text)
 {
     (void)title;
-    fwrite(text.p, 1, text.n, stdout);
+    if (scenario.verbose)
+        fwrite(text.p, 1, text.n, stdout);
+    if (vr_str_find_str(text, VR_STR(" log.damage ")) != VR_NPOS)
+        violation("the log is damaged: %.*s", VR_STR_ARG(vr_str_sub(text, 0, 300)));
 }
 
 /* ---- what goes wrong ---------------------------------------------------------------------------------------------------------- */
@@ -278,8 +281,7 @@ unsigned world_run(const struct scenario *s)
     sim_on_connect(sinks_fate);
     sim_on_dns(sinks_dns);
     sim_on_death(somebody_died);
-    if (s->verbose)
-        sim_on_output(on_output);
+    sim_on_output(on_output);
     sim_spawn("world", world_main, NULL, true);
     wanted = true;
     sim_after(1000, server_start, NULL);

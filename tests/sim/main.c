@@ -1,10 +1,11 @@
 /* main.c - veredus in the simulator: many seeds, each in a process of its own, as many at a time as there are cores.
  *
- *     simulate [--seeds N] [--from SEED] [--messages N] [--faults none|network,kills,…|all] [--quiet] [--first]
+ *     simulate [--seeds N] [--from SEED] [--messages N] [--faults none|network,kills,…|all] [--quiet] [--first] [--plain]
  *     simulate --seed SEED [--messages N] [--faults …] [--verbose]
  *
  * What goes wrong in a run is drawn from its seed, unless --faults says it. A failure prints its seed, the shortest run that fails as well, and
- * that run's events about the mail in question (shrink.c). --quiet: failures only. --first: up to the first failure.
+ * that run's events about the mail in question (shrink.c). --quiet: failures only. --first: up to the first failure. --plain: a failing run
+ * is not made shorter.
  */
 #include "world.h"
 
@@ -23,7 +24,7 @@ struct options {
     uint64_t from;
     unsigned seeds, messages;
     const char *faults;
-    bool verbose, quiet, first;
+    bool verbose, quiet, first, plain;
 };
 
 static void draw(struct scenario *s)
@@ -128,7 +129,7 @@ static int run_many(const struct options *o)
             printf("FAILED   seed %llu%s\n", (unsigned long long)running[i].seed,
                    WIFSIGNALED(status) ? " (it crashed)" : "");
             fflush(stdout);
-            if (failed > SHRUNK_MAX)
+            if (failed > SHRUNK_MAX || o->plain)
                 continue; /* the first ones tell the most */
             struct scenario s = scenario_of(o, running[i].seed);
             shrink(&s);
@@ -140,10 +141,11 @@ static int run_many(const struct options *o)
 
 int main(int argc, char **argv)
 {
-    static const struct option known[] = {
-        {"seeds", 1, NULL, 'n'}, {"from", 1, NULL, 'f'},   {"messages", 1, NULL, 'm'},
-        {"seed", 1, NULL, 's'},  {"faults", 1, NULL, 'x'}, {"verbose", 0, NULL, 'v'},
-        {"quiet", 0, NULL, 'q'}, {"first", 0, NULL, '1'},  {NULL, 0, NULL, 0}};
+    static const struct option known[] = {{"seeds", 1, NULL, 'n'},    {"from", 1, NULL, 'f'},
+                                          {"messages", 1, NULL, 'm'}, {"seed", 1, NULL, 's'},
+                                          {"faults", 1, NULL, 'x'},   {"verbose", 0, NULL, 'v'},
+                                          {"quiet", 0, NULL, 'q'},    {"first", 0, NULL, '1'},
+                                          {"plain", 0, NULL, 'p'},    {NULL, 0, NULL, 0}};
     struct options o = {.from = 1, .seeds = 8, .messages = 1000};
     bool one = false;
     int c;
@@ -162,6 +164,8 @@ int main(int argc, char **argv)
             o.quiet = true;
         else if (c == '1')
             o.first = true;
+        else if (c == 'p')
+            o.plain = true;
         else
             return 64;
     }

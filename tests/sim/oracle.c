@@ -6,7 +6,9 @@
  *  4. A failure is reported once (two copies of one report are a duplicate of the report, with the same excuse).
  *  5. What is delivered is what was sent, byte for byte.
  *  6. What was never sent to its end is not delivered.
- *  7. No destination starves: while seven others fail in all ways, the healthy one's mail is there within WAIT_MAX_US (of a run without deaths
+ *  7. Nothing is reported as failed that no server refused (unless the DNS lies: then a name may not exist for a while).
+ *  8. Nothing in the log is found damaged: the simulated disk loses and tears, and does not corrupt what was synced.
+ *  9. No destination starves: while seven others fail in all ways, the healthy one's mail is there within WAIT_MAX_US (of a run without deaths
  *     and without trouble of the disk, which stop everybody).
  */
 #include "world.h"
@@ -298,6 +300,8 @@ static void failed(struct vr_str address, uint64_t report)
         violation("<%.*s> was reported as failed twice", VR_STR_ARG(address));
     if (r->delivered > 0 && !r->excused && !r->unread && !died_soon_after(r->delivered_us))
         violation("<%.*s> was reported as failed, and had been delivered", VR_STR_ARG(address));
+    if (r->mode != MODE_REFUSED && !scenario.dns)
+        violation("<%.*s> was reported as failed, and nobody refused it", VR_STR_ARG(address));
     if (r->failed == 0)
         tally.reported++;
     if (r->failed == 0 || r->report != report)
