@@ -131,7 +131,10 @@ struct vr_str mail_content(uint32_t id)
 {
     static char text[CONTENT_MAX];
     uint32_t state = id * 2654435761u + 12345;
-    size_t size = next(&state) % 20 == 0 ? 70000 + next(&state) % 80000 : 200 + next(&state) % 4000;
+    uint32_t kind = next(&state) % 20, some = next(&state);
+    size_t size = kind == 0 ? 70000 + some % 80000 /* a file of its own */
+                  : kind < 3 ? 5000 + some % 50000
+                             : 200 + some % 4000;
     size_t n = (size_t)snprintf(
         text, sizeof text, "X-Sim: %u\r\nFrom: s%u@sender.example\r\nSubject: number %u\r\n\r\n", id, id, id);
     while (n < size) {
