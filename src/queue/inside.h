@@ -483,6 +483,7 @@ struct queue {
     int64_t begin_at_ms;  /* at the latest */
     bool unknown_records; /* met at replay: nothing may be given back */
     bool serving;         /* the lock is ours, the log is open */
+    bool sealed;          /* leaving, the log has its end */
     bool draining;
     int64_t lock_until_ms, leave_at_ms, leave_wait_ms;
     struct io_timer *lock_timer;

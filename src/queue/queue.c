@@ -126,6 +126,12 @@ static void leave_when_done(struct queue *q)
 {
     if (q->serving && qlog_idle(q->log) && q->reports == 0 && bodies_idle(q) &&
         (q->dispatches.count == 0 || io_monotonic_ms(q->io) >= q->leave_at_ms)) {
+        if (!q->sealed)
+            qlog_seal(q->log);
+        q->sealed = true;
+        qlog_flush(q->log);
+        if (!qlog_idle(q->log))
+            return;
         q->serving = false;
         process_exit(q->process, 0);
     } else if (q->serving) {

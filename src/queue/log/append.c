@@ -110,9 +110,13 @@ static void put_record(struct batch *b, uint8_t type, uint8_t version, const str
 {
     struct segment *s = b->segment;
     size_t space = record_space(size);
+    bool first = b->n == (b->opens ? QLOG_HEADER : 0);
     char *p = batch_room(b, space);
-    struct record_header h = {
-        .marker = s->marker, .length = (uint32_t)size, .type = type, .version = version};
+    struct record_header h = {.marker = s->marker,
+                              .length = (uint32_t)size,
+                              .type = type,
+                              .version = version,
+                              .flags = first ? RECORD_FIRST : 0};
     char *at = p + sizeof h;
     for (size_t i = 0; i < count; i++) {
         if (parts[i].n > 0)
@@ -147,6 +151,17 @@ static struct segment *room(struct qlog *l, uint64_t space)
     segment_header_write(s, io_now_us(l->o.io), batch_room(b, QLOG_HEADER));
     s->used = QLOG_HEADER;
     return s;
+}
+
+void qlog_seal(struct qlog *l)
+{
+    struct segment *s = current(l);
+    if (s == NULL || l->writing != NULL || l->first != NULL)
+        return;
+    struct batch *b = batch_new(l, s); /* its own commit: a bad place before it is then known to be damage */
+    put_record(b, QLOG_END, 1, NULL, 0, 0);
+    b->urgent = true;
+    s->sealed = true;
 }
 
 static void lazy_start(struct qlog *l)
@@ -258,7 +273,7 @@ static void segment_abandon(struct qlog *l, struct segment *s, struct batch *fai
     qlog_event_file(l, EVENT_ERROR, "log.write_failed", path, status,
                     "nothing of it was acknowledged; free space or repair the disk under the spool");
     l->counts.failures++;
-    s->sealed = s->abandoned = true;
+    s->sealed = s->abandoned = s->endless = true;
     struct batch *next = l->first != NULL && l->first->segment == s ? l->first : NULL;
     if (next != NULL) { /* of one segment at most one batch waits */
         l->first = next->next;
@@ -266,6 +281,12 @@ static void segment_abandon(struct qlog *l, struct segment *s, struct batch *fai
             l->last = NULL;
     }
     s->used = s->durable;
+    if (l->first != NULL &&
+        l->first->opens) { /* the next one, which waits, was to say that this one ends well */
+        l->first->segment->previous = s->durable > 0 ? s->number : s->previous;
+        l->first->segment->previous_end = s->durable > 0 ? (uint32_t)s->durable : s->previous_end;
+        segment_header_write(l->first->segment, io_now_us(l->o.io), l->first->bytes);
+    }
     if (s->fd >= 0 && s->durable > 0) {
         struct abandonment *a = calloc(1, sizeof *a);
         assert(a != NULL);

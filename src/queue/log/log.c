@@ -75,7 +75,8 @@ int qlog_open(const struct qlog_options *options, struct qlog **out)
     l->next_number = 1;
     *out = l; /* replay() may call qlog_alive and qlog_dead */
     int status = io_fs_mkdir_all(l->folder, 0700);
-    if (status == 0) /* who made it may have died before this: segments are not durable in a folder that is not */
+    if (status ==
+        0) /* who made it may have died before this: segments are not durable in a folder that is not */
         status = io_fs_sync_parent(l->folder);
     if (status == 0) {
         segments_tidy_spares(l);

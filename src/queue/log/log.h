@@ -47,9 +47,9 @@ struct qlog_options {
     struct io *io;
     struct event_log *events;
     struct io_appender *appender; /* the owner's, for as long as the log is open; NULL: the log makes one */
-    const char *folder;    /* made when missing */
-    uint64_t segment_size; /* raised to 64 KiB, cut to 1 GiB */
-    int64_t lazy_ms;       /* a record that nobody waits for is committed after so long at the latest */
+    const char *folder;           /* made when missing */
+    uint64_t segment_size;        /* raised to 64 KiB, cut to 1 GiB */
+    int64_t lazy_ms; /* a record that nobody waits for is committed after so long at the latest */
     void *arg;
     /* At replay: each record in the order of its writing; payload lives until the return. */
     void (*replay)(void *arg, const struct qlog_record *r);
@@ -72,6 +72,8 @@ qlog_position qlog_append(struct qlog *l, uint8_t type, uint8_t version, const s
                           void *arg);
 bool qlog_idle(const struct qlog *l); /* nothing appended waits to be durable */
 void qlog_flush(struct qlog *l);      /* commits now what waits */
+/* Closes the segment with a commit of its own, so that the next start knows that all before it was durable. Not while something waits. */
+void qlog_seal(struct qlog *l);
 /* Called (from the loop) whenever the log has become idle. */
 void qlog_on_idle(struct qlog *l, void (*idle)(void *arg), void *arg);
 

@@ -13,6 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define PIECE (1u << 20)
+
 struct names {
     uint32_t *numbers;
     size_t count, capacity;
@@ -78,18 +80,24 @@ static int end_badly(struct qlog *l, struct segment *seg, struct scan *s, bool y
     event_u64(l->o.events, "bytes", s->size - s->at);
     event_text(l->o.events, "next", "nothing: what was being written there was not acknowledged");
     event_end(l->o.events);
-    int status = io_fs_truncate(seg->fd, s->at);
-    if (status == 0)
-        status = io_fs_sync(seg->fd);
     seg->recyclable = false;
-    return status;
+    seg->endless = true;
+    return io_fs_truncate(seg->fd, s->at);
 }
 
-static int replay_records(struct qlog *l, struct segment *seg, struct scan *s, bool youngest)
+/* commit_at: where the last commit begins. */
+static int replay_records(struct qlog *l, struct segment *seg, struct scan *s, bool youngest,
+                          uint64_t *commit_at)
 {
+    *commit_at = s->at;
     for (;;) {
         struct qlog_record r;
-        switch (scan_next(s, &r)) {
+        uint64_t at = s->at;
+        s->first = false;
+        enum scan_step step = scan_next(s, &r);
+        if (s->first)
+            *commit_at = at;
+        switch (step) {
         case SCAN_RECORD:
             l->counts.records++;
             l->o.replay(l->o.arg, &r);
@@ -102,11 +110,36 @@ static int replay_records(struct qlog *l, struct segment *seg, struct scan *s, b
             uint64_t from = s->at, to = scan_resync(s);
             if (to == 0)
                 return s->error != 0 ? s->error : end_badly(l, seg, s, youngest);
+            if (youngest && !scan_commit_begins(s)) {
+                s->at =
+                    from; /* torn: some of the last commit came to the disk, and some that stands before it did not */
+                return end_badly(l, seg, s, youngest);
+            }
             damage(l, seg->number, from, to, "checksum or framing does not hold");
             break;
         }
         }
     }
+}
+
+/* What was read of the last commit may be in the memory of the system only: its writer may have been killed before the sync, or been told that
+ * the sync failed, after which the system calls the pages clean. So it is written once more before anything is built upon it. */
+static int commit_again(const struct segment *seg, const struct scan *s, uint64_t commit_at)
+{
+    uint64_t at = commit_at == QLOG_HEADER || !s->flagged ? 0 : commit_at;
+    uint64_t end = s->at + (seg->endless ? 0 : record_space(0));
+    char *piece = malloc(PIECE);
+    assert(piece != NULL);
+    int status = 0;
+    while (at < end && status == 0) {
+        size_t n = end - at < PIECE ? (size_t)(end - at) : PIECE;
+        int64_t got = io_fs_pread(seg->fd, piece, n, at);
+        status = got == (int64_t)n ? io_fs_pwrite(seg->fd, piece, n, at) : got < 0 ? (int)got : -EIO;
+        status = status > 0 ? 0 : status;
+        at += n;
+    }
+    free(piece);
+    return status == 0 ? io_fs_sync(seg->fd) : status;
 }
 
 /* Without its first page nothing of a segment can be told from noise: it is set aside whole. */
@@ -122,7 +155,8 @@ static int set_aside(struct qlog *l, uint32_t number, const char *path, bool beg
     return io_fs_rename(path, aside);
 }
 
-static int replay_segment(struct qlog *l, uint32_t number, bool youngest)
+/* end: told by the next segment, 0: nothing was. What stands behind it was refused when it was written. */
+static int replay_segment(struct qlog *l, uint32_t number, bool youngest, uint64_t end)
 {
     char path[QLOG_PATH];
     segment_path(l, number, false, path);
@@ -157,8 +191,12 @@ static int replay_segment(struct qlog *l, uint32_t number, bool youngest)
     seg->seed = h.seed;
     seg->recyclable = st.size == h.size;
     struct scan s;
-    scan_init(&s, seg->fd, st.size, &h);
-    status = replay_records(l, seg, &s, youngest);
+    scan_init(&s, seg->fd, end != 0 && end < st.size ? end : st.size, &h);
+    uint64_t commit_at;
+    status = replay_records(l, seg, &s, youngest, &commit_at);
+    seg->endless = seg->endless || s.at >= s.size;
+    if (status == 0 && youngest)
+        status = commit_again(seg, &s, commit_at);
     seg->used = seg->durable = s.at;
     scan_fini(&s);
     return status;
@@ -171,9 +209,11 @@ int replay_all(struct qlog *l)
     if (names.count > 0)
         qsort(names.numbers, names.count, sizeof *names.numbers, by_number);
     for (size_t i = 0; i < names.count && status == 0; i++)
-        status = replay_segment(l, names.numbers[i], i + 1 == names.count);
+        status = replay_segment(l, names.numbers[i], i + 1 == names.count,
+                                segment_end_told(l, names.numbers, names.count, i));
     if (names.count > 0)
         l->next_number = names.numbers[names.count - 1] + 1;
     free(names.numbers);
-    return status;
+    return status == 0 ? io_fs_sync_directory(l->folder)
+                       : status; /* the youngest's name may be as little durable as its last commit */
 }

@@ -112,6 +112,11 @@ static void walk(struct verify *v, const char *path, struct scan *s, bool younge
             struct scan before = *s; /* for its place: resync moves on */
             uint64_t to = scan_resync(s);
             before.window = NULL;
+            if (to != 0 && youngest && !scan_commit_begins(s)) { /* as replay.c: a torn commit */
+                tell_stretch(v, path, &before, s->size, QLOG_FAULT_TAIL);
+                s->at = before.at;
+                return;
+            }
             if (to != 0) {
                 tell_stretch(v, path, &before, to, QLOG_FAULT_RECORD);
             } else if (s->error == 0) {
@@ -174,7 +179,7 @@ static bool look_at_header(struct verify *v, const char *path, int fd, uint64_t 
     return false;
 }
 
-static void look_at_segment(struct verify *v, uint32_t number, bool youngest)
+static void look_at_segment(struct verify *v, uint32_t number, bool youngest, uint64_t end)
 {
     char path[QLOG_PATH];
     segment_path(v->log, number, false, path);
@@ -189,7 +194,7 @@ static void look_at_segment(struct verify *v, uint32_t number, bool youngest)
         if (look_at_header(v, path, fd, st.size, number, &h)) {
             struct scan s;
             struct segment *seg = segment_add(v->log, number);
-            scan_init(&s, fd, st.size, &h);
+            scan_init(&s, fd, end != 0 && end < st.size ? end : st.size, &h);
             walk(v, path, &s, youngest);
             seg->used = seg->durable = s.at;
             scan_fini(&s);
@@ -222,7 +227,7 @@ int qlog_verify(const struct qlog_options *options, void (*found)(void *arg, con
                                             .file = l->folder,
                                             .from = v.numbers[i - 1] + 1,
                                             .to = v.numbers[i] - 1});
-        look_at_segment(&v, v.numbers[i], i + 1 == v.count);
+        look_at_segment(&v, v.numbers[i], i + 1 == v.count, segment_end_told(l, v.numbers, v.count, i));
     }
     free(v.numbers);
     if (status == 0)
