@@ -231,7 +231,6 @@ static void change_message(struct job *j, struct message *m)
     struct queue *q = j->queue;
     uint64_t id = m->id;
     j->operation->change(q, m);
-    j->done++;
     event_begin(q->events, EVENT_NOTICE, j->operation->event, id);
     event_text(q->events, "by", "administrator");
     event_end(q->events);
@@ -242,22 +241,20 @@ static bool change_turn(struct job *j)
     bool more = true;
     if (!collected(j))
         return true;
-    for (int n = 1; !j->dry; n++) {
-        if (qlog_waiting(j->queue->log) > DISK_WAITING_MAX)
-            break; /* a few milliseconds later it is durable */
+    for (int n = 1; qlog_waiting(j->queue->log) <= DISK_WAITING_MAX; n++) {
         struct message *m = next_message(j, &more);
         if (m == NULL)
             break;
-        change_message(j, m);
+        j->done++;
+        if (!j->dry)
+            change_message(j, m);
         if (n % MESSAGES_AT_ONCE == 0 && job_turn_over(j))
             break;
     }
-    if (j->dry || !more) {
+    if (!more)
         job_add(j, json_pack("{s:b,s:s,s:b,s:I}", "end", 1, "op", j->operation->name, "dry_run", (int)j->dry,
-                             "count", (json_int_t)(j->dry ? j->pick.count : j->done)));
-        return false;
-    }
-    return true;
+                             "count", (json_int_t)j->done));
+    return more;
 }
 
 /* ---- the request ----------------------------------------------------------------------------------------------------------------------- */

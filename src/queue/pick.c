@@ -24,8 +24,10 @@ static bool sender_matches(struct vr_str reverse_path, struct vr_str wanted)
 {
     if (vr_str_equal(wanted, VR_STR("<>")))
         return reverse_path.n == 0;
-    return wanted.p[0] == '@' ? of_domain(reverse_path, vr_str_from_pos(wanted, 1))
-                              : vr_str_equal_nocase(reverse_path, wanted);
+    size_t at = vr_str_find(wanted, '@');
+    if (at == VR_NPOS || at == 0)
+        return of_domain(reverse_path, vr_str_from_pos(wanted, at == 0 ? 1 : 0));
+    return vr_str_equal_nocase(reverse_path, wanted);
 }
 
 static bool contains_nocase(struct vr_str s, struct vr_str what)
