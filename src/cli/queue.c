@@ -355,8 +355,7 @@ static void print_line(struct showing *s, const json_t *line, struct vr_str text
     snprintf(s->last, sizeof s->last, "%s", queue_text_of(line, "id"));
 }
 
-/* False: whoever reads what we print has left (`| head`), or it cannot be written. */
-static bool on_line(void *arg, json_t *line, struct vr_str text)
+static void on_line(void *arg, json_t *line, struct vr_str text)
 {
     struct showing *s = arg;
     if (json_is_true(json_object_get(line, "end")))
@@ -365,6 +364,12 @@ static bool on_line(void *arg, json_t *line, struct vr_str text)
         print_progress(s, line);
     else
         print_line(s, line, text);
+}
+
+/* False: whoever reads what we print has left (`| head`), or it cannot be written. */
+static bool on_shown(void *arg)
+{
+    struct showing *s = arg;
     if (fflush(stdout) == 0 && !ferror(stdout))
         return true;
     if (errno != EPIPE) {
@@ -389,7 +394,7 @@ static int run(const struct operation *op, struct asked *a)
     if (op->kind == LIST && !a->limited && !a->json && io_is_terminal(1))
         json_object_set_new(a->request, "limit", json_integer(TERMINAL_LIMIT));
     struct showing s = {.asked = a, .operation = op, .code = EX_OK};
-    struct queue_answer answer = {on_line, &s};
+    struct queue_answer answer = {on_line, on_shown, &s};
     code = queue_ask(self, where, a->request, &answer);
     return code != EX_OK ? code : s.code;
 }

@@ -59,7 +59,7 @@ static void take_line(struct question *q, struct vr_str text)
         complain(q, line, words);
     } else if (json_is_object(line)) {
         q->ended = json_is_true(json_object_get(line, "end"));
-        q->stopped = !q->answer->line(q->answer->arg, line, text);
+        q->answer->line(q->answer->arg, line, text);
     }
     json_decref(line);
 }
@@ -75,7 +75,7 @@ static void on_data(void *arg, struct vr_str bytes)
     }
     size_t begin = 0;
     struct vr_str all = vr_buf_str(&q->line);
-    for (size_t at = q->searched; !q->ended && !q->stopped;) {
+    for (size_t at = q->searched; !q->ended;) {
         size_t n = vr_str_find(vr_str_from_pos(all, at), '\n');
         if (n == VR_NPOS)
             break;
@@ -84,6 +84,7 @@ static void on_data(void *arg, struct vr_str bytes)
     }
     vr_buf_consume(&q->line, begin);
     q->searched = vr_buf_size(&q->line);
+    q->stopped = !q->answer->shown(q->answer->arg);
     if (q->stopped)
         io_stop(q->io);
 }

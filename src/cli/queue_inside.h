@@ -9,8 +9,10 @@
 /* ---- queue_ask.c ------------------------------------------------------------------------------------------------------------ */
 
 struct queue_answer {
-    /* A line of the answer, as soon as it is there; the last one has "end": true. False: no more of it, please. */
-    bool (*line)(void *arg, json_t *line, struct vr_str text);
+    /* A line of the answer, as soon as it is there; the last one has "end": true. */
+    void (*line)(void *arg, json_t *line, struct vr_str text);
+    /* The lines that are there have been handed on: show them. False: no more of it, please. */
+    bool (*shown)(void *arg);
     void *arg;
 };
 /* The exit code, after having said what was wrong when it is not EX_OK. */
