@@ -4,6 +4,7 @@
 #include "process_testing.h"
 
 #include "queue/control.h"
+#include "queue/log/inside.h"
 
 #define FIRST_ID  (UINT64_C(1) << 40)
 #define WINDOW    (1u << 20)
@@ -53,7 +54,7 @@ static void open_log(void)
     struct qlog_options o = {.io = io,
                              .events = q.events,
                              .folder = path,
-                             .segment_size = 16u << 20,
+                             .segment_size = 4u << 20,
                              .lazy_ms = 1,
                              .arg = &q,
                              .replay = record_replay};
@@ -105,7 +106,7 @@ static int teardown(void **state)
 {
     (void)state;
     control_peer_gone(&q, &peer);
-    while (q.jobs != NULL || !qlog_idle(q.log))
+    while (q.jobs != NULL || !qlog_idle(q.log) || q.log->jobs > 0)
         run(2);
     free_messages();
     qlog_close(q.log);
@@ -151,7 +152,7 @@ static struct message *deferred(uint64_t id, const char *from, const char *to, c
                                             .reverse_path = vr_str_from(from),
                                             .body_size = 100,
                                             .rcpts = rcpts,
-                                            .rcpt_count = id % 7 == 3 ? 2 : 1}};
+                                            .rcpt_count = id % 17 == 0 ? 2 : 1}};
     struct vr_str payload = VR_STR("0123456789");
     r.position =
         qlog_append(q.log, RECORD_MESSAGE, RECORD_MESSAGE_VERSION, &payload, 1, QLOG_LAZY, NULL, NULL);
@@ -295,7 +296,7 @@ static void test_filters(void **state)
         {"\"sender\":\"away.example\"", {13, 17}},
         {"\"sender\":\"<>\"", {12}},
         {"\"destination\":\"mx:far.example\"",
-         {10, 12}}, /* as written: FAR.example is another name, see the list */
+         {10, 12, 13}},
         {"\"reason\":\"CONNECTION refused\"", {11, 12, 13}},
         {"\"reason\":\"greylisted\"", {10}},
         {"\"reason\":\"no such words\"", {0}},
