@@ -372,11 +372,10 @@ static bool on_shown(void *arg)
     struct showing *s = arg;
     if (fflush(stdout) == 0 && !ferror(stdout))
         return true;
-    if (errno != EPIPE) {
-        fprintf(stderr, "%s: cannot write what is to be shown: %s\n", self, strerror(errno));
-        s->code = EX_IOERR;
-    }
-    return false;
+    if (errno == EPIPE &&
+        freopen("/dev/null", "w", stdout) == NULL) /* nothing is wrong: he has seen enough */
+        s->code = EX_OSERR;
+    return false; /* of another error main.c tells */
 }
 
 static int run(const struct operation *op, struct asked *a)

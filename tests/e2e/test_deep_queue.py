@@ -34,8 +34,7 @@ def send(port, numbers, to):
                 expect(b"250")
             expect(b"250", 2)
             expect(b"354")
-            dot = b"Subject: n%d\r\n\r\n.\r\n" % number
-            dot = dot[:-3] + b"text\r\n.\r\n"
+            dot = b"Subject: n%d\r\n\r\ntext\r\n.\r\n" % number
         connection.sendall(dot + b"QUIT\r\n")
         expect(b"250")
 
@@ -90,7 +89,7 @@ def deep_queue(world):
     while rounds == 0 or any(t.is_alive() for t in load[0]):
         deferred = ids_of(s.queue("list", "--json", "--domain", "far.test"))
         assert len(deferred) == len(set(deferred)) == MESSAGES and deferred == sorted(deferred), len(deferred)
-        assert summary(s)["deferred"] == MESSAGES
+        assert summary(s)["deferred"] >= MESSAGES  # and those that came this very moment
         rounds += 1
     ended(*load)
     wait_until("the load is delivered", lambda: summary(s)["messages"] == MESSAGES, 60)
@@ -110,7 +109,8 @@ def deep_queue(world):
     # A reader that leaves; one that reads no more for a while, during which mail and other questions go on.
     p, first = asking(s, "list")
     p.stdout.close()
-    assert p.wait(60) == 0 and first.startswith(deferred[0].encode()) and p.stderr.read() == b""
+    complaint = p.stderr.read()
+    assert p.wait(60) == 0 and first.startswith(deferred[0].encode()) and complaint == b"", (p.returncode, complaint)
     p, first = asking(s, "list", "--json")
     with smtplib.SMTP(s.host, s.mx) as c:
         c.sendmail("x@y.test", ["ann@d.test"], "Subject: meanwhile\r\n\r\n.")
@@ -139,6 +139,5 @@ def deep_queue(world):
     rest, complaint = p.communicate(timeout=60)
     assert p.returncode == 75 and b"ask again" in complaint, (p.returncode, complaint)
     wait_until("the queue is back", lambda: '"deferred":%d' % MESSAGES in tool("queue", "summary", "--json", "--run", s.run_dir)[1], 60)
-    assert summary(s)["held"] == 0
     assert "%d messages removed" % MESSAGES in s.queue("remove", "--all")
     s.wait_empty()
