@@ -344,7 +344,9 @@ static void print_line(struct showing *s, const json_t *line, struct vr_str text
     if (s->asked->json) {
         fwrite(text.p, 1, text.n, stdout);
         putchar('\n');
-    } else if (s->operation->kind == SHOW) {
+        return;
+    }
+    if (s->operation->kind == SHOW) {
         if (s->any)
             putchar('\n');
         queue_print_whole(line);
@@ -358,7 +360,9 @@ static void print_line(struct showing *s, const json_t *line, struct vr_str text
 static void on_line(void *arg, json_t *line, struct vr_str text)
 {
     struct showing *s = arg;
-    if (json_is_true(json_object_get(line, "end")))
+    if (line == NULL)
+        print_line(s, line, text);
+    else if (json_is_true(json_object_get(line, "end")))
         print_end(s, line);
     else if (json_object_get(line, "progress") != NULL)
         print_progress(s, line);
@@ -393,7 +397,7 @@ static int run(const struct operation *op, struct asked *a)
     if (op->kind == LIST && !a->limited && !a->json && io_is_terminal(1))
         json_object_set_new(a->request, "limit", json_integer(TERMINAL_LIMIT));
     struct showing s = {.asked = a, .operation = op, .code = EX_OK};
-    struct queue_answer answer = {on_line, on_shown, &s};
+    struct queue_answer answer = {.line = on_line, .raw = a->json, .shown = on_shown, .arg = &s};
     code = queue_ask(self, where, a->request, &answer);
     return code != EX_OK ? code : s.code;
 }

@@ -51,6 +51,10 @@ static void complain(struct question *q, const json_t *line, const char *words)
 /* A line that makes no sense is one that was cut off; what follows it says why. */
 static void take_line(struct question *q, struct vr_str text)
 {
+    if (q->answer->raw && vr_str_starts_nocase(text, VR_STR("{\"id\":")) && text.p[text.n - 1] == '}') {
+        q->answer->line(q->answer->arg, NULL, text); /* there may be a million of them */
+        return;
+    }
     json_error_t error;
     json_t *line = text.n > 0 ? json_loadb(text.p, text.n, 0, &error) : NULL;
     const char *words = json_string_value(json_object_get(line, "error"));

@@ -9,8 +9,9 @@
 /* ---- queue_ask.c ------------------------------------------------------------------------------------------------------------ */
 
 struct queue_answer {
-    /* A line of the answer, as soon as it is there; the last one has "end": true. */
+    /* A line of the answer, as soon as it is there; the last one has "end": true. raw: messages come as text only, line is NULL. */
     void (*line)(void *arg, json_t *line, struct vr_str text);
+    bool raw;
     /* The lines that are there have been handed on: show them. False: no more of it, please. */
     bool (*shown)(void *arg);
     void *arg;

@@ -52,8 +52,14 @@ static void send_part(struct job *j, bool last, struct vr_str text)
 static void send_text(struct job *j, bool last)
 {
     struct vr_str text = vr_buf_str(&j->text);
-    for (; text.n > PART_MAX; text = vr_str_from_pos(text, PART_MAX))
-        send_part(j, false, vr_str_sub(text, 0, PART_MAX));
+    while (
+        text.n >
+        PART_MAX) { /* between lines, where one is not larger than that: there an answer may be broken off */
+        size_t at = vr_str_find_last(vr_str_sub(text, 0, PART_MAX), '\n');
+        size_t n = at != VR_NPOS ? at + 1 : PART_MAX;
+        send_part(j, false, vr_str_sub(text, 0, n));
+        text = vr_str_from_pos(text, n);
+    }
     if (last || text.n > 0)
         send_part(j, last, text);
     vr_buf_reset(&j->text);
@@ -113,15 +119,16 @@ void job_turn(void *job)
     if (j->untaken >= WINDOW)
         return; /* control_taken goes on */
     j->steps = 0;
-    j->until_us = io_now_us(j->queue->io) + TURN_US;
+    int64_t began_us = io_now_us(j->queue->io);
+    j->until_us = began_us + TURN_US;
     bool more = j->operation->turn(j);
     if (j->reading)
         return;
     if (more)
         tell_progress(j);
     send_text(j, !more);
-    if (more)
-        io_timer_start(j->timer, 1, 0);
+    if (more) /* two thirds of the time are for the mail: an administrator can wait */
+        io_timer_start(j->timer, 1 + 2 * (io_now_us(j->queue->io) - began_us) / 1000, 0);
     else
         job_free(j);
 }
