@@ -50,7 +50,9 @@ enum ipc_type {
     IPC_INFLIGHT,        /* sender, local → queue, first frame on a new channel: u32 n, then n × (u64 message, u32 recipients, recipients × u32 index) */
     /* control (admin ↔ queue) */
     IPC_CONTROL = 64,    /* admin → queue: u64 request, slice JSON object */
-    IPC_CONTROL_PART     /* queue → admin: u64 request, u8 last, slice JSON text (parts are concatenated) */
+    IPC_CONTROL_PART,    /* queue → admin: u64 request, u8 last, slice lines of JSON (parts are concatenated) */
+    IPC_CONTROL_TAKEN,   /* admin → queue: u64 request, u64 bytes of parts that the client's kernel has taken. Who sends parts waits for it */
+    IPC_CONTROL_CANCEL   /* admin → queue: u64 request. Nobody listens any more: stop */
 };
 
 enum ipc_submitted { IPC_SUBMIT_OK, IPC_SUBMIT_FULL /* 452 4.3.1 */, IPC_SUBMIT_ERROR /* 451 4.3.0 */ };

@@ -46,6 +46,17 @@ static void grow(struct idmap *m)
     *m = bigger;
 }
 
+void idmap_reserve(struct idmap *m, size_t count)
+{
+    assert(m->count == 0);
+    size_t capacity = m->capacity > 0 ? m->capacity : FIRST_CAPACITY;
+    while (4 * (count + 1) > 3 * capacity)
+        capacity *= 2;
+    free(m->slots);
+    *m = (struct idmap){.capacity = capacity, .slots = calloc(capacity, sizeof *m->slots)};
+    assert(m->slots != NULL);
+}
+
 void idmap_add(struct idmap *m, void *object)
 {
     uint64_t id = *(uint64_t *)object;
@@ -76,4 +87,31 @@ void idmap_remove(struct idmap *m, uint64_t id)
         m->slots[i] = NULL;
         hole = i;
     }
+}
+
+/* Why downward: a removal moves objects towards their home, to lower slots, so what has not been met stays ahead of the walk. Only an
+ * object whose place wrapped around the end of the table may move up, to the last slots: at the beginning these lie in the slots from 0
+ * on without a gap, which are walked (downward as well) before the last slot is. What is added meanwhile may be missed. */
+void idmap_walk_begin(const struct idmap *m, struct idmap_walk *w)
+{
+    *w = (struct idmap_walk){.capacity = m->capacity};
+    while (w->wrapped < m->capacity && m->slots[w->wrapped] != NULL)
+        w->wrapped++;
+    w->next = w->wrapped;
+    if (w->next == 0) {
+        w->second = true;
+        w->next = m->capacity;
+    }
+}
+
+void *idmap_walk_next(const struct idmap *m, struct idmap_walk *w)
+{
+    if (idmap_walk_ended(w) || idmap_walk_broken(m, w))
+        return NULL;
+    void *object = m->slots[--w->next];
+    if (!w->second && w->next == 0) {
+        w->second = true;
+        w->next = w->capacity;
+    }
+    return object;
 }

@@ -42,6 +42,74 @@ void text_drop(struct queue *q, struct text *t)
     free(t);
 }
 
+/* ---- counting --------------------------------------------------------------------------------------------------------- */
+
+static void count_message(struct queue *q, const struct message *m)
+{
+    struct counts *c = &q->counts;
+    c->messages++;
+    c->bytes += m->size;
+    if (c->messages == 1 || (c->oldest != 0 && m->arrival_us < c->oldest_us)) {
+        c->oldest = m->id;
+        c->oldest_us = m->arrival_us;
+    }
+}
+
+static void uncount_message(struct queue *q, const struct message *m)
+{
+    struct counts *c = &q->counts;
+    c->messages--;
+    c->bytes -= m->size;
+    if (c->oldest == m->id)
+        c->oldest = 0; /* the next one is looked for when somebody asks: control_summary.c */
+}
+
+/* A recipient more, or one less, that is not final. */
+static void opened(struct queue *q, struct message *m, unsigned state)
+{
+    if (m->counted) {
+        if (m->open == 0)
+            count_message(q, m);
+        q->counts.open[m->held][state]++;
+    }
+    m->open++;
+}
+
+static void closed(struct queue *q, struct message *m, unsigned state)
+{
+    m->open--;
+    if (!m->counted)
+        return;
+    q->counts.open[m->held][state]--;
+    if (m->open == 0)
+        uncount_message(q, m);
+}
+
+void message_add(struct queue *q, struct message *m)
+{
+    idmap_add(&q->messages, m);
+    m->counted = true;
+    for (uint32_t i = 0; i < m->count; i++)
+        if (!recipient_final(m->recipients[i].state))
+            q->counts.open[m->held][m->recipients[i].state]++;
+    if (m->open > 0)
+        count_message(q, m);
+}
+
+void message_set_held(struct queue *q, struct message *m, bool held)
+{
+    if (m->held == held)
+        return;
+    for (uint32_t i = 0; i < m->count && m->counted; i++) {
+        uint8_t state = m->recipients[i].state;
+        if (recipient_final(state))
+            continue;
+        q->counts.open[m->held][state]--;
+        q->counts.open[held][state]++;
+    }
+    m->held = held;
+}
+
 /* ---- making ----------------------------------------------------------------------------------------------------------- */
 
 uint8_t notify_of_child(uint8_t parent, uint32_t siblings)
@@ -177,7 +245,8 @@ uint32_t message_expand(struct queue *q, struct message *m, uint32_t parent, con
         free(m->recipients);
     m->recipients = fresh;
     m->count += n;
-    m->open += n;
+    for (uint32_t i = 0; i < n; i++)
+        opened(q, m, RECIPIENT_WAITING);
     recipient_set(q, m, &fresh[parent], RECIPIENT_EXPANDED);
     return first;
 }
@@ -201,12 +270,14 @@ void recipient_set(struct queue *q, struct message *m, struct recipient *r, enum
         destination_release(q, r->destination);
         r->destination = NULL;
     }
-    bool was = recipient_final(r->state), is = recipient_final(state);
+    unsigned before = r->state;
     r->state = (uint8_t)state;
-    if (is && !was)
-        m->open--;
-    else if (was && !is)
-        m->open++;
+    if (before == state)
+        return;
+    if (!recipient_final(state))
+        opened(q, m, state);
+    if (!recipient_final(before))
+        closed(q, m, before);
 }
 
 void recipient_reply(struct queue *q, struct recipient *r, struct vr_str reply)
@@ -222,6 +293,8 @@ void message_free(struct queue *q, struct message *m)
     cache_drop(q, m);
     idmap_remove(&q->messages, m->id);
     for (uint32_t i = 0; i < m->count; i++) {
+        if (!recipient_final(m->recipients[i].state))
+            closed(q, m, m->recipients[i].state);
         text_drop(q, m->recipients[i].reply);
         if (m->recipients[i].destination != NULL)
             destination_release(q, m->recipients[i].destination);

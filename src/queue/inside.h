@@ -2,7 +2,7 @@
  *
  * Files, in the order of a message's way: queue.c (glue), intake.c, records.c (payloads of the log), index.c (messages in memory), bodies.c
  * (large files, room on the disk), cache.c, router.c, schedule.c (who sleeps until when), ready.c (whose turn it is in a destination), health.c (how much a
- * destination is given at a time, when it counts as dead), dispatch.c, results.c, bounce.c, control.c.
+ * destination is given at a time, when it counts as dead), dispatch.c, results.c, bounce.c, control.c (pick.c, control_show.c, control_summary.c).
  */
 #ifndef QUEUE_INSIDE_H
 #define QUEUE_INSIDE_H
@@ -37,6 +37,26 @@ void idmap_remove(struct idmap *m, uint64_t id);
 static inline void *idmap_slot(const struct idmap *m, size_t i)
 {
     return m->slots[i];
+}
+void idmap_reserve(struct idmap *m, size_t count); /* room for so many; before the first one */
+/* For walking in slices while objects come and go between them: each one that is there from the beginning to its turn is met, once or
+ * twice. */
+struct idmap_walk {
+    size_t capacity; /* the table's; another one: it has grown, and the walk is broken off */
+    size_t wrapped;  /* slots from 0 on, without a gap, at the beginning: walked first */
+    size_t next;     /* the slot walked next, + 1 */
+    bool second;     /* from the last slot down to `wrapped` */
+};
+void idmap_walk_begin(const struct idmap *m, struct idmap_walk *w);
+/* The next object; NULL at an empty slot, at the end, and when broken off. */
+void *idmap_walk_next(const struct idmap *m, struct idmap_walk *w);
+static inline bool idmap_walk_broken(const struct idmap *m, const struct idmap_walk *w)
+{
+    return m->capacity != w->capacity;
+}
+static inline bool idmap_walk_ended(const struct idmap_walk *w)
+{
+    return w->second && w->next == w->wrapped;
 }
 
 /* ---- index.c: messages and recipients in memory ------------------------------------------------------------------------ */
@@ -106,7 +126,15 @@ struct message {
     uint32_t sender; /* whose turns these are: a hash of the account, or of the reverse-path's domain */
     uint16_t reverse_path_n; /* at the start of the text */
     int8_t priority;         /* -9..9, RFC 6710 */
-    bool large : 1, held : 1, durable : 1, unsaved : 1, dead : 1;
+    bool large : 1, held : 1, durable : 1, unsaved : 1, dead : 1, counted : 1;
+};
+
+/* What is in the table, exact after each call of the functions below, so that `queue summary` need not look at the messages. */
+struct counts {
+    uint64_t open[2][RECIPIENT_EXPANDING + 1]; /* recipients by state; [1]: those of held messages */
+    uint64_t messages, bytes;                  /* with an open recipient */
+    uint64_t oldest; /* of those; 0: none, or it has ended and nobody has looked for the next one yet */
+    int64_t oldest_us;
 };
 
 struct record_message;
@@ -115,10 +143,12 @@ struct message *message_new(const struct record_message *r);
 /* More recipients in the place of `parent` (which becomes EXPANDED); returns the first one's index. */
 uint32_t message_expand(struct queue *q, struct message *m, uint32_t parent, const struct vr_str *addresses,
                         uint32_t n, uint8_t flags, uint8_t notify);
+void message_add(struct queue *q, struct message *m);  /* into the index; counted from now on */
+void message_set_held(struct queue *q, struct message *m, bool held);
 void message_free(struct queue *q, struct message *m); /* out of index, heap and cache too */
 struct vr_str message_reverse_path(const struct message *m);
 struct vr_str recipient_address(const struct message *m, const struct recipient *r);
-/* Sets the state, keeps m->open. A final state, and WAITING, give the destination back. */
+/* Sets the state, keeps m->open and the counts. A final state, and WAITING, give the destination back. */
 void recipient_set(struct queue *q, struct message *m, struct recipient *r, enum recipient_state state);
 void recipient_reply(struct queue *q, struct recipient *r, struct vr_str reply);
 static inline void message_hold(struct message *m) /* a reference */
@@ -428,6 +458,8 @@ void report_send(struct report *r);
 /* ---- control.c --------------------------------------------------------------------------------------------------------------------- */
 
 void control_frame(struct queue *q, struct peer *peer, struct vr_str payload);
+void control_taken(struct queue *q, struct peer *peer, struct vr_str payload);
+void control_cancel(struct queue *q, struct peer *peer, struct vr_str payload);
 void control_peer_gone(struct queue *q, struct peer *peer);
 
 /* ---- the process ---------------------------------------------------------------------------------------------------------------------- */
@@ -446,6 +478,7 @@ struct queue {
     struct vr_buf scratch, scratch2;
 
     struct idmap messages;
+    struct counts counts;
     uint64_t
         *finished; /* sorted: ended before the replay began to serve; a receiver may ask again for these */
     size_t finished_count, finished_capacity;
@@ -488,7 +521,7 @@ struct queue {
     int64_t lock_until_ms, leave_at_ms, leave_wait_ms;
     struct io_timer *lock_timer;
     struct early *early_first, *early_last; /* frames that came before */
-    struct listing *listings;
+    struct job *jobs; /* control.c */
 };
 
 #define NOW_S(q) ((uint32_t)(io_now_us((q)->io) / 1000000))

@@ -80,7 +80,7 @@ static struct message *store(struct queue *q, const struct incoming *in,
         if (r.position != 0) {
             m = message_new(&r);
             qlog_alive(q->log, m->position, m->record_length);
-            idmap_add(&q->messages, m);
+            message_add(q, m);
             message_hold(m);
             cache_add(q, m, parts, 2);
             set_destinations(q, m, &plan);

@@ -59,6 +59,12 @@ static void frame_now(struct queue *q, struct peer *peer, uint16_t type, struct 
     case IPC_CONTROL:
         control_frame(q, peer, payload);
         break;
+    case IPC_CONTROL_TAKEN:
+        control_taken(q, peer, payload);
+        break;
+    case IPC_CONTROL_CANCEL:
+        control_cancel(q, peer, payload);
+        break;
     default:
         break; /* the table of frames lets no other one through */
     }

@@ -157,7 +157,7 @@ static void replay_result(struct queue *q, struct vr_str payload)
     struct message *m = good ? idmap_find(&q->messages, r.id) : NULL;
     if (m == NULL)
         return;
-    m->held = r.held;
+    message_set_held(q, m, r.held);
     for (struct record_result_item item; record_result_next(&r, &item);) {
         if (item.index >= m->count)
             continue;
@@ -190,7 +190,7 @@ static void replay_message(struct queue *q, const struct qlog_record *record)
         } else {
             m = message_new(&r);
             m->durable = true;
-            idmap_add(&q->messages, m);
+            message_add(q, m);
         }
         qlog_alive(q->log, m->position, m->record_length);
         if (r.cause.n > 0)

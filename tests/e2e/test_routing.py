@@ -234,7 +234,7 @@ def priorities(world):
     urgent = [m for m in sink.messages if "PRIORITY=4" in m[0]][0]
     assert re.search(r"\tpriority 4; ", email.message_from_bytes(urgent[2])["Received"]), urgent[2]
     assert sorted(e.get("priority", "none") for e in s.events("message.queued")) == ["-2", "4", "9", "none"], s.log()
-    listed = json.loads(s.queue("list", "--json"))["messages"]
+    listed = s.listed()
     assert [m["priority"] for m in listed] == [-2] and "priority -2" in s.queue("list") and "priority -2" in s.queue("show", listed[0]["id"])
     s.stop()
     sink.replies.pop("RCPT TO:<LATER")

@@ -57,6 +57,8 @@ static void test_who_may(void **state)
         {IPC_DELIVER, IPC_RECEIVER, IPC_LOCAL, false, false}, /* who hears strangers delivers nothing */
         {IPC_CONTROL, IPC_ADMIN, IPC_QUEUE, false, true},
         {IPC_CONTROL, IPC_RECEIVER, IPC_QUEUE, false, false},
+        {IPC_CONTROL_CANCEL, IPC_ADMIN, IPC_QUEUE, false, true},
+        {IPC_CONTROL_TAKEN, IPC_QUEUE, IPC_ADMIN, false, false},
         {IPC_SASL_START, IPC_SENDER, IPC_KEEPER, false, false},
         {IPC_ATTACH, IPC_SUPERVISOR, IPC_KEEPER, true, true},
         {IPC_ATTACH, IPC_QUEUE, IPC_SENDER, true, false},

@@ -309,10 +309,24 @@ static json_t *ask(const char *request)
         vr_buf_add(&text, ipc_get_str(&r));
         assert_true(ipc_done(&r));
     }
-    json_error_t error;
-    json_t *out = json_loadb(vr_buf_str(&text).p, vr_buf_size(&text), 0, &error);
-    if (out == NULL)
-        fail_msg("%s in %.*s", error.text, VR_STR_ARG(vr_buf_str(&text)));
+    json_t *out = NULL,
+           *messages = json_array(); /* of list and show; what the last line says is told of all */
+    for (struct vr_str rest = vr_buf_str(&text); rest.n > 0;) {
+        size_t n = vr_str_find(rest, '\n');
+        assert_int_not_equal(n, VR_NPOS);
+        assert_null(out);
+        json_error_t error;
+        json_t *line = json_loadb(rest.p, n, 0, &error);
+        if (line == NULL)
+            fail_msg("%s in %.*s", error.text, VR_STR_ARG(rest));
+        rest = vr_str_from_pos(rest, n + 1);
+        if (json_object_get(line, "end") != NULL || json_object_get(line, "error") != NULL)
+            out = line;
+        else
+            json_array_append_new(messages, line);
+    }
+    assert_non_null(out);
+    json_object_set_new(out, "messages", messages);
     vr_buf_fini(&b);
     vr_buf_fini(&text);
     return out;

@@ -362,6 +362,11 @@ bool qlog_idle(const struct qlog *l)
     return l->writing == NULL && l->first == NULL;
 }
 
+uint64_t qlog_waiting(const struct qlog *l)
+{
+    return l->waiting_bytes;
+}
+
 void qlog_flush(struct qlog *l)
 {
     for (struct batch *b = l->first; b != NULL; b = b->next)

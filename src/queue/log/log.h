@@ -71,6 +71,7 @@ qlog_position qlog_append(struct qlog *l, uint8_t type, uint8_t version, const s
                           size_t count, enum qlog_when when, void (*durable)(void *arg, int status),
                           void *arg);
 bool qlog_idle(const struct qlog *l); /* nothing appended waits to be durable */
+uint64_t qlog_waiting(const struct qlog *l); /* bytes appended and not durable yet */
 void qlog_flush(struct qlog *l);      /* commits now what waits */
 /* Closes the segment with a commit of its own, so that the next start knows that all before it was durable. Not while something waits. */
 void qlog_seal(struct qlog *l);
