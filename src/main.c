@@ -15,7 +15,7 @@ static const struct command {
     {"serve", cli_serve, "run the mail server"},
     {"check", cli_check, "check a configuration and say all that is wrong with it"},
     {"account", cli_account, "add, list, remove accounts; change passwords"},
-    {"queue", cli_queue, "list, show, retry, hold, release, remove messages in the queue"},
+    {"queue", cli_queue, "list, show, retry, hold, release, remove messages in the queue; verify a spool"},
     {"send", cli_send, "send a message to any server, with a trace of the dialogue"},
     {"sendmail", cli_sendmail, "hand a message to this machine's server, as sendmail(1) does"},
     {"mailq", cli_mailq, NULL},

@@ -32,6 +32,8 @@ struct smtp_mail {
     enum dsn_ret ret;       /* RET= */
     struct vr_str envid;    /* ENVID=, xtext as given; empty: not given */
     struct vr_str auth;     /* AUTH=, xtext as given ("<>" too); empty: not given. RFC 4954 §5 */
+    int8_t priority;        /* MT-PRIORITY=, RFC 6710: -9..9, above 0 is more urgent */
+    bool has_priority;      /* it was given; a client sends it when it is not 0 */
 };
 
 struct smtp_rcpt {
@@ -55,7 +57,8 @@ enum smtp_extension {
     SMTP_EXT_ENHANCEDSTATUSCODES = 1 << 3,
     SMTP_EXT_DSN = 1 << 4,
     SMTP_EXT_STARTTLS = 1 << 5,
-    SMTP_EXT_AUTH = 1 << 6
+    SMTP_EXT_AUTH = 1 << 6,
+    SMTP_EXT_MT_PRIORITY = 1 << 7
 };
 /* One table (lib/smtp/extensions.c) names every extension: keyword, RFC, who may use it. */
 struct smtp_extension_row {

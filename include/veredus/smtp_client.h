@@ -80,7 +80,7 @@ struct vr_str smtp_client_pending(const struct smtp_client *c);
 void smtp_client_sent(struct smtp_client *c, size_t n);
 void smtp_client_secured(struct smtp_client *c, int64_t now_ms); /* the handshake succeeded; EHLO again */
 /* Starts a transaction after READY. What mail and rcpts point to must live until its last event. Parameters that the server does not
- * offer are left out (DSN, SIZE, BODY; RFC 3461 §5.2.x is the owner's care: see smtp_client_offers). mail->size is sent as SIZE. */
+ * offer are left out (DSN, SIZE, BODY, MT-PRIORITY; RFC 3461 §5.2.x is the owner's care: see smtp_client_offers). mail->size is sent as SIZE. */
 void smtp_client_mail(struct smtp_client *c, const struct smtp_mail *mail, const struct smtp_rcpt *rcpts, size_t n,
                       int64_t now_ms);
 /* Message bytes after BODY, in any split, CRLF line ends expected; dots are doubled here. Watch the size of pending: send before

@@ -29,6 +29,7 @@ struct smtp_server_config {         /* shared by many sessions, must outlive the
     struct vr_str auth_mechanisms;  /* "PLAIN LOGIN SCRAM-SHA-256"; empty: AUTH is not offered */
     bool auth_in_clear;             /* AUTH also without TLS (lab use) */
     bool auth_required;             /* no MAIL without AUTH: 530 5.7.0 */
+    bool priorities;                /* MT-PRIORITY is offered (RFC 6710): the owner sees to it that strangers raise nothing, §4.1 */
     bool vrfy;                      /* VRFY is put to the owner; else 252 */
     uint64_t size_max;              /* bytes of a message; 0: no limit. 552 5.3.4 */
     unsigned rcpt_max;              /* recipients of a transaction: 452 4.5.3 for the rest (§4.5.3.1.10) */

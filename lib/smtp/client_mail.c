@@ -94,6 +94,8 @@ static void send_mail(struct smtp_client *c)
         vr_buf_add(out, m->ret == DSN_RET_FULL ? VR_STR(" RET=FULL") : VR_STR(" RET=HDRS"));
     if (c->offers & SMTP_EXT_DSN)
         add_parameter(out, VR_STR(" ENVID="), m->envid);
+    if ((c->offers & SMTP_EXT_MT_PRIORITY) && m->priority >= -9 && m->priority <= 9 && m->priority != 0)
+        vr_buf_addf(out, " MT-PRIORITY=%d", m->priority); /* none is 0, RFC 6710 §4.1 */
     if (c->authenticated && (c->offers & SMTP_EXT_AUTH))
         add_parameter(out, VR_STR(" AUTH="), m->auth);
     vr_buf_add(out, VR_STR("\r\n"));

@@ -80,6 +80,17 @@ static struct fault read_auth(struct target *t, struct vr_str value)
     return good ? keep(t, value, &t->mail->auth) : fault_501("AUTH wants <> or an address in xtext");
 }
 
+/* RFC 6710 §7: "0", or a digit from 1 on with or without a minus. */
+static struct fault read_priority(struct target *t, struct vr_str value)
+{
+    bool minus = value.p[0] == '-';
+    if (value.n != 1u + minus || value.p[minus] < (minus ? '1' : '0') || value.p[minus] > '9')
+        return fault_501("MT-PRIORITY is a number from -9 to 9");
+    t->mail->priority = (int8_t)(minus ? '0' - value.p[1] : value.p[0] - '0');
+    t->mail->has_priority = true;
+    return fine;
+}
+
 static struct fault read_notify(struct target *t, struct vr_str value)
 {
     if (dsn_notify_parse(value, &t->rcpt->notify) != VR_OK)
@@ -101,7 +112,8 @@ struct parameter {
 };
 static const struct parameter mail_parameters[] = {{"SIZE", read_size}, {"BODY", read_body},
                                                    {"RET", read_ret},   {"ENVID", read_envid},
-                                                   {"AUTH", read_auth}, {NULL, NULL}};
+                                                   {"AUTH", read_auth}, {"MT-PRIORITY", read_priority},
+                                                   {NULL, NULL}};
 static const struct parameter rcpt_parameters[] = {
     {"NOTIFY", read_notify}, {"ORCPT", read_orcpt}, {NULL, NULL}};
 

@@ -346,7 +346,8 @@ static void answer_ehlo(struct smtp_server *s, struct smtp_reply r)
     for (size_t i = 0; i < smtp_extension_count; i++) {
         enum smtp_extension bit = smtp_extensions[i].bit;
         if ((bit == SMTP_EXT_STARTTLS && (s->tls || !c->starttls)) ||
-            (bit == SMTP_EXT_AUTH && (!server_auth_offered(s) || s->authenticated)))
+            (bit == SMTP_EXT_AUTH && (!server_auth_offered(s) || s->authenticated)) ||
+            (bit == SMTP_EXT_MT_PRIORITY && !c->priorities))
             continue;
         vr_buf_addf(out, "250-%s", smtp_extensions[i].keyword);
         if (bit == SMTP_EXT_SIZE && c->size_max > 0)

@@ -116,6 +116,10 @@ static enum smtp_server_event_kind verb_mail(struct smtp_server *s, struct vr_st
         server_transaction_end(s);
         return REFUSE(555, "5.5.4", "parameters need EHLO");
     }
+    if (s->mail.has_priority && !s->config->priorities) {
+        server_transaction_end(s);
+        return REFUSE(555, "5.5.4", "MT-PRIORITY is not offered here; see the EHLO reply");
+    }
     if (s->config->size_max > 0 && s->mail.size > s->config->size_max) { /* RFC 1870 §6.1 */
         server_transaction_end(s);
         return REFUSE(552, "5.3.4",

@@ -1,9 +1,12 @@
 /* admin.c - the control socket: one JSON request a connection, answered by the queue. The client (veredus queue, mailq) connects to
- * <run>/control, writes one JSON object and a line feed, and reads JSON text until the end of the stream. The socket's mode says who may:
- * its owner.
+ * <run>/control, writes one JSON object and a line feed, and reads lines of JSON until the end of the stream (src/queue/control.c says which;
+ * an answer that could not be finished ends with a line {"error": "…", "again": true}, before which a line may be cut off). It keeps its
+ * own side open meanwhile: who closes it has left, and what he asked for ends where it is. The socket's mode says who may: its owner.
  *
+ * Back-pressure: the queue hears how much of an answer each client has taken and sends only so much ahead, so a client that does not
+ *             read costs little memory here and none there, however long the answer.
  * Runs as:    the common user, no file system, no network.
- * Tests:      tests/e2e/
+ * Tests:      tests/e2e/test_tools.py
  */
 #include "admin/admin.h"
 
@@ -21,7 +24,9 @@
 struct client {
     struct admin *admin;
     struct io_stream *stream;
-    uint64_t request; /* 0: not sent yet */
+    uint64_t request;   /* 0: not sent yet */
+    struct peer *queue; /* that has it */
+    uint64_t untold;    /* bytes of its parts that the queue does not know to be taken */
     int64_t since_ms;
     struct vr_buf line;
     LIST_ENTRY(client) entry;
@@ -60,6 +65,7 @@ static void client_request(struct client *c, struct vr_str json)
         return;
     }
     c->request = ++c->admin->last_request;
+    c->queue = queue;
     struct vr_buf *b = process_frame(c->admin->process);
     ipc_put_u64(b, c->request);
     ipc_put_str(b, json);
@@ -80,14 +86,34 @@ static void on_data(void *arg, struct vr_str bytes)
         client_request(c, vr_str_sub(vr_buf_str(&c->line), 0, end));
 }
 
+static void tell_queue(struct client *c, enum ipc_type type)
+{
+    struct vr_buf *b = process_frame(c->admin->process);
+    ipc_put_u64(b, c->request);
+    if (type == IPC_CONTROL_TAKEN)
+        ipc_put_u64(b, c->untold);
+    c->untold = 0;
+    peer_send(c->queue, type, b, -1);
+}
+
 static void on_ended(void *arg, int status)
 {
     struct client *c = arg;
-    if (status != 0 || c->request == 0)
-        client_end(c, vr_str(NULL, 0));
+    (void)status;
+    if (c->request != 0)
+        tell_queue(c, IPC_CONTROL_CANCEL);
+    client_end(c, vr_str(NULL, 0));
 }
 
-static const struct io_stream_ops client_ops = {.data = on_data, .ended = on_ended};
+static void on_drained(void *arg)
+{
+    struct client *c = arg;
+    c->since_ms = io_monotonic_ms(c->admin->process->io); /* what it had to read took its time */
+    if (c->untold > 0)
+        tell_queue(c, IPC_CONTROL_TAKEN);
+}
+
+static const struct io_stream_ops client_ops = {.data = on_data, .ended = on_ended, .drained = on_drained};
 
 static void accepted(void *arg, struct io_stream *stream)
 {
@@ -116,35 +142,44 @@ static void frame(struct process *p, struct peer *peer, uint16_t type, struct vr
         if (c->request != request)
             continue;
         c->since_ms = io_monotonic_ms(p->io);
-        if (last)
+        if (last) {
             client_end(c, text);
-        else
-            io_stream_write(c->stream, text);
+            return;
+        }
+        c->untold += text.n;
+        io_stream_write(c->stream, text);
+        if (c->untold > 0 && io_stream_unsent(c->stream) == 0)
+            tell_queue(c, IPC_CONTROL_TAKEN); /* else: on_drained */
         return;
-    }
-}
-
-/* Ends those that wait too long, and those whose queue died with the answer. */
-static void end_waiting(struct admin *a, int64_t longer_than_ms, struct vr_str why)
-{
-    struct client *c, *next;
-    int64_t now = io_monotonic_ms(a->process->io);
-    for (c = LIST_FIRST(&a->clients); c != NULL; c = next) {
-        next = LIST_NEXT(c, entry);
-        if (now - c->since_ms >= longer_than_ms && (longer_than_ms > 0 || c->request != 0))
-            client_end(c, why);
     }
 }
 
 static void detached(struct process *p, struct peer *peer)
 {
-    (void)peer;
-    end_waiting(p->data, 0, VR_STR("{\"error\":\"the queue was started anew; ask again\",\"again\":true}\n"));
+    struct admin *a = p->data;
+    struct client *c, *next;
+    for (c = LIST_FIRST(&a->clients); c != NULL; c = next) {
+        next = LIST_NEXT(c, entry);
+        if (c->request != 0 && c->queue == peer) /* its last part may have ended within a line */
+            client_end(c, VR_STR("\n{\"error\":\"the queue was started anew before all was told or done; ask again\","
+                                 "\"again\":true}\n"));
+    }
 }
 
+/* Ends those that wait too long for a request or for the queue. Who does not read what there is may take his time: a pager. */
 static void sweep(void *arg)
 {
-    end_waiting(arg, TIMEOUT_MS, VR_STR("{\"error\":\"no answer within 30 s\",\"again\":true}\n"));
+    struct admin *a = arg;
+    struct client *c, *next;
+    int64_t now = io_monotonic_ms(a->process->io);
+    for (c = LIST_FIRST(&a->clients); c != NULL; c = next) {
+        next = LIST_NEXT(c, entry);
+        if (now - c->since_ms < TIMEOUT_MS || io_stream_unsent(c->stream) > 0)
+            continue;
+        if (c->request != 0)
+            tell_queue(c, IPC_CONTROL_CANCEL);
+        client_end(c, VR_STR("\n{\"error\":\"no answer within 30 s; ask again\",\"again\":true}\n"));
+    }
 }
 
 static int prepare(struct process *p, void **data)

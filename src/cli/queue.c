@@ -1,340 +1,72 @@
-/* queue.c - `veredus queue`, and mailq(1): asks the running server over its control socket.
+/* queue.c - `veredus queue`, and mailq(1): the command line; asks the running server (queue_ask.c) and prints each line of the answer as
+ * soon as it is there (queue_print.c).
  *
- * The request is one JSON object, the answer JSON text (src/admin/admin.c); --json prints it as it came.
+ * Tests: tests/e2e/test_tools.py
  */
 #include "cli/cli.h"
+#include "cli/queue_inside.h"
 
 #include "config/config.h"
-#include "io/stream.h"
+#include "io/env.h"
 #include "ipc/ipc.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <getopt.h>
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
 
-#define ANSWER_MAX (1u << 30)
-#define CONNECT_MS 5000
+#define TERMINAL_LIMIT 1000 /* messages of a list that somebody looks at, unless told otherwise */
 
 static const char *self = "veredus queue"; /* or the name that the user called: sendmail, mailq */
 
-/* ---- asking ------------------------------------------------------------------------------------------------------------- */
-
-struct question {
-    struct io *io;
-    struct io_stream *stream;
-    struct vr_buf answer;
-    char *text; /* the request with its line feed */
-    int status;
-};
-
-static void on_connected(void *arg, int status)
-{
-    struct question *q = arg;
-    q->status = status;
-    if (status == 0)
-        io_stream_write(q->stream, vr_str_from(q->text));
-    else
-        io_stop(q->io);
-}
-
-static void on_data(void *arg, struct vr_str bytes)
-{
-    struct question *q = arg;
-    vr_buf_add(&q->answer, bytes);
-}
-
-static void on_ended(void *arg, int status)
-{
-    struct question *q = arg;
-    q->status = status;
-    io_stop(q->io);
-}
-
-static const struct io_stream_ops ops = {.connected = on_connected, .data = on_data, .ended = on_ended};
-
-/* Says why there is no connection; returns the exit code. */
-static int not_reached(int status, const char *socket, const char *run)
-{
-    fprintf(stderr, "%s: cannot speak with the server at %s: %s", self, socket, io_error_text(status));
-    if (status == -EACCES || status == -EPERM) {
-        fprintf(stderr, "; root may, or the user whom the server runs as\n");
-        return EX_NOPERM;
-    }
-    if (status == -ENAMETOOLONG) {
-        fprintf(stderr, "; a socket's path has at most 107 bytes: choose a shorter \"run\" than %s\n", run);
-        return EX_CONFIG;
-    }
-    if (status == -ENOENT || status == -ECONNREFUSED)
-        fprintf(stderr, "; it does not run (systemctl status veredus), or its \"run\" is not %s", run);
-    fputc('\n', stderr);
-    return EX_TEMPFAIL;
-}
-
-/* The answer, or NULL after having said why; *code gets the exit code. */
-static json_t *ask(const char *run, json_t *request, int *code)
-{
-    struct question q = {.io = io_new(1), .text = json_dumps(request, JSON_COMPACT)};
-    size_t n = strlen(q.text);
-    q.text = realloc(q.text, n + 2);
-    assert(q.text != NULL);
-    memcpy(q.text + n, "\n", 2);
-    vr_buf_init(&q.answer, ANSWER_MAX);
-    struct io_address to = {.family = IO_UNIX};
-    if (snprintf(to.path, sizeof to.path, "%s/control", run) < (int)sizeof to.path) {
-        q.stream = io_stream_connect(q.io, &to, NULL, CONNECT_MS, &ops, &q);
-        io_run(q.io);
-        io_stream_close(q.stream);
-    } else {
-        q.status = -ENAMETOOLONG; /* of the kernel: 107 bytes */
-    }
-    json_t *answer = NULL;
-    *code = EX_OK;
-    if (q.status != 0) {
-        *code = not_reached(q.status, to.path, run);
-    } else {
-        struct vr_str text = vr_buf_str(&q.answer);
-        json_error_t error;
-        answer = json_loadb(text.p != NULL ? text.p : "", text.n, 0, &error);
-        if (answer == NULL) {
-            fprintf(stderr, "%s: the server's answer is cut off (%s); ask again\n", self, error.text);
-            *code = EX_TEMPFAIL;
-        }
-    }
-    const char *complaint = json_string_value(json_object_get(answer, "error"));
-    if (complaint != NULL) {
-        fprintf(stderr, "%s: %s\n", self, complaint);
-        *code = json_is_true(json_object_get(answer, "again")) ? EX_TEMPFAIL : EX_DATAERR;
-        json_decref(answer);
-        answer = NULL;
-    }
-    vr_buf_fini(&q.answer);
-    free(q.text);
-    io_free(q.io);
-    return answer;
-}
-
-/* ---- printing ----------------------------------------------------------------------------------------------------------- */
-
-static const char *text_of(const json_t *object, const char *key)
-{
-    const char *s = json_string_value(json_object_get(object, key));
-    return s != NULL ? s : "";
-}
-
-/* Text of strangers on a terminal: control bytes could drive it. */
-static void print_clean(const char *s)
-{
-    for (; *s != '\0'; s++)
-        putchar((unsigned char)*s < 0x20 || *s == 0x7f ? '?' : *s);
-}
-
-/* Text of many lines: these and tabs stay. */
-static void print_text(const char *s)
-{
-    for (; *s != '\0'; s++)
-        if (!(s[0] == '\r' && s[1] == '\n'))
-            putchar(((unsigned char)*s < 0x20 && *s != '\n' && *s != '\t') || *s == 0x7f ? '?' : *s);
-}
-
-static void print_recipient(const json_t *r, bool colours)
-{
-    const char *status = text_of(r, "status");
-    const char *colour = strcmp(status, "deferred") == 0 ? "\033[33m"
-                         : strcmp(status, "failed") == 0 ? "\033[31m"
-                                                         : "";
-    printf("    %s%-8s%s ", colours ? colour : "", status, colours && *colour ? "\033[0m" : "");
-    print_clean(text_of(r, "address"));
-    if (*text_of(r, "destination"))
-        printf("  via %s", text_of(r, "destination"));
-    if (json_integer_value(json_object_get(r, "attempts")) > 0)
-        printf("  attempts %lld", (long long)json_integer_value(json_object_get(r, "attempts")));
-    if (*text_of(r, "next"))
-        printf("  next %s", text_of(r, "next"));
-    putchar('\n');
-    if (*text_of(r, "reply")) {
-        printf("             ");
-        print_clean(text_of(r, "reply"));
-        putchar('\n');
-    }
-}
-
-static void print_message(const json_t *m, bool colours)
-{
-    const char *from = text_of(m, "from");
-    printf("%s  %s  %lld bytes  from ", text_of(m, "id"), text_of(m, "arrival"),
-           (long long)json_integer_value(json_object_get(m, "size")));
-    print_clean(*from ? from : "<>");
-    printf("%s\n", json_is_true(json_object_get(m, "held")) ? "  HELD" : "");
-    size_t i;
-    json_t *r;
-    json_array_foreach(json_object_get(m, "recipients"), i, r)
-    {
-        print_recipient(r, colours);
-    }
-}
-
-static void print_list(const json_t *answer)
-{
-    bool colours = cli_coloured(1);
-    const json_t *messages = json_object_get(answer, "messages");
-    size_t i;
-    json_t *m;
-    json_array_foreach(messages, i, m)
-    {
-        print_message(m, colours);
-    }
-    long long total = (long long)json_integer_value(json_object_get(answer, "total"));
-    long long shown = (long long)json_array_size(messages);
-    if (shown < total)
-        printf("%lld of %lld messages\n", shown, total);
-    else if (total == 0)
-        printf("The queue is empty.\n");
-    else
-        printf("%lld message%s\n", total, total == 1 ? "" : "s");
-}
-
-static void print_none_chosen(const json_t *answer)
-{
-    if (json_integer_value(json_object_get(answer, "total")) == 0)
-        printf("No message in the queue is of this kind.\n");
-    else
-        print_list(answer);
-}
-
-static void print_whole(const json_t *m)
-{
-    static const char *const facts[] = {"client", "helo", "user", "envid"};
-    print_message(m, cli_coloured(1));
-    for (size_t i = 0; i < sizeof facts / sizeof *facts; i++)
-        if (*text_of(m, facts[i])) {
-            printf("    %-8s ", facts[i]);
-            print_clean(text_of(m, facts[i]));
-            putchar('\n');
-        }
-    putchar('\n');
-    print_text(text_of(m, "header"));
-    print_text(text_of(m, "body"));
-    size_t n = strlen(text_of(m, "body"));
-    if (n > 0 && text_of(m, "body")[n - 1] != '\n')
-        putchar('\n');
-    if (json_is_true(json_object_get(m, "body_cut")))
-        printf("[... the text goes on; --full shows more]\n");
-}
-
-static void print_show(const json_t *answer)
-{
-    size_t i;
-    json_t *m;
-    json_array_foreach(json_object_get(answer, "messages"), i, m)
-    {
-        if (i > 0)
-            putchar('\n');
-        print_whole(m);
-    }
-}
-
-static void print_done(const json_t *answer)
-{
-    static const struct {
-        const char *op, *done;
-    } words[] = {
-        {"retry", "will be tried now"}, {"hold", "held"}, {"release", "released"}, {"remove", "removed"}};
-    long long n = (long long)json_integer_value(json_object_get(answer, "count"));
-    const char *done = "done";
-    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
-        if (strcmp(words[i].op, text_of(answer, "op")) == 0)
-            done = words[i].done;
-    printf("%lld message%s %s\n", n, n == 1 ? "" : "s", done);
-}
-
-static void print_destinations(const json_t *list)
-{
-    size_t i;
-    json_t *one;
-    json_array_foreach((json_t *)list, i, one)
-    {
-        const char *name = json_string_value(json_object_get(one, "destination"));
-        printf("%-14s %s: %lld under way%s\n", "destination", name != NULL ? name : "?",
-               (long long)json_integer_value(json_object_get(one, "active")),
-               json_is_true(json_object_get(one, "waiting")) ? ", more waiting" : "");
-    }
-}
-
-static void print_log(const json_t *log)
-{
-    const char *key, *comma = "";
-    json_t *value;
-    printf("%-14s ", "log");
-    json_object_foreach((json_t *)log, key, value)
-    {
-        printf("%s%s %lld", comma, key, (long long)json_integer_value(value));
-        comma = ", ";
-    }
-    putchar('\n');
-}
-
-static void print_summary(const json_t *answer)
-{
-    const char *key;
-    json_t *value;
-    json_object_foreach((json_t *)answer, key, value)
-    {
-        if (json_is_array(value))
-            print_destinations(value);
-        else if (json_is_object(value))
-            print_log(value);
-        else if (json_is_boolean(value))
-            printf("%-14s %s\n", key, json_is_true(value) ? "yes" : "no");
-        else if (json_is_string(value))
-            printf("%-14s %s\n", key, json_string_value(value));
-        else
-            printf("%-14s %lld\n", key, (long long)json_integer_value(value));
-    }
-}
-
+enum kind { LIST, SHOW, CHANGE, SUMMARY };
 static const struct operation {
     const char *name;
+    enum kind kind;
     bool needs_target; /* ids, --all or a filter */
-    bool takes_target;
-    void (*print)(const json_t *answer);
 } operations[] = {
-    {"list", false, true, print_list},        {"show", true, true, print_show},
-    {"retry", true, true, print_done},        {"hold", true, true, print_done},
-    {"release", true, true, print_done},      {"remove", true, true, print_done},
-    {"summary", false, false, print_summary},
+    {"list", LIST, false},     {"show", SHOW, true},     {"retry", CHANGE, true},     {"hold", CHANGE, true},
+    {"release", CHANGE, true}, {"remove", CHANGE, true}, {"summary", SUMMARY, false},
 };
 
 /* ---- the command line ----------------------------------------------------------------------------------------------------- */
 
 static void usage(FILE *out)
 {
-    fputs("usage: veredus queue list [FILTER...] [--limit N] [--json]\n"
+    fputs("usage: veredus queue list [FILTER...] [--limit N] [--after ID] [--json]\n"
           "       veredus queue summary [--json]\n"
           "       veredus queue show ID... [--full] [--json]\n"
-          "       veredus queue retry|hold|release|remove ID...|FILTER...|--all [--json]\n\n"
+          "       veredus queue retry|hold|release|remove ID...|FILTER...|--all [--dry-run] [--limit N] "
+          "[--json]\n"
+          "       veredus queue verify [SPOOL] [--json]\n\n"
           "filters, all of which must apply:\n"
           "  --domain D       with a recipient in this domain that still waits\n"
-          "  --sender A       from this address or @domain; '<>': reports\n"
+          "  --sender A       from this address, @domain or domain; '<>': reports\n"
           "  --destination N  going this way, as the list writes it behind \"via\"\n"
+          "  --reason TEXT    with these words in the last reply, in capitals or not\n"
+          "  --state S        with a recipient that is active, deferred or held\n"
           "  --held           held ones only\n"
+          "  --older AGE      that came longer ago than 90s, 30m, 4h, 2d or 1w\n"
+          "  --newer AGE      that came since\n"
           "and:\n"
           "  --all            all messages\n"
-          "  --limit N        at most N messages in a list (default: all)\n"
+          "  --dry-run        only says how many messages would be changed\n"
+          "  --limit N        at most N messages, the oldest of them (default: all; a list on a terminal: "
+          "1000)\n"
+          "  --after ID       only those behind this one in the list: to go on with it\n"
           "  --full           the whole text, up to 1 MiB\n"
-          "  --json           the server's answer as JSON\n"
-          "  --config FILE    where to read the \"run\" folder from (default " CONFIG_DEFAULT_PATH ")\n"
+          "  --json           a JSON object a line: for each message, or for the whole answer\n"
+          "  --config FILE    where to read the \"run\" folder from, and \"spool\" "
+          "(default " CONFIG_DEFAULT_PATH ")\n"
           "  --run DIR        the \"run\" folder itself\n",
           out);
 }
 
 struct asked {
     const char *config_path, *run;
-    bool config_given, json, all, filtered;
+    bool config_given, json, all, filtered, dry, limited;
     json_t *request, *ids;
 };
 
@@ -377,19 +109,61 @@ static bool take_limit(struct asked *a, const char *text)
         return false;
     }
     json_object_set_new(a->request, "limit", json_integer((json_int_t)n));
+    a->limited = true;
     return true;
 }
 
-static bool take_id(struct asked *a, const char *text)
+/* "30m": a number of seconds, minutes, hours, days or weeks. */
+static bool take_age(struct asked *a, const char *key, const char *text)
+{
+    static const struct {
+        char letter;
+        uint32_t seconds;
+    } units[] = {{'s', 1}, {'m', 60}, {'h', 3600}, {'d', 86400}, {'w', 604800}};
+    uint64_t n;
+    struct vr_str s = vr_str_from(text);
+    a->filtered = true;
+    for (size_t i = 0; i < sizeof units / sizeof *units && s.n > 1; i++)
+        if (s.p[s.n - 1] == units[i].letter && vr_str_to_u64(vr_str_sub(s, 0, s.n - 1), &n) && n <= 100000) {
+            json_object_set_new(a->request, key, json_integer((json_int_t)(n * units[i].seconds)));
+            return true;
+        }
+    cli_wrong_usage(self, "--%s takes an age such as 90s, 30m, 4h, 2d or 1w, not \"%s\"", key, text);
+    return false;
+}
+
+static bool take_state(struct asked *a, const char *text)
+{
+    if (strcmp(text, "active") == 0 || strcmp(text, "deferred") == 0 || strcmp(text, "held") == 0)
+        return take_filter(a, "state", text);
+    cli_wrong_usage(self, "--state takes active, deferred or held, not \"%s\"", text);
+    return false;
+}
+
+static bool good_id(const char *text)
 {
     uint64_t id;
-    if (queue_id_parse(vr_str_from(text), &id)) {
-        json_array_append_new(a->ids, json_string(text));
+    if (queue_id_parse(vr_str_from(text), &id))
         return true;
-    }
     fprintf(stderr, "%s: \"%s\" is no queue id: they have 13 letters and digits, see `veredus queue list`\n",
             self, text);
     return false;
+}
+
+/* Once, also when it is named twice: what is found is counted against what was named. */
+static bool take_id(struct asked *a, const char *text)
+{
+    size_t i;
+    json_t *before;
+    if (!good_id(text))
+        return false;
+    json_array_foreach(a->ids, i, before)
+    {
+        if (strcmp(json_string_value(before), text) == 0)
+            return true;
+    }
+    json_array_append_new(a->ids, json_string(text));
+    return true;
 }
 
 static bool take(struct asked *a, int o)
@@ -408,6 +182,21 @@ static bool take(struct asked *a, int o)
     case 'H':
         a->filtered = true;
         json_object_set_new(a->request, "held", json_true());
+        return true;
+    case 'R':
+        return take_filter(a, "reason", optarg);
+    case 'S':
+        return take_state(a, optarg);
+    case 'o':
+        return take_age(a, "older", optarg);
+    case 'N':
+        return take_age(a, "newer", optarg);
+    case 'A':
+        json_object_set_new(a->request, "after", json_string(optarg));
+        return good_id(optarg);
+    case 'x':
+        a->dry = true;
+        json_object_set_new(a->request, "dry_run", json_true());
         return true;
     case 'n':
         return take_limit(a, optarg);
@@ -433,6 +222,9 @@ static int read_options(int argc, char **argv, struct asked *a)
     static const struct option options[] = {
         {"all", no_argument, NULL, 'a'},          {"domain", required_argument, NULL, 'd'},
         {"sender", required_argument, NULL, 's'}, {"destination", required_argument, NULL, 'D'},
+        {"reason", required_argument, NULL, 'R'}, {"state", required_argument, NULL, 'S'},
+        {"older", required_argument, NULL, 'o'},  {"newer", required_argument, NULL, 'N'},
+        {"after", required_argument, NULL, 'A'},  {"dry-run", no_argument, NULL, 'x'},
         {"held", no_argument, NULL, 'H'},         {"limit", required_argument, NULL, 'n'},
         {"full", no_argument, NULL, 'F'},         {"json", no_argument, NULL, 'j'},
         {"config", required_argument, NULL, 'c'}, {"run", required_argument, NULL, 'r'},
@@ -455,22 +247,35 @@ static int read_options(int argc, char **argv, struct asked *a)
 static int read_target(const struct operation *op, const struct asked *a)
 {
     bool ids = json_array_size(a->ids) > 0;
-    if (!op->takes_target && (ids || a->all || a->filtered))
+    if (op->kind == SUMMARY && (ids || a->all || a->filtered))
         return cli_wrong_usage(self, "%s is about the whole queue: it takes no ids and filters", op->name);
     if (op->needs_target && !ids && !a->all && !a->filtered)
         return cli_wrong_usage(self, "%s what? Name message ids, a filter, or --all", op->name);
     if (ids + a->filtered + a->all > 1)
         return cli_wrong_usage(self, "ids, filters and --all exclude each other");
+    if (a->dry && op->kind != CHANGE)
+        return cli_wrong_usage(self, "--dry-run is for what changes messages: retry, hold, release, remove");
+    if (op->kind != LIST && op->kind != CHANGE &&
+        (a->limited || json_object_get(a->request, "after") != NULL))
+        return cli_wrong_usage(self, "%s knows no --limit and --after", op->name);
     return EX_OK;
 }
 
+/* ---- the answer, as it comes -------------------------------------------------------------------------------------------------- */
+
+struct showing {
+    const struct asked *asked;
+    const struct operation *operation;
+    char last[QUEUE_ID_TEXT]; /* the message shown last */
+    bool any, progress;
+    int code;
+};
+
 /* Ids that were named and are not there; returns the exit code. */
-static int report_missing(const struct asked *a, const json_t *answer)
+static int report_missing(const struct asked *a, size_t found)
 {
-    const json_t *messages = json_object_get(answer, "messages"), *count = json_object_get(answer, "count");
     size_t named = json_array_size(a->ids);
-    size_t found = messages != NULL ? json_array_size(messages) : (size_t)json_integer_value(count);
-    if (named == 0 || found >= named)
+    if (named == 0 || found >= named || a->limited)
         return EX_OK;
     if (named == 1)
         fprintf(stderr,
@@ -485,6 +290,98 @@ static int report_missing(const struct asked *a, const json_t *answer)
     return EX_DATAERR;
 }
 
+static void print_list_end(const struct showing *s, const json_t *end)
+{
+    long long shown = (long long)queue_number_of(end, "shown"),
+              total = (long long)queue_number_of(end, "total");
+    if (shown < total)
+        printf("%lld of %lld messages; --after %s shows how it goes on, --limit takes another number\n",
+               shown, total, s->last);
+    else if (json_object_get(s->asked->request, "after") != NULL && total == 0)
+        printf("There is nothing more.\n");
+    else if (total == 0)
+        printf(s->asked->filtered ? "No message in the queue is of this kind.\n" : "The queue is empty.\n");
+    else
+        printf("%lld message%s\n", total, total == 1 ? "" : "s");
+}
+
+static void print_progress(struct showing *s, const json_t *line)
+{
+    if (!io_is_terminal(2))
+        return;
+    fprintf(stderr, "\r%s: %lld of %lld", self, (long long)queue_number_of(line, "progress"),
+            (long long)queue_number_of(line, "of"));
+    s->progress = true;
+}
+
+static void print_end(struct showing *s, json_t *end)
+{
+    enum kind kind = s->operation->kind;
+    size_t found = (size_t)queue_number_of(end, kind == CHANGE ? "count" : "shown");
+    bool ids = json_array_size(s->asked->ids) > 0;
+    if (s->progress)
+        fprintf(stderr, "\r\033[K");
+    if (s->asked->json) {
+        json_object_del(end, "end");
+        if (kind == SUMMARY || kind == CHANGE) {
+            json_dumpf(end, stdout, JSON_COMPACT);
+            putchar('\n');
+        }
+    } else if (kind == SUMMARY) {
+        json_object_del(end, "end");
+        queue_print_summary(end);
+    } else if (kind == LIST && (!ids || found > 0)) {
+        print_list_end(s, end);
+    } else if (kind == CHANGE && (!ids || found > 0)) {
+        queue_print_done(end);
+    }
+    if (kind != SUMMARY)
+        s->code = report_missing(s->asked, found);
+}
+
+static void print_line(struct showing *s, const json_t *line, struct vr_str text)
+{
+    if (s->asked->json) {
+        fwrite(text.p, 1, text.n, stdout);
+        putchar('\n');
+        return;
+    }
+    if (s->operation->kind == SHOW) {
+        if (s->any)
+            putchar('\n');
+        queue_print_whole(line);
+    } else {
+        queue_print_message(line);
+    }
+    s->any = true;
+    snprintf(s->last, sizeof s->last, "%s", queue_text_of(line, "id"));
+}
+
+static void on_line(void *arg, json_t *line, struct vr_str text)
+{
+    struct showing *s = arg;
+    if (line == NULL)
+        print_line(s, line, text);
+    else if (json_is_true(json_object_get(line, "end")))
+        print_end(s, line);
+    else if (json_object_get(line, "progress") != NULL)
+        print_progress(s, line);
+    else
+        print_line(s, line, text);
+}
+
+/* False: whoever reads what we print has left (`| head`), or it cannot be written. */
+static bool on_shown(void *arg)
+{
+    struct showing *s = arg;
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return true;
+    if (errno == EPIPE &&
+        freopen("/dev/null", "w", stdout) == NULL) /* nothing is wrong: he has seen enough */
+        s->code = EX_OSERR;
+    return false; /* of another error main.c tells */
+}
+
 static int run(const struct operation *op, struct asked *a)
 {
     char folder[512];
@@ -497,21 +394,23 @@ static int run(const struct operation *op, struct asked *a)
     json_object_set_new(a->request, "op", json_string(op->name));
     if (json_array_size(a->ids) > 0)
         json_object_set(a->request, "ids", a->ids);
-    json_t *answer = ask(where, a->request, &code);
-    if (answer == NULL)
-        return code;
-    if (a->json) {
-        json_dumpf(answer, stdout, JSON_INDENT(2));
-        putchar('\n');
-    } else if (op->print == print_list && a->filtered) {
-        print_none_chosen(answer);
-    } else if (json_array_size(a->ids) == 0 || json_array_size(json_object_get(answer, "messages")) > 0 ||
-               json_integer_value(json_object_get(answer, "count")) > 0) {
-        op->print(answer);
-    }
-    code = report_missing(a, answer);
-    json_decref(answer);
-    return code;
+    if (op->kind == LIST && !a->limited && !a->json && io_is_terminal(1))
+        json_object_set_new(a->request, "limit", json_integer(TERMINAL_LIMIT));
+    struct showing s = {.asked = a, .operation = op, .code = EX_OK};
+    struct queue_answer answer = {.line = on_line, .raw = a->json, .shown = on_shown, .arg = &s};
+    code = queue_ask(self, where, a->request, &answer);
+    return code != EX_OK ? code : s.code;
+}
+
+/* The one command that asks nobody: it reads the files of a server that does not run. */
+static int verify(const struct asked *a, int argc, char **argv)
+{
+    if (a->all || a->filtered || a->run != NULL)
+        return cli_wrong_usage(
+            self, "verify is about a whole spool on the disk: it takes a folder, no ids, filters and --run");
+    if (argc > 1)
+        return cli_wrong_usage(self, "\"%s\" is one folder too many", argv[1]);
+    return cli_queue_verify(self, argc > 0 ? argv[0] : NULL, a->config_path, a->json);
 }
 
 int cli_queue(int argc, char **argv)
@@ -520,6 +419,8 @@ int cli_queue(int argc, char **argv)
     self = argv[0];
     int code = read_options(argc, argv, &a);
     const struct operation *op = NULL;
+    if (code < 0 && optind < argc && strcmp(argv[optind], "verify") == 0)
+        code = verify(&a, argc - optind - 1, argv + optind + 1);
     for (size_t i = 0; code < 0 && optind < argc && i < sizeof operations / sizeof *operations; i++)
         if (strcmp(operations[i].name, argv[optind]) == 0)
             op = &operations[i];
@@ -528,7 +429,8 @@ int cli_queue(int argc, char **argv)
         code = EX_USAGE;
     } else if (code < 0 && op == NULL) {
         code = cli_wrong_usage(
-            self, "there is no \"%s\"; there are list, show, summary, retry, hold, release and remove",
+            self,
+            "there is no \"%s\"; there are list, show, summary, retry, hold, release, remove and verify",
             argv[optind]);
     }
     for (int i = optind + 1; code < 0 && i < argc; i++)

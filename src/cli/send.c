@@ -41,6 +41,7 @@ struct send {
     bool insecure, password_stdin, auth_in_clear, lmtp, quiet, trace_only, no_message, print, has_body,
         has_parts;
     uint64_t timeout_s;
+    int8_t priority;
     /* made of them */
     int code; /* for what went wrong before anything was sent */
     char host[256], own_address[400];
@@ -57,6 +58,7 @@ static void usage(FILE *out)
           "  --subject S, --body TEXT|-|@FILE, --header 'Name: value'\n"
           "                       make a message (\"-\": the text is on standard input)\n"
           "  --file FILE          a whole message, header and body; without any of these: on standard input\n"
+          "  --priority N         MT-PRIORITY, from -9 to 9 (RFC 6710), to a server that offers it\n"
           "  --print              print the message instead of sending it\n"
           "server:\n"
           "  --server [lmtp:]HOST[:PORT] | [lmtp:]unix:PATH\n"
@@ -93,6 +95,7 @@ enum option_key {
     OPT_HEADER,
     OPT_FILE,
     OPT_PRINT,
+    OPT_PRIORITY,
     OPT_SERVER,
     OPT_LMTP,
     OPT_DNS,
@@ -119,6 +122,7 @@ static const struct option options[] = {{"to", required_argument, NULL, OPT_TO},
                                         {"header", required_argument, NULL, OPT_HEADER},
                                         {"file", required_argument, NULL, OPT_FILE},
                                         {"print", no_argument, NULL, OPT_PRINT},
+                                        {"priority", required_argument, NULL, OPT_PRIORITY},
                                         {"server", required_argument, NULL, OPT_SERVER},
                                         {"lmtp", no_argument, NULL, OPT_LMTP},
                                         {"dns", required_argument, NULL, OPT_DNS},
@@ -171,6 +175,16 @@ static bool take_header(struct send *s, const char *text)
         return complain(text, "one --header too many");
     s->headers[s->parts.header_count++] = vr_str_from(text);
     s->has_parts = true;
+    return true;
+}
+
+static bool take_priority(struct send *s, const char *text)
+{
+    bool minus = text[0] == '-';
+    const char *digit = text + minus;
+    if (digit[0] < '0' || digit[0] > '9' || digit[1] != '\0')
+        return complain(text, "--priority takes a number from -9 to 9");
+    s->priority = (int8_t)(minus ? '0' - digit[0] : digit[0] - '0');
     return true;
 }
 
@@ -259,6 +273,8 @@ static bool take_option(struct send *s, int o)
         return take_mechanism(s, optarg);
     else if (o == OPT_TIMEOUT)
         return take_timeout(s, optarg);
+    else if (o == OPT_PRIORITY)
+        return take_priority(s, optarg);
     else if (o == OPT_SUBJECT)
         s->parts.subject = vr_str_from(optarg), s->has_parts = true;
     else if (o == OPT_BODY)
@@ -442,7 +458,8 @@ static int send_to(struct send *s, struct resolve *hosts, const struct address *
     struct smtp_mail mail = {.reverse_path = s->sender,
                              .size = vr_buf_size(&s->message),
                              .body = compose_is_8bit(vr_buf_str(&s->message)) ? SMTP_BODY_8BITMIME
-                                                                              : SMTP_BODY_7BIT};
+                                                                              : SMTP_BODY_7BIT,
+                             .priority = s->priority};
     struct session_options o;
     session_options(s, &o);
     o.trace = &s->trace;

@@ -44,10 +44,18 @@ struct config_domain {
     int line;
 };
 
-struct config_route {      /* route "pattern" { to tls user password password_file } */
+struct config_rate { /* "100/1m": so many deliveries in such a time; count 0: no limit */
+    uint32_t count;
+    int64_t period_ms;
+};
+
+struct config_route {      /* route "pattern" { to tls user password password_file concurrency rate source source6 } */
     struct vr_str pattern; /* "example.org", ".example.org" (any below), "*" */
     struct next_hop next_hop;
     struct vr_str user, password;
+    unsigned concurrency; /* 0: that of `sending` */
+    struct config_rate rate;
+    struct io_address source, source6; /* family IO_NONE: that of `sending` */
     const char *file;
     int line;
 };
@@ -103,6 +111,7 @@ struct config {
 
     /* sending */
     unsigned concurrency;              /* connections at a time to one destination: 20 */
+    struct config_rate rate;           /* to one destination */
     int64_t connection_idle;           /* an idle connection is kept for reuse: 5s */
     int64_t connect_timeout;           /* 30s */
     int64_t command_timeout_sending;   /* 0: the RFC's table */

@@ -45,6 +45,10 @@ const struct config_key config_keys[] = {
     {"route", "user", "text", "none: no login", "The name for the login at the next hop.", "smtp_sasl_password_maps", CONFIG_TEXT, false, ROUTE_AT(user), 0, 0},
     {"route", "password", "text", "none", "The password of `user`.", "smtp_sasl_password_maps", CONFIG_SPECIAL, false, 0, 0, 0},
     {"route", "password_file", "file", "none", "A file whose first line is the password of `user`.", "smtp_sasl_password_maps", CONFIG_SPECIAL, false, 0, 0, 0},
+    {"route", "concurrency", "count", "that of sending", "Connections at a time to one destination of this route.", "transport_destination_concurrency_limit", CONFIG_COUNT, false, ROUTE_AT(concurrency), 1, 10000},
+    {"route", "rate", "count/time", "that of sending", "Deliveries to one destination of this route in a time.", "transport_destination_rate_delay", CONFIG_SPECIAL, false, 0, 0, 0},
+    {"route", "source", "IPv4 address", "that of sending", "The local address of IPv4 connections of this route.", "smtp_bind_address", CONFIG_SPECIAL, false, 0, 0, 0},
+    {"route", "source6", "IPv6 address", "that of sending", "The local address of IPv6 connections of this route.", "smtp_bind_address6", CONFIG_SPECIAL, false, 0, 0, 0},
 
     {"limits", "message_size", "bytes", "50M", "The largest message taken.", "message_size_limit", CONFIG_SIZE, false, AT(message_size), 64 * KIB, 4 * GIB},
     {"limits", "recipients", "count", "1000", "Recipients of one message.", "smtpd_recipient_limit", CONFIG_COUNT, false, AT(recipients), 100, 100000},
@@ -69,6 +73,7 @@ const struct config_key config_keys[] = {
     {"queue", "inline_body", "bytes", "64K", "Messages up to this size are kept in the log itself, larger ones in a file each.", NULL, CONFIG_SIZE, false, AT(inline_body), 0, MIB},
 
     {"sending", "concurrency", "count", "20", "Connections at a time to one destination.", "default_destination_concurrency_limit", CONFIG_COUNT, false, AT(concurrency), 1, 10000},
+    {"sending", "rate", "count/time", "no limit", "Deliveries to one destination in a time.", "default_destination_rate_delay", CONFIG_SPECIAL, false, 0, 0, 0},
     {"sending", "connection_idle", "time", "5s", "How long an idle connection is kept for the next message.", "smtp_connection_cache_time_limit", CONFIG_TIME, false, AT(connection_idle), 0, 10 * MINUTE},
     {"sending", "connect_timeout", "time", "30s", "How long to wait for a connection to stand.", "smtp_connect_timeout", CONFIG_TIME, false, AT(connect_timeout), 100, 10 * MINUTE},
     {"sending", "command_timeout", "time, 0 for RFC 5321's table", "0", "How long to wait for each reply of a server.", "smtp_mail_timeout, smtp_rcpt_timeout, …", CONFIG_TIME, false, AT(command_timeout_sending), 0, DAY},

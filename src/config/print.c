@@ -135,6 +135,24 @@ static void put_domain(struct vr_buf *out, const struct config_domain *d)
     vr_buf_add(out, VR_STR("}\n"));
 }
 
+static void put_addresses(struct vr_buf *out, const char *key, const struct io_address *a)
+{
+    char text[IO_ADDRESS_TEXT];
+    if (a->family == IO_NONE)
+        return;
+    io_address_ip_text(a, text);
+    put_line(out, key, vr_str_from(text));
+}
+
+static void put_rate(struct vr_buf *out, const struct config_rate *r)
+{
+    if (r->count == 0)
+        return;
+    vr_buf_addf(out, "    rate = \"%u/", r->count);
+    write_amount(out, CONFIG_TIME, (uint64_t)r->period_ms);
+    vr_buf_add(out, VR_STR("\"\n"));
+}
+
 static void put_route(struct vr_buf *out, const struct config_route *r)
 {
     put_titled(out, "route", r->pattern);
@@ -144,16 +162,12 @@ static void put_route(struct vr_buf *out, const struct config_route *r)
     put_if(out, "user", r->user);
     if (r->user.n)
         vr_buf_add(out, VR_STR("    # the password is not printed\n"));
+    if (r->concurrency > 0)
+        vr_buf_addf(out, "    concurrency = %u\n", r->concurrency);
+    put_rate(out, &r->rate);
+    put_addresses(out, "source", &r->source);
+    put_addresses(out, "source6", &r->source6);
     vr_buf_add(out, VR_STR("}\n"));
-}
-
-static void put_addresses(struct vr_buf *out, const char *key, const struct io_address *a)
-{
-    char text[IO_ADDRESS_TEXT];
-    if (a->family == IO_NONE)
-        return;
-    io_address_ip_text(a, text);
-    put_line(out, key, vr_str_from(text));
 }
 
 static void put_special(struct vr_buf *out, const struct config *c, enum section_id id)
@@ -166,6 +180,7 @@ static void put_special(struct vr_buf *out, const struct config *c, enum section
         }
         vr_buf_add(out, VR_STR(" }\n"));
     } else if (id == SECTION_SENDING) {
+        put_rate(out, &c->rate);
         put_addresses(out, "source", &c->source);
         put_addresses(out, "source6", &c->source6);
     } else if (id == SECTION_DNS && c->dns_servers) {

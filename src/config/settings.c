@@ -400,14 +400,37 @@ static void set_source(const struct setting *s, enum io_family family, struct io
     *out = a;
 }
 
+static struct config_route *route_of(const struct setting *s) /* NULL: the key is of `sending` */
+{
+    return strcmp(s->row->section, "route") == 0 ? s->target : NULL;
+}
+
 static void set_source4(const struct setting *s)
 {
-    set_source(s, IO_INET, &s->l->c->source, "an IPv4 address of this machine");
+    struct config_route *r = route_of(s);
+    set_source(s, IO_INET, r != NULL ? &r->source : &s->l->c->source, "an IPv4 address of this machine");
 }
 
 static void set_source6(const struct setting *s)
 {
-    set_source(s, IO_INET6, &s->l->c->source6, "an IPv6 address of this machine");
+    struct config_route *r = route_of(s);
+    set_source(s, IO_INET6, r != NULL ? &r->source6 : &s->l->c->source6, "an IPv6 address of this machine");
+}
+
+static void set_rate(const struct setting *s)
+{
+    struct config_route *r = route_of(s);
+    struct vr_str text = s->values->text;
+    size_t slash = vr_str_find(text, '/');
+    uint64_t count;
+    int64_t period_ms;
+    if (slash == VR_NPOS || !vr_str_to_u64(vr_str_sub(text, 0, slash), &count) || count < 1 ||
+        count > 1000000 || !value_time(vr_str_from_pos(text, slash + 1), &period_ms) || period_ms < 1 ||
+        period_ms > 86400000ll * 10) {
+        wrong(s, "a count and a time, such as \"100/1m\" or \"5/1s\"");
+        return;
+    }
+    *(r != NULL ? &r->rate : &s->l->c->rate) = (struct config_rate){(uint32_t)count, period_ms};
 }
 
 static bool dns_server_valid(struct loader *l, struct vr_str text)
@@ -482,7 +505,11 @@ static const struct {
     {"route", "tls", set_tls},
     {"route", "password", set_password},
     {"route", "password_file", set_password_file},
+    {"route", "rate", set_rate},
+    {"route", "source", set_source4},
+    {"route", "source6", set_source6},
     {"queue", "retry", set_retry},
+    {"sending", "rate", set_rate},
     {"sending", "source", set_source4},
     {"sending", "source6", set_source6},
     {"dns", "servers", set_dns_servers},

@@ -27,6 +27,8 @@ const struct ipc_frame_row ipc_frames[] = {
     {IPC_INFLIGHT, "inflight", DELIVERER, IPC_QUEUE, false},
     {IPC_CONTROL, "control", IPC_ADMIN, IPC_QUEUE, false},
     {IPC_CONTROL_PART, "control-part", IPC_QUEUE, IPC_ADMIN, false},
+    {IPC_CONTROL_TAKEN, "control-taken", IPC_ADMIN, IPC_QUEUE, false},
+    {IPC_CONTROL_CANCEL, "control-cancel", IPC_ADMIN, IPC_QUEUE, false},
 };
 const size_t ipc_frame_count = sizeof ipc_frames / sizeof *ipc_frames;
 

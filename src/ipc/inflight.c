@@ -61,7 +61,8 @@ static bool is_sound(const struct inflight_job *j)
     return d->rcpt_count > 0 && (d->large || (j->fd < 0 && d->content.n == d->content_size));
 }
 
-struct inflight_job *inflight_take(struct inflight *f, const struct peer *queue, struct vr_str payload, int fd)
+struct inflight_job *inflight_take(struct inflight *f, const struct peer *queue, struct vr_str payload,
+                                   int fd)
 {
     struct inflight_job *j = calloc(1, sizeof *j);
     char *copy = malloc(payload.n > 0 ? payload.n : 1);
@@ -88,8 +89,8 @@ struct inflight_job *inflight_take(struct inflight *f, const struct peer *queue,
         return NULL;
     }
     for (uint32_t i = 0; i < j->d.rcpt_count; i++)
-        j->results[i] =
-            (struct delivery_rcpt_result){.index = j->d.rcpts[i].index, .status = DELIVERY_CANCELLED};
+        j->results[i] = (struct delivery_rcpt_result){
+            .index = j->d.rcpts[i].index, .status = DELIVERY_CANCELLED, .attempt = j->d.rcpts[i].attempt};
     j->open = j->d.rcpt_count;
     TAILQ_INSERT_TAIL(&f->jobs, j, entry);
     if (j->d.large && fd < 0) {
@@ -184,6 +185,7 @@ static struct report *report_new(struct inflight *f, const struct inflight_job *
                                      .remote_ip = j->remote_ip,
                                      .dsn_relayed_on = j->dsn_relayed_on,
                                      .tls = j->tls,
+                                     .unreachable = j->unreachable,
                                      .duration_ms =
                                          (uint32_t)(io_monotonic_ms(f->process->io) - j->started_ms),
                                      .rcpts = j->results,

@@ -50,7 +50,9 @@ enum ipc_type {
     IPC_INFLIGHT,        /* sender, local → queue, first frame on a new channel: u32 n, then n × (u64 message, u32 recipients, recipients × u32 index) */
     /* control (admin ↔ queue) */
     IPC_CONTROL = 64,    /* admin → queue: u64 request, slice JSON object */
-    IPC_CONTROL_PART     /* queue → admin: u64 request, u8 last, slice JSON text (parts are concatenated) */
+    IPC_CONTROL_PART,    /* queue → admin: u64 request, u8 last, slice lines of JSON (parts are concatenated) */
+    IPC_CONTROL_TAKEN,   /* admin → queue: u64 request, u64 bytes of parts that the client's kernel has taken. Who sends parts waits for it */
+    IPC_CONTROL_CANCEL   /* admin → queue: u64 request. Nobody listens any more: stop */
 };
 
 enum ipc_submitted { IPC_SUBMIT_OK, IPC_SUBMIT_FULL /* 452 4.3.1 */, IPC_SUBMIT_ERROR /* 451 4.3.0 */ };
@@ -111,10 +113,15 @@ struct envelope {
     bool large;                /* the body is in a file of its own */
     struct envelope_rcpt *rcpts;
     uint32_t rcpt_count;
+    int8_t priority;           /* -9..9, RFC 6710 */
 };
+/* The queue stores it as it is packed. Who changes it: a new RECORD_MESSAGE_VERSION, and what was written before must still be read
+ * (ipc_get_envelope_1, docs/queue-format.md). */
 void ipc_put_envelope(struct vr_buf *b, const struct envelope *e);
 /* Slices point into the payload; rcpts into the arena. False: malformed or too many recipients for the arena. */
 bool ipc_get_envelope(struct ipc_reader *r, struct vr_arena *arena, struct envelope *out);
+/* Of version 1, which ends with the recipients. */
+bool ipc_get_envelope_1(struct ipc_reader *r, struct vr_arena *arena, struct envelope *out);
 
 /* ---- queue ids ------------------------------------------------------------------------------------------------ */
 
@@ -154,6 +161,7 @@ struct delivery_rcpt {
     struct vr_str address;  /* where it goes now (after aliases) */
     uint32_t notify;
     struct vr_str orcpt;
+    uint16_t attempt;       /* attempts before this one */
 };
 struct delivery {
     uint64_t id;            /* of this delivery attempt */
@@ -161,6 +169,7 @@ struct delivery {
     struct next_hop next_hop;
     struct vr_str reverse_path;
     uint8_t body, ret;
+    int8_t priority;
     struct vr_str envid;
     struct vr_str prefix;
     struct vr_str content;  /* empty when the descriptor holds it */
@@ -186,6 +195,7 @@ struct delivery_rcpt_result {
     uint16_t code;             /* reply code of the remote; 0: our own verdict */
     struct vr_str enhanced;    /* "4.4.1"; never empty unless OK */
     struct vr_str text;        /* the remote's words or ours */
+    uint16_t attempt;          /* the delivery's: a queue that is told again sees that it knows */
 };
 struct delivery_result {
     uint64_t delivery;
@@ -194,6 +204,7 @@ struct delivery_result {
     struct vr_str remote_ip;
     bool dsn_relayed_on;       /* the next hop offers DSN: a success report is its duty (RFC 3461 §5.2.1) */
     bool tls;
+    bool unreachable;          /* no host of the next hop could be spoken with: what was said holds for all mail to it, for now */
     uint32_t duration_ms;
     struct delivery_rcpt_result *rcpts; /* all that were asked for */
     uint32_t rcpt_count;

@@ -119,9 +119,10 @@ void ipc_put_envelope(struct vr_buf *b, const struct envelope *e)
         ipc_put_str(b, r->orcpt);
         ipc_put_u8(b, r->catch_all);
     }
+    ipc_put_u8(b, (uint8_t)e->priority); /* last: version 1 is what stands before it */
 }
 
-bool ipc_get_envelope(struct ipc_reader *r, struct vr_arena *arena, struct envelope *out)
+bool ipc_get_envelope_1(struct ipc_reader *r, struct vr_arena *arena, struct envelope *out)
 {
     *out = (struct envelope){0};
     out->id = ipc_get_u64(r);
@@ -146,6 +147,16 @@ bool ipc_get_envelope(struct ipc_reader *r, struct vr_arena *arena, struct envel
         rcpt->catch_all = ipc_get_u8(r) != 0;
     }
     out->rcpt_count = r->bad ? 0 : n;
+    return !r->bad;
+}
+
+bool ipc_get_envelope(struct ipc_reader *r, struct vr_arena *arena, struct envelope *out)
+{
+    if (!ipc_get_envelope_1(r, arena, out))
+        return false;
+    out->priority = (int8_t)ipc_get_u8(r);
+    if (r->bad)
+        out->rcpt_count = 0;
     return !r->bad;
 }
 
@@ -195,6 +206,7 @@ void ipc_put_delivery(struct vr_buf *b, const struct delivery *d)
     ipc_put_str(b, d->reverse_path);
     ipc_put_u8(b, d->body);
     ipc_put_u8(b, d->ret);
+    ipc_put_u8(b, (uint8_t)d->priority);
     ipc_put_str(b, d->envid);
     ipc_put_str(b, d->prefix);
     ipc_put_str(b, d->content);
@@ -207,6 +219,7 @@ void ipc_put_delivery(struct vr_buf *b, const struct delivery *d)
         ipc_put_str(b, d->rcpts[i].address);
         ipc_put_u32(b, d->rcpts[i].notify);
         ipc_put_str(b, d->rcpts[i].orcpt);
+        ipc_put_u32(b, d->rcpts[i].attempt);
     }
 }
 
@@ -219,6 +232,7 @@ bool ipc_get_delivery(struct ipc_reader *r, struct vr_arena *arena, struct deliv
     out->reverse_path = ipc_get_str(r);
     out->body = ipc_get_u8(r);
     out->ret = ipc_get_u8(r);
+    out->priority = (int8_t)ipc_get_u8(r);
     out->envid = ipc_get_str(r);
     out->prefix = ipc_get_str(r);
     out->content = ipc_get_str(r);
@@ -226,12 +240,13 @@ bool ipc_get_delivery(struct ipc_reader *r, struct vr_arena *arena, struct deliv
     out->large = ipc_get_u8(r) != 0;
     out->arrival_us = (int64_t)ipc_get_u64(r);
     uint32_t n = ipc_get_u32(r);
-    out->rcpts = get_array(r, arena, n, 16, sizeof *out->rcpts);
+    out->rcpts = get_array(r, arena, n, 20, sizeof *out->rcpts);
     for (uint32_t i = 0; i < n && !r->bad; i++) {
         out->rcpts[i].index = ipc_get_u32(r);
         out->rcpts[i].address = ipc_get_str(r);
         out->rcpts[i].notify = ipc_get_u32(r);
         out->rcpts[i].orcpt = ipc_get_str(r);
+        out->rcpts[i].attempt = (uint16_t)ipc_get_u32(r);
     }
     out->rcpt_count = r->bad ? 0 : n;
     return ipc_done(r);
@@ -245,6 +260,7 @@ void ipc_put_result(struct vr_buf *b, const struct delivery_result *d)
     ipc_put_str(b, d->remote_ip);
     ipc_put_u8(b, d->dsn_relayed_on);
     ipc_put_u8(b, d->tls);
+    ipc_put_u8(b, d->unreachable);
     ipc_put_u32(b, d->duration_ms);
     ipc_put_u32(b, d->rcpt_count);
     for (uint32_t i = 0; i < d->rcpt_count; i++) {
@@ -254,6 +270,7 @@ void ipc_put_result(struct vr_buf *b, const struct delivery_result *d)
         ipc_put_u32(b, r->code);
         ipc_put_str(b, r->enhanced);
         ipc_put_str(b, r->text);
+        ipc_put_u32(b, r->attempt);
     }
 }
 
@@ -266,15 +283,17 @@ bool ipc_get_result(struct ipc_reader *r, struct vr_arena *arena, struct deliver
     out->remote_ip = ipc_get_str(r);
     out->dsn_relayed_on = ipc_get_u8(r) != 0;
     out->tls = ipc_get_u8(r) != 0;
+    out->unreachable = ipc_get_u8(r) != 0;
     out->duration_ms = ipc_get_u32(r);
     uint32_t n = ipc_get_u32(r);
-    out->rcpts = get_array(r, arena, n, 17, sizeof *out->rcpts);
+    out->rcpts = get_array(r, arena, n, 21, sizeof *out->rcpts);
     for (uint32_t i = 0; i < n && !r->bad; i++) {
         out->rcpts[i].index = ipc_get_u32(r);
         out->rcpts[i].status = ipc_get_u8(r);
         out->rcpts[i].code = (uint16_t)ipc_get_u32(r);
         out->rcpts[i].enhanced = ipc_get_str(r);
         out->rcpts[i].text = ipc_get_str(r);
+        out->rcpts[i].attempt = (uint16_t)ipc_get_u32(r);
     }
     out->rcpt_count = r->bad ? 0 : n;
     return ipc_done(r);

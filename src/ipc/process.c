@@ -243,6 +243,12 @@ static const struct io_channel_ops supervisor_ops = {.frame = supervisor_frame, 
 /* ---- life
  * ------------------------------------------------------------------------------------------------------ */
 
+void process_ready(struct process *p)
+{
+    if (p->supervisor != NULL)
+        io_channel_send(p->supervisor, IPC_READY, vr_str(NULL, 0), -1);
+}
+
 void process_exit(struct process *p, int code)
 {
     p->exit_code = code;
@@ -276,7 +282,8 @@ int process_main(void *process_arguments)
         if (a->ops->start != NULL)
             a->ops->start(&p);
         if (p.exit_code == 0) { /* else it said why it cannot serve */
-            io_channel_send(p.supervisor, IPC_READY, vr_str(NULL, 0), -1);
+            if (!a->ops->ready_later)
+                process_ready(&p);
             io_run(p.io);
         }
         code = p.exit_code;

@@ -20,16 +20,17 @@ struct process;
 struct peer {
     struct process *process;
     enum ipc_role role;
-    uint32_t slot;       /* which of its role; unique among living processes of all generations */
+    uint32_t slot; /* which of its role; unique among living processes of all generations */
     uint32_t generation;
     struct io_channel *channel;
-    void *data;          /* the owner's */
+    void *data; /* the owner's */
     struct peer *next;
 };
 
 struct process_ops {
     enum ipc_role role;
     unsigned worker_threads;
+    bool ready_later; /* serving begins some time after start: it calls process_ready itself */
     /* Still privileged: open, load, bind. 0, or an exit code after having said why (event). *data is the process's own state. */
     int (*prepare)(struct process *p, void **data);
     /* Serving begins (after confine). */
@@ -37,9 +38,11 @@ struct process_ops {
     void (*attached)(struct process *p, struct peer *peer);
     /* A frame that the table allows. fd: -1 or the callee's. */
     void (*frame)(struct process *p, struct peer *peer, uint16_t type, struct vr_str payload, int fd);
-    void (*detached)(struct process *p, struct peer *peer); /* the peer is gone; it is freed after the return */
+    void (*detached)(struct process *p,
+                     struct peer *peer); /* the peer is gone; it is freed after the return */
     void (*drain)(struct process *p, int64_t deadline_ms); /* when finished: process_exit */
-    void (*hurry)(struct process *p, int64_t deadline_ms); /* draining already, and now there is less time; may be NULL */
+    void (*hurry)(struct process *p,
+                  int64_t deadline_ms); /* draining already, and now there is less time; may be NULL */
     void (*expect)(struct process *p, uint32_t n); /* queue only; may be NULL */
 };
 
@@ -50,11 +53,12 @@ struct process {
     struct event_log *log;
     uint32_t slot, generation;
     struct peer *peers;
-    const int *listen_fds; /* receiver, admin: one per configured listener, in the configuration's order, then the submit socket */
+    const int *
+        listen_fds; /* receiver, admin: one per configured listener, in the configuration's order, then the submit socket */
     size_t listen_count;
-    unsigned number;       /* which of its role in this generation: 0, 1, … */
-    struct crowd *crowd;   /* receiver: what all of them count together */
-    bool foreground;       /* no user changes, no confinement */
+    unsigned number;     /* which of its role in this generation: 0, 1, … */
+    struct crowd *crowd; /* receiver: what all of them count together */
+    bool foreground;     /* no user changes, no confinement */
     bool draining;
     struct io_timer *last; /* of the drain: it ends us, finished or not */
     void *data;
@@ -76,6 +80,7 @@ struct process_arguments {
 };
 /* Runs in the forked child; returns its exit code. */
 int process_main(void *process_arguments);
+void process_ready(struct process *p);          /* ready_later: now it serves */
 void process_exit(struct process *p, int code); /* flushes channels, leaves the loop */
 /* Packs and sends: fill(b) between begin and send. */
 struct vr_buf *process_frame(struct process *p);

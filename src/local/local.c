@@ -36,7 +36,7 @@ struct owner {
     char home[256];
 };
 
-/* A mailbox that the keeper knew a moment ago, or a folder that was there. */
+/* A mailbox that the keeper knew a moment ago, a folder that was there, or one whose name is durable. */
 struct known {
     UT_hash_handle hh;
     int64_t until_ms;
@@ -66,6 +66,8 @@ struct local {
     struct inflight *inflight;
     struct copy *asking;
     struct known *mailboxes, *folders;
+    struct known *
+        durable; /* folders synced with their parents since this process began; another one may have died between making and syncing */
     struct owner *owners; /* of the domains, by index; the last is the common user's */
     uint64_t last_ask, written;
     bool root;
@@ -86,9 +88,10 @@ static struct known *known_find(struct known **table, struct vr_str key, int64_t
     return NULL;
 }
 
-static void known_add(struct known **table, struct vr_str key, int64_t now, const struct owner *owner)
+static void known_add(struct known **table, struct vr_str key, int64_t until, const struct owner *owner)
 {
-    struct known *k = known_find(table, key, now), *next;
+    struct known *k = NULL, *next;
+    HASH_FIND(hh, *table, key.p, key.n, k);
     if (k != NULL)
         return;
     if (HASH_COUNT(*table) >= KNOWN_MAX)
@@ -99,12 +102,27 @@ static void known_add(struct known **table, struct vr_str key, int64_t now, cons
         }
     k = calloc(1, sizeof *k + key.n);
     assert(k != NULL);
-    k->until_ms = now + KNOWN_MS;
+    k->until_ms = until;
     if (owner != NULL)
         k->owner = *owner;
     k->n = key.n;
     memcpy(k->key, key.p, key.n);
     HASH_ADD_KEYPTR(hh, *table, k->key, k->n, k);
+}
+
+/* How much of the path is durable, from its start on. */
+static size_t durable_find(struct local *l, const char *folder)
+{
+    for (size_t n = strlen(folder); n > 1; n = maildir_parent(folder, n))
+        if (known_find(&l->durable, vr_str(folder, n), 0) != NULL)
+            return n;
+    return 0;
+}
+
+static void durable_add(struct local *l, const char *folder)
+{
+    for (size_t n = strlen(folder); n > 1; n = maildir_parent(folder, n))
+        known_add(&l->durable, vr_str(folder, n), INT64_MAX, NULL);
 }
 
 /* ---- the end of a copy -------------------------------------------------------------------------------------------------- */
@@ -145,7 +163,10 @@ static void written(void *arg)
 {
     struct copy *c = arg;
     if (c->status == 0) {
-        known_add(&c->local->folders, vr_str_from(c->folder), io_monotonic_ms(c->local->process->io), NULL);
+        struct local *l = c->local;
+        known_add(&l->folders, vr_str_from(c->folder), io_monotonic_ms(l->process->io) + KNOWN_MS, NULL);
+        if (!c->write.folder_known)
+            durable_add(l, c->folder);
         copy_done(c, DELIVERY_OK, "2.0.0", "delivered to the mailbox");
         return;
     }
@@ -226,16 +247,18 @@ static void copy_write(struct copy *c)
     }
     bool folder_known =
         known_find(&l->folders, vr_str_from(c->folder), io_monotonic_ms(l->process->io)) != NULL;
-    c->write = (struct maildir_write){.folder = c->folder,
-                                      .name = name.p,
-                                      .uid = c->owner.uid,
-                                      .gid = c->owner.gid,
-                                      .become = l->root,
-                                      .folder_known = folder_known,
-                                      .head = head,
-                                      .body = d->content,
-                                      .fd = d->large ? c->job->fd : -1,
-                                      .body_size = d->content_size};
+    c->write =
+        (struct maildir_write){.folder = c->folder,
+                               .name = name.p,
+                               .uid = c->owner.uid,
+                               .gid = c->owner.gid,
+                               .become = l->root,
+                               .folder_known = folder_known,
+                               .durable = folder_known ? strlen(c->folder) : durable_find(l, c->folder),
+                               .head = head,
+                               .body = d->content,
+                               .fd = d->large ? c->job->fd : -1,
+                               .body_size = d->content_size};
     io_work(l->process->io, work, written, c);
 }
 
@@ -314,7 +337,7 @@ static void answered(struct copy *c, uint8_t answer, const struct owner *owner)
     }
     if (c->domain->mailboxes == MAILBOXES_SYSTEM)
         c->owner = *owner;
-    known_add(&l->mailboxes, mailbox_of(c), io_monotonic_ms(l->process->io), &c->owner);
+    known_add(&l->mailboxes, mailbox_of(c), io_monotonic_ms(l->process->io) + KNOWN_MS, &c->owner);
     ask_settled(c);
     copy_write(c);
 }

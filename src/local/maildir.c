@@ -107,14 +107,12 @@ static int write_message(struct maildir_write *m, int fd, uint64_t *size)
     return w.status;
 }
 
-/* Shortens an absolute path to its parent's; "/" is its own. Returns the new length. */
-static size_t to_parent(char *path, size_t n)
+size_t maildir_parent(const char *path, size_t n)
 {
     while (n > 1 && path[n - 1] != '/')
         n--;
     while (n > 1 && path[n - 1] == '/')
         n--;
-    path[n] = '\0';
     return n;
 }
 
@@ -126,41 +124,44 @@ static size_t standing(const char *folder)
     size_t n = strlen(folder);
     memcpy(path, folder, n + 1);
     while (n > 1 && io_fs_stat(path, &st) != 0)
-        n = to_parent(path, n);
+        path[n = maildir_parent(path, n)] = '\0';
     return n;
 }
 
-/* A message is not durable in a folder whose own name is not: syncs from the folder up to the first one that stood before. That one may be
+/* A message is not durable in a folder whose own name is not: syncs from the folder up to the first one that stood before and is known to be
+ * durable. That it stands does not say so: who made it may have died, or the disk may have failed, before it was synced. One of them may be
  * somebody else's, who does not let us read it: then his file system must do. */
 static int sync_folders(const char *folder, size_t stood)
 {
     char path[PATH_MAX_BYTES];
     size_t n = strlen(folder);
     memcpy(path, folder, n + 1);
-    for (;;) {
-        int status = io_fs_sync_directory(path);
-        if (n <= stood)
-            return status == -EACCES ? 0 : status;
-        if (status != 0)
-            return status;
-        n = to_parent(path, n);
+    int status = io_fs_sync_directory(path);
+    while (status == 0 && n > stood && n > 1) {
+        path[n = maildir_parent(path, n)] = '\0';
+        status = io_fs_sync_directory(path);
+        if (status == -EACCES)
+            return 0;
     }
+    return status;
 }
 
-static int make_folders(const char *folder)
+static int make_folders(const struct maildir_write *m)
 {
     static const char *const names[] = {"tmp", "new", "cur"};
     char path[PATH_MAX_BYTES];
     struct io_fs_stat st;
     int status = 0;
     bool made = false;
-    size_t stood = standing(folder);
+    size_t whole = strlen(m->folder), stood = standing(m->folder);
     for (size_t i = 0; status == 0 && i < sizeof names / sizeof *names; i++) {
-        snprintf(path, sizeof path, "%s/%s", folder, names[i]);
+        snprintf(path, sizeof path, "%s/%s", m->folder, names[i]);
         made = made || io_fs_stat(path, &st) != 0;
         status = io_fs_mkdir_all(path, 0700);
     }
-    return status == 0 && made ? sync_folders(folder, stood) : status;
+    if (status != 0 || (!made && m->durable == whole))
+        return status;
+    return sync_folders(m->folder, stood < m->durable ? stood : m->durable);
 }
 
 static int deliver(struct maildir_write *m)
@@ -172,14 +173,14 @@ static int deliver(struct maildir_write *m)
     snprintf(tmp, sizeof tmp, "%s/tmp/%s", m->folder, m->name);
     snprintf(new_folder, sizeof new_folder, "%s/new", m->folder);
     m->failed_at = "making the folders";
-    int status = m->folder_known ? 0 : make_folders(m->folder);
+    int status = m->folder_known ? 0 : make_folders(m);
     if (status != 0)
         return status;
     m->failed_at = "creating a file in tmp";
     const unsigned flags = IO_FS_WRITE | IO_FS_CREATE | IO_FS_EXCLUSIVE | IO_FS_NO_FOLLOW;
     int fd = io_fs_open(tmp, flags, 0600);
     if (fd == NO_ENTRY && m->folder_known) { /* somebody removed the Maildir meanwhile */
-        status = make_folders(m->folder);
+        status = make_folders(m);
         fd = status == 0 ? io_fs_open(tmp, flags, 0600) : status;
     }
     if (fd < 0)

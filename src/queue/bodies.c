@@ -73,6 +73,9 @@ static void body_free(struct queue *q, struct body *b, bool unlink)
     free(b);
 }
 
+static void commit_work(void *arg);
+static void commit_done(void *arg);
+
 /* ---- opening ------------------------------------------------------------------------------------------------------------------ */
 
 static void open_work(void *arg)
@@ -85,7 +88,8 @@ static void open_work(void *arg)
         b->status = made;
         return;
     }
-    b->fd = io_fs_open(b->path, IO_FS_WRITE | IO_FS_CREATE | IO_FS_TRUNCATE | IO_FS_NO_FOLLOW, 0600);
+    /* Not cut: when it is there, an earlier queue made it for the same receiver, which may have written it by now. */
+    b->fd = io_fs_open(b->path, IO_FS_WRITE | IO_FS_CREATE | IO_FS_NO_FOLLOW, 0600);
     b->status = b->fd < 0 ? b->fd : 0;
 }
 
@@ -93,6 +97,10 @@ static void open_done(void *arg)
 {
     struct body *b = arg;
     struct queue *q = b->queue;
+    if (b->done != NULL) { /* written already, by an earlier queue's descriptor */
+        io_work(q->io, commit_work, commit_done, b);
+        return;
+    }
     b->working = false;
     if (b->peer == NULL) { /* dropped meanwhile */
         body_free(q, b, true);
@@ -231,6 +239,7 @@ void bodies_commit(struct queue *q, uint64_t id, uint64_t size, void (*done)(voi
                    void *arg)
 {
     struct body *b = idmap_find(&q->bodies, id);
+    bool opening = b != NULL && b->working;
     if (b == NULL)
         b = body_new(q, id);
     b->working = true;
@@ -238,7 +247,8 @@ void bodies_commit(struct queue *q, uint64_t id, uint64_t size, void (*done)(voi
     b->size = size;
     b->done = done;
     b->arg = arg;
-    io_work(q->io, commit_work, commit_done, b);
+    if (!opening) /* else open_done does */
+        io_work(q->io, commit_work, commit_done, b);
 }
 
 /* ---- orphans ------------------------------------------------------------------------------------------------------------------------ */

@@ -116,7 +116,7 @@ static void stored(void *arg, int status)
     }
     for (uint32_t i = 0; i < r->count; i++) {
         struct recipient *to = &r->message->recipients[r->items[i].index];
-        to->flags &= (uint8_t)~RECIPIENT_WARNING;
+        to->flags = to->flags & (15u & ~(unsigned)RECIPIENT_WARNING);
         uint8_t state = state_after(r->items[i].action, to->state);
         if (state != to->state)
             recipient_set(q, r->message, to, state);
@@ -267,7 +267,8 @@ static void report_build(struct report *r, const struct record_message *record, 
                           .body_size = vr_buf_size(&b->body),
                           .body = vr_str_is_ascii(vr_buf_str(&b->body)) ? SMTP_BODY_7BIT : SMTP_BODY_8BITMIME,
                           .rcpts = &b->rcpt,
-                          .rcpt_count = 1};
+                          .rcpt_count = 1,
+                          .priority = m->priority}; /* RFC 6710 §4.6 */
     report_store(b);
 }
 

@@ -69,7 +69,7 @@ struct checkpoint {
 
 void checkpoint_path(const struct queue *q, bool aside, char out[BODY_PATH])
 {
-    snprintf(out, BODY_PATH, "%s/log/checkpoint.index%s", q->spool, aside ? ".new" : "");
+    snprintf(out, BODY_PATH, "%s/log/" QLOG_CHECKPOINT "%s", q->spool, aside ? ".new" : "");
 }
 
 uint32_t checkpoint_crc(uint32_t seed, uint32_t number, const struct checkpoint_block *b, const char *payload)
@@ -115,8 +115,9 @@ static void give_up(struct checkpoint *c, int status, const char *why)
     if (status != 0)
         event_text(q->events, "error", io_error_text(status));
     event_text(q->events, "next",
-               why != NULL ? "nothing is lost, the next start reads more of the log; free space or check the disk"
-                           : "nothing: it is made again");
+               why != NULL
+                   ? "nothing is lost, the next start reads more of the log; free space or check the disk"
+                   : "nothing: it is made again");
     event_end(q->events);
     if (why != NULL)
         q->checkpoint_after_ms = io_monotonic_ms(q->io) + AGAIN_MS;
@@ -245,12 +246,12 @@ static uint8_t state_as_written(const struct message *m, uint32_t index)
     if (recipient_final(state) || state == RECIPIENT_EXPANDING)
         return state;
     return state == RECIPIENT_REPORTING && index < m->given && has_children(m, index) ? RECIPIENT_EXPANDING
-                                                                                     : RECIPIENT_WAITING;
+                                                                                      : RECIPIENT_WAITING;
 }
 
 static uint8_t flags_as_written(uint8_t flags)
 {
-    return flags & RECIPIENT_WARNING ? flags & (uint8_t)~(RECIPIENT_WARNING | RECIPIENT_WARNED) : flags;
+    return flags & RECIPIENT_WARNING ? flags & (uint8_t) ~(RECIPIENT_WARNING | RECIPIENT_WARNED) : flags;
 }
 
 static void pack_message(struct checkpoint *c, const struct message *m)
@@ -263,7 +264,9 @@ static void pack_message(struct checkpoint *c, const struct message *m)
                                      .count = m->count,
                                      .given = m->given,
                                      .text_n = m->text_n,
+                                     .sender = m->sender,
                                      .reverse_path_n = m->reverse_path_n,
+                                     .priority = m->priority,
                                      .large = m->large,
                                      .held = m->held};
     size_t n = sizeof out + m->count * sizeof(struct checkpoint_recipient) + m->text_n;
@@ -277,7 +280,6 @@ static void pack_message(struct checkpoint *c, const struct message *m)
                                           .next = r->next,
                                           .parent = r->parent,
                                           .reply = text_number(c, r->reply),
-                                          .address_n = r->address_n,
                                           .attempts = r->attempts,
                                           .state = state_as_written(m, i),
                                           .notify = r->notify,
@@ -313,8 +315,7 @@ static void pack_slice(struct checkpoint *c)
     struct queue *q = c->queue;
     uint32_t times = c->hurry ? HURRY : 1;
     for (uint32_t slots = 0; slots < SLOTS_PER_TURN * times && c->count < MESSAGES_PER_TURN * times &&
-                             vr_buf_size(&c->entries) < BYTES_PER_TURN * times &&
-                             !idmap_walk_ended(&c->walk);
+                             vr_buf_size(&c->entries) < BYTES_PER_TURN * times && !idmap_walk_ended(&c->walk);
          slots++) {
         const struct message *m = idmap_walk_next(&q->messages, &c->walk);
         /* Ended: it goes as soon as nothing holds it, and stands among the finished ones, or its end is behind `from`. */

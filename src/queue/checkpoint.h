@@ -23,7 +23,7 @@ struct checkpoint_header {
 };
 
 enum checkpoint_block_type {
-    CHECKPOINT_LOG = 1, /* `count` struct qlog_segment */
+    CHECKPOINT_LOG = 1,  /* `count` struct qlog_segment */
     CHECKPOINT_MESSAGES, /* u32 bytes of texts; the texts, each u32 length and the bytes; `count` messages */
     CHECKPOINT_FINISHED, /* `count` u64: ids that ended lately */
     CHECKPOINT_END       /* nothing; `count`: messages in all */
@@ -40,18 +40,22 @@ struct checkpoint_message {
     uint64_t id, position, size;
     int64_t arrival_us;
     uint32_t record_length, count, given, text_n;
+    uint32_t sender;
     uint16_t reverse_path_n;
+    int8_t priority;
     uint8_t large, held;
-    uint32_t zero;
+    uint8_t zero[7];
 };
 struct checkpoint_recipient {
     uint32_t address, next, parent;
     uint32_t reply; /* number of the text in this block + 1; 0: none */
-    uint16_t address_n, attempts;
-    uint8_t state, notify, flags, zero;
+    uint16_t attempts;
+    uint8_t state, notify, flags;
+    uint8_t zero[3];
 };
 
 void checkpoint_path(const struct queue *q, bool aside, char out[BODY_PATH]);
-uint32_t checkpoint_crc(uint32_t seed, uint32_t number, const struct checkpoint_block *b, const char *payload);
+uint32_t checkpoint_crc(uint32_t seed, uint32_t number, const struct checkpoint_block *b,
+                        const char *payload);
 
 #endif

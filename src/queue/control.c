@@ -1,187 +1,213 @@
 /* control.c - what the administrator asks: list, show, summary; retry, hold, release, remove.
  *
- * Request:  {"op": "list"|"show"|"summary"|"retry"|"hold"|"release"|"remove", "ids": ["0F3K…"] | "all": true,
- *            "domain": "example.org", "sender": "a@b" | "@b", "destination": "mx:example.org", "held": true, "limit": 100, "full": true}
- * Answer:   JSON text in parts (IPC_CONTROL_PART): a million messages are told in turns, between which mail goes on.
- *           {"error": "…"} when the request makes no sense.
- * Tests:    tests/unit/queue_process.c
+ * Request:  {"op": "list"|"show"|"summary"|"retry"|"hold"|"release"|"remove", "ids": ["0F3K…"] | "all": true, "full": true,
+ *            "domain": "example.org", "sender": "a@b" | "@b" | "<>", "destination": "mx:example.org", "held": true, "state": "deferred",
+ *            "older": seconds, "newer": seconds, "reason": "part of a reply", "after": "0F3K…", "limit": 100, "dry_run": true}
+ * Answer:   lines, each a JSON object. list and show: one for each message. The others, while they go on: {"progress":n,"of":m}.
+ *           The last line has "end": true and what there is to tell at the end; without it the answer was cut off. Or the last
+ *           line is {"error": "…"}: the request makes no sense.
+ * Turns:    whatever a request costs, it is done in turns of TURN_US, between which mail goes on. What is sent waits for the client to take
+ *           it (IPC_CONTROL_TAKEN): no more than WINDOW bytes are on their way, so a pager that nobody scrolls costs no memory. What changes
+ *           messages waits for the disk.
+ * Ending:   when the client leaves (IPC_CONTROL_CANCEL) the request ends where it is. What was changed stays changed.
+ * Tests:    tests/unit/queue_control.c, tests/unit/queue_process.c
  */
-#include "queue/inside.h"
-
 #include "queue/control.h"
 
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define MESSAGES_PER_TURN 256
-#define UNSENT_MAX        (2u << 20)
-#define PART_MAX          (256u << 10)
-#define REQUEST_ID_MAX    QUEUE_ID_TEXT
-#define ARENA_MAX         (4u << 20)
+#define TURN_US          1500
+#define TURN_STEPS       64 /* of a clock that stands still, such as the simulator's */
+#define PLACES_AT_ONCE   256
+#define MESSAGES_AT_ONCE 16
+#define PART_MAX         (256u << 10) /* a frame has its bound */
+#define WINDOW           (1u << 20)
+#define TEXT_MAX         (64u << 20)
+#define DISK_WAITING_MAX (8u << 20) /* bytes of the log not durable yet: who accepts mail needs the rest */
+#define PROGRESS_MS      500
 
-/* ---- answers ------------------------------------------------------------------------------------------------------------------------ */
-
-void control_part(struct queue *q, struct peer *peer, uint64_t request, bool last, struct vr_str text)
-{
-    for (size_t at = 0;;) { /* a frame has its bound */
-        size_t n = text.n - at < PART_MAX ? text.n - at : PART_MAX;
-        bool end = at + n == text.n;
-        struct vr_buf *frame = process_frame(q->process);
-        ipc_put_u64(frame, request);
-        ipc_put_u8(frame, last && end);
-        ipc_put_str(frame, vr_str_sub(text, at, n));
-        peer_send(peer, IPC_CONTROL_PART, frame, -1);
-        at += n;
-        if (end)
-            return;
-    }
-}
-
-static void answer_json(struct queue *q, struct peer *peer, uint64_t request, json_t *value)
-{
-    char *text = json_dumps(value, JSON_COMPACT);
-    assert(text != NULL);
-    control_part(q, peer, request, true, vr_str_from(text));
-    free(text);
-    json_decref(value);
-}
-
-static void answer_error(struct queue *q, struct peer *peer, uint64_t request, const char *what)
-{
-    answer_json(q, peer, request, json_pack("{s:s}", "error", what));
-}
-
-/* ---- which messages ----------------------------------------------------------------------------------------------------------------- */
-
-struct selection {
-    json_t *ids; /* borrowed; NULL: the filters */
-    struct vr_str domain, sender, destination;
-    int held; /* -1: whatever */
+struct operation {
+    const char *name;
+    bool needs_target;
+    bool (*turn)(struct job *j); /* false: done */
+    const char *event;
+    void (*change)(struct queue *q, struct message *m);
 };
 
-static struct vr_str text_member(const json_t *o, const char *key)
+/* ---- parts ------------------------------------------------------------------------------------------------------------------------- */
+
+static void send_part(struct job *j, bool last, struct vr_str text)
 {
-    const json_t *v = json_object_get(o, key);
-    return json_is_string(v) ? vr_str(json_string_value(v), json_string_length(v)) : vr_str(NULL, 0);
+    struct vr_buf *frame = process_frame(j->queue->process);
+    ipc_put_u64(frame, j->request);
+    ipc_put_u8(frame, last);
+    ipc_put_str(frame, text);
+    peer_send(j->peer, IPC_CONTROL_PART, frame, -1);
+    j->untaken += text.n;
+    j->told_ms = io_monotonic_ms(j->queue->io);
 }
 
-static bool of_domain(struct vr_str address, struct vr_str domain)
+static void send_text(struct job *j, bool last)
 {
-    size_t at = vr_str_find_last(address, '@');
-    return at != VR_NPOS && vr_str_equal_nocase(vr_str_from_pos(address, at + 1), domain);
+    struct vr_str text = vr_buf_str(&j->text);
+    while (
+        text.n >
+        PART_MAX) { /* between lines, where one is not larger than that: there an answer may be broken off */
+        size_t at = vr_str_find_last(vr_str_sub(text, 0, PART_MAX), '\n');
+        size_t n = at != VR_NPOS ? at + 1 : PART_MAX;
+        send_part(j, false, vr_str_sub(text, 0, n));
+        text = vr_str_from_pos(text, n);
+    }
+    if (last || text.n > 0)
+        send_part(j, last, text);
+    vr_buf_reset(&j->text);
 }
 
-static bool sender_matches(struct vr_str reverse_path, struct vr_str wanted)
+void job_add(struct job *j, json_t *line)
 {
-    if (vr_str_equal(wanted, VR_STR("<>")))
-        return reverse_path.n == 0;
-    return wanted.p[0] == '@' ? of_domain(reverse_path, vr_str_from_pos(wanted, 1))
-                              : vr_str_equal_nocase(reverse_path, wanted);
+    char *text = json_dumps(line, JSON_COMPACT);
+    assert(text != NULL);
+    vr_buf_add(&j->text, vr_str_from(text));
+    vr_buf_add(&j->text, VR_STR("\n"));
+    free(text);
+    json_decref(line);
 }
 
-static bool recipient_matches(struct queue *q, const struct message *m, const struct recipient *r,
-                              const struct selection *s)
-{
-    if (recipient_final(r->state) || (s->domain.n > 0 && !of_domain(recipient_address(m, r), s->domain)))
-        return false;
-    if (s->destination.n == 0)
-        return true;
-    struct vr_buf b;
-    vr_buf_init(&b, 1024);
-    control_destination(q, m, r, &b);
-    bool same = vr_str_equal(vr_buf_str(&b), s->destination);
-    vr_buf_fini(&b);
-    return same;
-}
+/* ---- turns ------------------------------------------------------------------------------------------------------------------------- */
 
-static bool matches(struct queue *q, const struct message *m, const struct selection *s)
+static void job_free(struct job *j)
 {
-    if (!m->durable || m->open == 0 || (s->held >= 0 && m->held != (s->held == 1)))
-        return false;
-    if (s->sender.n > 0 && !sender_matches(message_reverse_path(m), s->sender))
-        return false;
-    if (s->domain.n == 0 && s->destination.n == 0)
-        return true;
-    for (uint32_t i = 0; i < m->count; i++)
-        if (recipient_matches(q, m, &m->recipients[i], s))
-            return true;
-    return false;
-}
-
-static int by_id(const void *a, const void *b)
-{
-    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-    return (x > y) - (x < y);
-}
-
-static size_t select_ids(struct queue *q, const struct selection *s, uint64_t **out)
-{
-    size_t n = 0, i;
-    json_t *each;
-    *out = calloc((s->ids != NULL ? json_array_size(s->ids) : q->messages.count) + 1, sizeof **out);
-    assert(*out != NULL);
-    if (s->ids != NULL) {
-        json_array_foreach(s->ids, i, each)
-        {
-            uint64_t id;
-            const struct message *m = NULL;
-            if (json_is_string(each) && queue_id_parse(vr_str_from(json_string_value(each)), &id))
-                m = idmap_find(&q->messages, id);
-            if (m != NULL && matches(q, m, s))
-                (*out)[n++] = id;
+    for (struct job **at = &j->queue->jobs; *at != NULL; at = &(*at)->next)
+        if (*at == j) {
+            *at = j->next;
+            break;
         }
-    } else {
-        for (i = 0; i < q->messages.capacity; i++) {
-            const struct message *m = idmap_slot(&q->messages, i);
-            if (m != NULL && matches(q, m, s))
-                (*out)[n++] = m->id;
+    summary_free(j);
+    pick_end(&j->pick);
+    io_timer_free(j->timer);
+    vr_buf_fini(&j->text);
+    free(j);
+}
+
+bool job_turn_over(struct job *j)
+{
+    return ++j->steps > TURN_STEPS || io_now_us(j->queue->io) >= j->until_us;
+}
+
+/* Who asked hears that it goes on: an administrator sees it, admin.c gives nobody up who hears something. */
+static void tell_progress(struct job *j)
+{
+    if (io_monotonic_ms(j->queue->io) - j->told_ms < PROGRESS_MS)
+        return;
+    if (j->operation->change != NULL)
+        job_add(j, json_pack("{s:I,s:I}", "progress", (json_int_t)j->done, "of",
+                             (json_int_t)(j->done + j->pick.count)));
+    else
+        send_part(j, false, vr_str(NULL, 0));
+}
+
+void job_turn(void *job)
+{
+    struct job *j = job;
+    if (j->peer == NULL) {
+        job_free(j);
+        return;
+    }
+    send_text(j, false); /* of a message that was shown */
+    if (j->untaken >= WINDOW)
+        return; /* control_taken goes on */
+    j->steps = 0;
+    int64_t began_us = io_now_us(j->queue->io);
+    j->until_us = began_us + TURN_US;
+    bool more = j->operation->turn(j);
+    if (j->reading)
+        return;
+    if (more)
+        tell_progress(j);
+    send_text(j, !more);
+    if (more) /* two thirds of the time are for the mail: an administrator can wait */
+        io_timer_start(j->timer, 1 + 2 * (io_now_us(j->queue->io) - began_us) / 1000, 0);
+    else
+        job_free(j);
+}
+
+/* False while the messages are still being found. */
+static bool collected(struct job *j)
+{
+    while (!pick_collect(&j->pick, PLACES_AT_ONCE))
+        if (job_turn_over(j))
+            return false;
+    return true;
+}
+
+static bool limit_reached(const struct job *j)
+{
+    return j->limit > 0 && j->done >= j->limit;
+}
+
+/* The next message; NULL: none is left, or the turn is over (*more). */
+static struct message *next_message(struct job *j, bool *more)
+{
+    struct message *m = NULL;
+    *more = true;
+    for (int n = 0; m == NULL; n++) {
+        if (n == MESSAGES_AT_ONCE && job_turn_over(j))
+            return NULL;
+        n %= MESSAGES_AT_ONCE;
+        if (limit_reached(j) || !pick_next(&j->pick, &m)) {
+            *more = false;
+            return NULL;
         }
     }
-    qsort(*out, n, sizeof **out, by_id);
-    return n;
+    return m;
 }
 
-/* NULL, or what is wrong with it. */
-static const char *selection_read(json_t *request, bool changes, struct selection *out)
+/* ---- list, show -------------------------------------------------------------------------------------------------------------------- */
+
+/* The total: what was told, and what a limit left over. */
+static void end_list(struct job *j)
 {
-    json_t *held = json_object_get(request, "held");
-    *out = (struct selection){.ids = json_object_get(request, "ids"),
-                              .domain = text_member(request, "domain"),
-                              .sender = text_member(request, "sender"),
-                              .destination = text_member(request, "destination"),
-                              .held = json_is_boolean(held) ? json_is_true(held) : -1};
-    if (out->ids != NULL && !json_is_array(out->ids))
-        return "\"ids\" must be a list of queue ids";
-    if (out->ids != NULL) {
-        size_t i;
-        json_t *each;
-        uint64_t id;
-        json_array_foreach(out->ids, i, each)
-        {
-            if (!json_is_string(each) || !queue_id_parse(vr_str_from(json_string_value(each)), &id))
-                return "\"ids\" holds something that is no queue id: they have 13 letters and digits, see "
-                       "the list";
-        }
+    job_add(j, json_pack("{s:b,s:I,s:I}", "end", 1, "shown", (json_int_t)j->done, "total",
+                         (json_int_t)(j->done + j->pick.count)));
+}
+
+static bool list_turn(struct job *j)
+{
+    if (!collected(j))
+        return true;
+    bool more = true;
+    for (int n = 1; vr_buf_size(&j->text) < PART_MAX; n++) {
+        const struct message *m = next_message(j, &more);
+        if (m == NULL)
+            break;
+        job_add(j, control_message(j->queue, m));
+        j->done++;
+        if (n % MESSAGES_AT_ONCE == 0 && job_turn_over(j))
+            break;
     }
-    bool any = out->ids != NULL || json_is_true(json_object_get(request, "all")) || out->domain.n > 0 ||
-               out->sender.n > 0 || out->destination.n > 0 || out->held >= 0;
-    return changes && !any ? "which messages? Give \"ids\", a filter, or \"all\": true" : NULL;
+    if (!more)
+        end_list(j);
+    return more;
 }
 
-/* ---- changing them --------------------------------------------------------------------------------------------------------------------- */
-
-static void retry_message(struct queue *q, struct message *m)
+static bool show_turn(struct job *j)
 {
-    for (uint32_t i = 0; i < m->count; i++)
-        if (m->recipients[i].state == RECIPIENT_WAITING)
-            m->recipients[i].next = 0;
-    schedule_message(q, m);
+    bool more = true;
+    struct message *m = collected(j) ? next_message(j, &more) : NULL;
+    if (m != NULL)
+        control_show(j, m);
+    else if (!more)
+        end_list(j);
+    return more;
 }
+
+/* ---- changing messages --------------------------------------------------------------------------------------------------------------- */
 
 static void hold_message(struct queue *q, struct message *m)
 {
-    m->held = true;
+    message_set_held(q, m, true);
     for (uint32_t i = 0; i < m->count; i++)
         if (m->recipients[i].state == RECIPIENT_READY)
             recipient_set(q, m, &m->recipients[i], RECIPIENT_WAITING);
@@ -192,7 +218,7 @@ static void hold_message(struct queue *q, struct message *m)
 
 static void release_message(struct queue *q, struct message *m)
 {
-    m->held = false;
+    message_set_held(q, m, false);
     result_save(q, m, NULL, 0);
     schedule_message(q, m);
 }
@@ -207,210 +233,143 @@ static void remove_message(struct queue *q, struct message *m)
     result_save(q, m, NULL, 0);
 }
 
-static const struct operation {
-    const char *name;
-    const char *event;
-    void (*change)(struct queue *q, struct message *m);
-} operations[] = {
-    {"retry", "message.retried", retry_message},
-    {"hold", "message.held", hold_message},
-    {"release", "message.released", release_message},
-    {"remove", "message.removed", remove_message},
+static void change_message(struct job *j, struct message *m)
+{
+    struct queue *q = j->queue;
+    uint64_t id = m->id;
+    j->operation->change(q, m);
+    event_begin(q->events, EVENT_NOTICE, j->operation->event, id);
+    event_text(q->events, "by", "administrator");
+    event_end(q->events);
+}
+
+static bool change_turn(struct job *j)
+{
+    bool more = true;
+    if (!collected(j))
+        return true;
+    for (int n = 1; qlog_waiting(j->queue->log) <= DISK_WAITING_MAX; n++) {
+        struct message *m = next_message(j, &more);
+        if (m == NULL)
+            break;
+        j->done++;
+        if (!j->dry)
+            change_message(j, m);
+        if (n % MESSAGES_AT_ONCE == 0 && job_turn_over(j))
+            break;
+    }
+    if (!more)
+        job_add(j, json_pack("{s:b,s:s,s:b,s:I}", "end", 1, "op", j->operation->name, "dry_run", (int)j->dry,
+                             "count", (json_int_t)j->done));
+    return more;
+}
+
+/* ---- the request ----------------------------------------------------------------------------------------------------------------------- */
+
+static const struct operation operations[] = {
+    {"list", false, list_turn, NULL, NULL},
+    {"show", true, show_turn, NULL, NULL},
+    {"summary", false, summary_turn, NULL, NULL},
+    {"retry", true, change_turn, "message.retried", schedule_retry},
+    {"hold", true, change_turn, "message.held", hold_message},
+    {"release", true, change_turn, "message.released", release_message},
+    {"remove", true, change_turn, "message.removed", remove_message},
 };
 
-static void change(struct queue *q, struct peer *peer, uint64_t request, json_t *json,
-                   const struct operation *op)
+static const struct operation *operation_of(const json_t *request)
 {
-    struct selection s;
-    const char *wrong = selection_read(json, true, &s);
-    if (wrong != NULL) {
-        answer_error(q, peer, request, wrong);
-        return;
-    }
-    uint64_t *ids;
-    size_t n = select_ids(q, &s, &ids);
-    for (size_t i = 0; i < n; i++) {
-        op->change(q, idmap_find(&q->messages, ids[i]));
-        event_begin(q->events, EVENT_NOTICE, op->event, ids[i]);
-        event_text(q->events, "by", "administrator");
-        event_end(q->events);
-    }
-    free(ids);
-    answer_json(q, peer, request, json_pack("{s:s,s:I}", "op", op->name, "count", (json_int_t)n));
+    const char *op = json_string_value(json_object_get(request, "op"));
+    for (size_t i = 0; op != NULL && i < sizeof operations / sizeof *operations; i++)
+        if (strcmp(op, operations[i].name) == 0)
+            return &operations[i];
+    return NULL;
 }
 
-/* ---- summary ----------------------------------------------------------------------------------------------------------------------------- */
-
-static void summary(struct queue *q, struct peer *peer, uint64_t request)
+/* NULL, or what is wrong with the request. */
+static const char *job_begin(struct job *j, json_t *request)
 {
-    json_int_t recipients = 0, active = 0, deferred = 0, held = 0, bytes = 0;
-    int64_t oldest = INT64_MAX;
-    for (size_t i = 0; i < q->messages.capacity; i++) {
-        const struct message *m = idmap_slot(&q->messages, i);
-        if (m == NULL || m->open == 0)
-            continue;
-        bytes += (json_int_t)m->size;
-        oldest = m->arrival_us < oldest ? m->arrival_us : oldest;
-        recipients += m->open;
-        for (uint32_t k = 0; k < m->count; k++) {
-            uint8_t state = m->recipients[k].state;
-            if (recipient_final(state))
-                continue;
-            *(m->held ? &held : state == RECIPIENT_WAITING ? &deferred : &active) += 1;
-        }
-    }
-    struct qlog_counts c;
-    qlog_counts(q->log, &c);
-    json_t *destinations = json_array();
-    struct destination *d, *next;
-    HASH_ITER(hh, q->destinations, d, next)
-    {
-        if (d->active > 0 || d->first != NULL)
-            json_array_append_new(
-                destinations, json_pack("{s:o,s:I,s:b}", "destination", control_text(vr_str_from(d->name)),
-                                        "active", (json_int_t)d->active, "waiting", d->first != NULL));
-    }
-    json_t *out =
-        json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:b,s:o,s:{s:I,s:I,s:I,s:I,s:I}}", "messages",
-                  (json_int_t)q->messages.count, "recipients", recipients, "active", active, "deferred",
-                  deferred, "held", held, "bytes", bytes, "full", q->full, "destinations", destinations,
-                  "log", "segments", (json_int_t)c.segments, "bytes", (json_int_t)c.bytes, "alive",
-                  (json_int_t)c.alive, "commits", (json_int_t)c.commits, "failures", (json_int_t)c.failures);
-    if (oldest != INT64_MAX)
-        json_object_set_new(out, "oldest", control_time(oldest));
-    answer_json(q, peer, request, out);
-}
-
-/* ---- list and show, in turns ----------------------------------------------------------------------------------------------------------------- */
-
-static void listing_free(struct queue *q, struct listing *l)
-{
-    for (struct listing **at = &q->listings; *at != NULL; at = &(*at)->next)
-        if (*at == l) {
-            *at = l->next;
-            break;
-        }
-    io_timer_free(l->timer);
-    vr_buf_fini(&l->text);
-    free(l->ids);
-    free(l);
-}
-
-static void listing_end(struct listing *l)
-{
-    vr_buf_addf(&l->text, "],\"total\":%zu}", l->total);
-    control_part(l->queue, l->peer, l->request, true, vr_buf_str(&l->text));
-    listing_free(l->queue, l);
-}
-
-void listing_add(struct listing *l, json_t *message)
-{
-    char *text = json_dumps(message, JSON_COMPACT);
-    assert(text != NULL);
-    vr_buf_add(&l->text, l->any ? VR_STR(",\n") : VR_STR("\n"));
-    vr_buf_add(&l->text, vr_str_from(text));
-    l->any = true;
-    free(text);
-    json_decref(message);
-    if (vr_buf_size(&l->text) >= PART_MAX) {
-        control_part(l->queue, l->peer, l->request, false, vr_buf_str(&l->text));
-        vr_buf_reset(&l->text);
-    }
-}
-
-void listing_turn(void *arg)
-{
-    struct listing *l = arg;
-    struct queue *q = l->queue;
-    if (l->peer == NULL) {
-        listing_free(q, l);
-        return;
-    }
-    for (int n = 0;
-         l->at < l->count && n < MESSAGES_PER_TURN && io_channel_unsent(l->peer->channel) < UNSENT_MAX; n++) {
-        struct message *m = idmap_find(&q->messages, l->ids[l->at++]);
-        if (m == NULL)
-            continue; /* done meanwhile */
-        if (l->show) {
-            control_show(l, m); /* goes on when it was read */
-            return;
-        }
-        listing_add(l, control_message(q, m));
-    }
-    if (l->at < l->count)
-        io_timer_start(l->timer, 1, 0);
-    else
-        listing_end(l);
-}
-
-static void list(struct queue *q, struct peer *peer, uint64_t request, json_t *json, bool show)
-{
-    struct selection s;
-    const char *wrong = selection_read(json, show, &s);
-    if (wrong != NULL) {
-        answer_error(q, peer, request, wrong);
-        return;
-    }
-    struct listing *l = calloc(1, sizeof *l);
-    assert(l != NULL);
-    *l = (struct listing){.queue = q,
-                          .peer = peer,
-                          .request = request,
-                          .show = show,
-                          .full = json_is_true(json_object_get(json, "full"))};
-    l->total = l->count = select_ids(q, &s, &l->ids);
-    json_int_t limit = json_integer_value(json_object_get(json, "limit"));
-    if (limit > 0 && (size_t)limit < l->count)
-        l->count = (size_t)limit;
-    vr_buf_init(&l->text, 64u << 20);
-    vr_buf_add(&l->text, VR_STR("{\"messages\":["));
-    l->timer = io_timer_new(q->io, listing_turn, l);
-    l->next = q->listings;
-    q->listings = l;
-    listing_turn(l);
-}
-
-/* ---- the request --------------------------------------------------------------------------------------------------------------------------------- */
-
-static void perform(struct queue *q, struct peer *peer, uint64_t request, json_t *json)
-{
-    struct vr_str op = text_member(json, "op");
-    for (size_t i = 0; i < sizeof operations / sizeof *operations; i++)
-        if (vr_str_equal(op, vr_str_from(operations[i].name))) {
-            change(q, peer, request, json, &operations[i]);
-            return;
-        }
-    if (vr_str_equal(op, VR_STR("list")))
-        list(q, peer, request, json, false);
-    else if (vr_str_equal(op, VR_STR("show")))
-        list(q, peer, request, json, true);
-    else if (vr_str_equal(op, VR_STR("summary")))
-        summary(q, peer, request);
-    else
-        answer_error(q, peer, request,
-                     "\"op\" must be one of list, show, summary, retry, hold, release, remove");
+    if (!json_is_object(request))
+        return "the request is no JSON object";
+    j->operation = operation_of(request);
+    if (j->operation == NULL)
+        return "\"op\" must be one of list, show, summary, retry, hold, release, remove";
+    json_int_t limit = json_integer_value(json_object_get(request, "limit"));
+    j->limit = limit > 0 ? (uint64_t)limit : 0;
+    j->full = json_is_true(json_object_get(request, "full"));
+    j->dry = json_is_true(json_object_get(request, "dry_run"));
+    return pick_begin(&j->pick, j->queue, request, j->operation->needs_target);
 }
 
 void control_frame(struct queue *q, struct peer *peer, struct vr_str payload)
 {
     struct ipc_reader r = ipc_reader(payload);
-    uint64_t request = ipc_get_u64(&r);
+    struct job *j = calloc(1, sizeof *j);
+    assert(j != NULL);
+    *j =
+        (struct job){.queue = q, .peer = peer, .request = ipc_get_u64(&r), .told_ms = io_monotonic_ms(q->io)};
     struct vr_str text = ipc_get_str(&r);
+    vr_buf_init(&j->text, TEXT_MAX);
+    j->timer = io_timer_new(q->io, job_turn, j);
+    j->next = q->jobs;
+    q->jobs = j;
     json_error_t error;
     json_t *json = ipc_done(&r) ? json_loadb(text.n > 0 ? text.p : "", text.n, 0, &error) : NULL;
-    if (json_is_object(json))
-        perform(q, peer, request, json);
-    else
-        answer_error(q, peer, request, "the request is no JSON object");
+    const char *wrong = job_begin(j, json);
     json_decref(json);
+    if (wrong != NULL) {
+        job_add(j, json_pack("{s:s}", "error", wrong));
+        send_text(j, true);
+        job_free(j);
+        return;
+    }
+    job_turn(j);
+}
+
+/* ---- the other side ---------------------------------------------------------------------------------------------------------------------- */
+
+static struct job *job_of(struct queue *q, const struct peer *peer, uint64_t request)
+{
+    for (struct job *j = q->jobs; j != NULL; j = j->next)
+        if (j->peer == peer && j->request == request)
+            return j;
+    return NULL;
+}
+
+/* Its next turn comes soon, unless a read is under way, after which it comes by itself. */
+static void job_wake(struct job *j)
+{
+    if (!j->reading)
+        io_timer_start(j->timer, 1, 0);
+}
+
+void control_taken(struct queue *q, struct peer *peer, struct vr_str payload)
+{
+    struct ipc_reader r = ipc_reader(payload);
+    struct job *j = job_of(q, peer, ipc_get_u64(&r));
+    uint64_t n = ipc_get_u64(&r);
+    if (j == NULL || !ipc_done(&r))
+        return;
+    bool waits = j->untaken >= WINDOW;
+    j->untaken -= n < j->untaken ? n : j->untaken;
+    if (waits)
+        job_wake(j);
+}
+
+void control_cancel(struct queue *q, struct peer *peer, struct vr_str payload)
+{
+    struct ipc_reader r = ipc_reader(payload);
+    struct job *j = job_of(q, peer, ipc_get_u64(&r));
+    if (j == NULL)
+        return; /* it has ended meanwhile */
+    j->peer = NULL;
+    job_wake(j);
 }
 
 void control_peer_gone(struct queue *q, struct peer *peer)
 {
-    for (struct listing *l = q->listings; l != NULL; l = l->next)
-        if (l->peer == peer) {
-            l->peer = NULL; /* ends at its next turn */
-            if (!l->reading)
-                io_timer_start(l->timer, 1, 0);
+    for (struct job *j = q->jobs; j != NULL; j = j->next)
+        if (j->peer == peer) {
+            j->peer = NULL;
+            job_wake(j);
         }
 }

@@ -54,21 +54,28 @@ void control_destination(struct queue *q, const struct message *m, const struct 
     vr_arena_fini(&arena);
 }
 
-static const char *status_of(struct queue *q, const struct message *m, const struct recipient *r)
+const char *const control_statuses[] = {[STATUS_ACTIVE] = "active",
+                                        [STATUS_DEFERRED] = "deferred",
+                                        [STATUS_HELD] = "held",
+                                        [STATUS_DONE] = "done",
+                                        [STATUS_FAILED] = "failed"};
+
+enum control_status control_status_of(struct queue *q, const struct message *m, const struct recipient *r)
 {
     if (r->state == RECIPIENT_FAILED)
-        return "failed";
+        return STATUS_FAILED;
     if (recipient_final(r->state))
-        return "done";
+        return STATUS_DONE;
     if (m->held && r->state == RECIPIENT_WAITING)
-        return "held";
-    return r->state == RECIPIENT_WAITING && (r->attempts > 0 || r->next > NOW_S(q)) ? "deferred" : "active";
+        return STATUS_HELD;
+    return r->state == RECIPIENT_WAITING && (r->attempts > 0 || r->next > NOW_S(q)) ? STATUS_DEFERRED
+                                                                                    : STATUS_ACTIVE;
 }
 
 static json_t *recipient_json(struct queue *q, const struct message *m, const struct recipient *r)
 {
     json_t *out = json_pack("{s:o,s:s,s:i}", "address", control_text(recipient_address(m, r)), "status",
-                            status_of(q, m, r), "attempts", (int)r->attempts);
+                            control_statuses[control_status_of(q, m, r)], "attempts", (int)r->attempts);
     if (r->state == RECIPIENT_WAITING && r->next > 0)
         json_object_set_new(out, "next", control_time((int64_t)r->next * 1000000));
     if (r->reply != NULL)
@@ -92,15 +99,15 @@ json_t *control_message(struct queue *q, const struct message *m)
     for (uint32_t i = 0; i < m->count; i++)
         if (m->recipients[i].state != RECIPIENT_EXPANDED) /* others stand in its place */
             json_array_append_new(recipients, recipient_json(q, m, &m->recipients[i]));
-    return json_pack("{s:s,s:o,s:o,s:I,s:b,s:o}", "id", id, "arrival", control_time(m->arrival_us), "from",
-                     control_text(message_reverse_path(m)), "size", (json_int_t)m->size, "held", (int)m->held,
-                     "recipients", recipients);
+    return json_pack("{s:s,s:o,s:o,s:I,s:b,s:i,s:o}", "id", id, "arrival", control_time(m->arrival_us),
+                     "from", control_text(message_reverse_path(m)), "size", (json_int_t)m->size, "held",
+                     (int)m->held, "priority", (int)m->priority, "recipients", recipients);
 }
 
 /* ---- one message, whole -------------------------------------------------------------------------------------------------------- */
 
 struct showing {
-    struct listing *listing;
+    struct job *job;
     struct message *message;
     struct vr_buf payload; /* the record, while its large body is read */
     char path[BODY_PATH];
@@ -134,8 +141,8 @@ static json_t *envelope_json(const struct envelope *e)
 
 static void show_end(struct showing *s, struct vr_str payload, struct vr_str large_body)
 {
-    struct listing *l = s->listing;
-    struct queue *q = l->queue;
+    struct job *j = s->job;
+    struct queue *q = j->queue;
     struct vr_arena arena;
     vr_arena_init(&arena, ARENA_MAX);
     struct record_message r;
@@ -145,7 +152,7 @@ static void show_end(struct showing *s, struct vr_str payload, struct vr_str lar
         size_t end = vr_str_find_str(body, VR_STR("\r\n\r\n"));
         struct vr_str header = end == VR_NPOS ? body : vr_str_sub(body, 0, end + 4); /* with the blank line */
         struct vr_str rest = end == VR_NPOS ? vr_str(NULL, 0) : vr_str_from_pos(body, end + 4);
-        size_t most = l->full ? BODY_FULL : BODY_SHORT;
+        size_t most = j->full ? BODY_FULL : BODY_SHORT;
         struct vr_buf head;
         vr_buf_init(&head, 2 * HEAD_MAX);
         vr_buf_add(&head, vr_str_sub(r.envelope.prefix, 0, HEAD_MAX));
@@ -163,16 +170,14 @@ static void show_end(struct showing *s, struct vr_str payload, struct vr_str lar
                             json_string("its record in the log cannot be read: see the log of the server"));
     }
     vr_arena_fini(&arena);
-    if (l->peer != NULL)
-        listing_add(l, out);
-    else
-        json_decref(out);
+    j->done++;
+    job_add(j, out);
     message_release(q, s->message);
     vr_buf_fini(&s->payload);
     free(s->bytes);
     free(s);
-    l->reading = false;
-    listing_turn(l);
+    j->reading = false;
+    job_turn(j);
 }
 
 static void large_work(void *arg)
@@ -193,7 +198,7 @@ static void large_done(void *arg)
 static void show_read(void *arg, int status, const struct qlog_record *record)
 {
     struct showing *s = arg;
-    struct queue *q = s->listing->queue;
+    struct queue *q = s->job->queue;
     if (status != 0 || !s->message->large) {
         show_end(s, status == 0 ? record->payload : vr_str(NULL, 0), vr_str(NULL, 0));
         return;
@@ -205,14 +210,14 @@ static void show_read(void *arg, int status, const struct qlog_record *record)
     io_work(q->io, large_work, large_done, s);
 }
 
-void control_show(struct listing *l, struct message *m)
+void control_show(struct job *j, struct message *m)
 {
     struct showing *s = calloc(1, sizeof *s);
     assert(s != NULL);
-    s->listing = l;
+    s->job = j;
     s->message = m;
     vr_buf_init(&s->payload, QLOG_RECORD_MAX);
     message_hold(m);
-    l->reading = true;
-    qlog_read(l->queue->log, m->position, m->record_length, show_read, s);
+    j->reading = true;
+    qlog_read(j->queue->log, m->position, m->record_length, show_read, s);
 }

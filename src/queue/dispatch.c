@@ -1,8 +1,10 @@
-/* dispatch.c - who is served next: round robin over destinations, each within its concurrency, to the sender that its name picks.
+/* dispatch.c - who is served next: round robin over destinations, each within what health.c allows, to the sender that its name picks.
  *
- * Ring: destinations with ready messages and room for one delivery more. One that is at its limit leaves the ring and comes back when a
- * delivery of it ends, so a slow destination costs nothing while it is slow.
- * Tests: tests/unit/queue_process.c
+ * Rings:  destinations with ready messages that may have one delivery more; one ring for those that are proven, one for new ones, one for
+ *         suspects, since each kind has places of its own with the senders: a delivery to a host that swallows all packets holds its place for
+ *         connect_timeout, and thousands of those must not be in the way of one that works. A destination at its limit leaves the ring and
+ *         comes back when a delivery of it ends, so a slow one costs nothing while it is slow.
+ * Tests:  tests/unit/queue_process.c
  */
 #include "queue/inside.h"
 
@@ -13,65 +15,78 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define RECIPIENTS_MAX    100 /* of one delivery: what every server takes, RFC 5321 §4.5.3.1.8 */
-#define LOCAL_CONCURRENCY 64
-#define PEER_DELIVERIES   512 /* with one sender at a time */
-#define PEER_UNSENT       (8u << 20)
-#define READING_MAX       64
-#define FRUITLESS_MAX     64 /* destinations looked at in a row that could not be served */
-#define ARENA_MAX         (16u << 20)
-#define READ_AGAIN_S      300
+#define RECIPIENTS_MAX 100 /* of one delivery: what every server takes, RFC 5321 §4.5.3.1.8 */
+#define PEER_UNSENT    (8u << 20)
+#define READING_MAX    64
+#define FRUITLESS_MAX  64  /* destinations looked at in a row that could not be served */
+#define BURIED_A_TURN  512 /* messages */
+#define ARENA_MAX      (16u << 20)
+#define READ_AGAIN_S   300
 
-/* ---- the ring ---------------------------------------------------------------------------------------------------------------------- */
+/* Deliveries with one sender at a time, by what is known of their destinations. */
+static const uint32_t places[HEALTH_COUNT] = {
+    [HEALTH_PROVEN] = 512, [HEALTH_NEW] = 1024, [HEALTH_SUSPECT] = 256};
 
-uint32_t destination_limit(const struct queue *q, const struct destination *d)
+/* ---- the rings ----------------------------------------------------------------------------------------------------------------------- */
+
+void dispatch_ring(struct queue *q, struct destination *d)
 {
-    if (d->next_hop.kind == NEXT_HOP_MAILDIR)
-        return LOCAL_CONCURRENCY;
-    return q->config->concurrency > 0 ? q->config->concurrency : 1;
-}
-
-static void ring_add(struct queue *q, struct destination *d)
-{
-    if (d->in_ring || d->first == NULL || d->active >= destination_limit(q, d))
+    if (d->in_ring || d->ready == 0 || !health_admits(q, d))
         return;
+    struct ring *r = &q->rings[d->health];
     d->in_ring = true;
     d->ring_next = NULL;
-    *(q->ring_last != NULL ? &q->ring_last->ring_next : &q->ring_first) = d;
-    q->ring_last = d;
+    *(r->last != NULL ? &r->last->ring_next : &r->first) = d;
+    r->last = d;
 }
 
-static struct destination *ring_take(struct queue *q)
+static struct destination *ring_take(struct ring *r)
 {
-    struct destination *d = q->ring_first;
-    q->ring_first = d->ring_next;
-    if (q->ring_first == NULL)
-        q->ring_last = NULL;
+    struct destination *d = r->first;
+    r->first = d->ring_next;
+    if (r->first == NULL)
+        r->last = NULL;
     d->in_ring = false;
     return d;
 }
 
-void ready_add(struct queue *q, struct message *m, struct destination *d)
+/* ---- the dead ------------------------------------------------------------------------------------------------------------------------- */
+
+void dispatch_bury(struct queue *q, struct destination *d)
 {
-    if (d->last != NULL && d->last->message == m)
-        return; /* the entry speaks for all recipients of the message there */
-    struct ready *e = malloc(sizeof *e);
-    assert(e != NULL);
-    *e = (struct ready){.message = m};
-    message_hold(m);
-    *(d->last != NULL ? &d->last->next : &d->first) = e;
-    d->last = e;
-    ring_add(q, d);
+    if (d->burying || d->ready == 0)
+        return;
+    d->burying = true;
+    d->bury_next = q->buried;
+    q->buried = d;
 }
 
-static void ready_drop(struct queue *q, struct destination *d)
+static void bury_message(struct queue *q, struct destination *d)
 {
-    struct ready *e = d->first;
-    d->first = e->next;
-    if (d->first == NULL)
-        d->last = NULL;
-    message_release(q, e->message);
-    free(e);
+    struct message *m = ready_next(q, d);
+    message_hold(m);
+    ready_drop(q, d);
+    for (uint32_t i = 0; i < m->count; i++)
+        if (m->recipients[i].state == RECIPIENT_READY && m->recipients[i].destination == d)
+            results_parked(q, m, i, d);
+    if (!dispatch_any_ready(m))
+        cache_drop(q, m);
+    schedule_message(q, m);
+    message_release(q, m);
+}
+
+static void bury_some(struct queue *q)
+{
+    for (int n = 0; q->buried != NULL && n < BURIED_A_TURN; n++) {
+        struct destination *d = q->buried;
+        if (d->ready > 0 && health_dead(q, d)) {
+            bury_message(q, d);
+            continue;
+        }
+        q->buried = d->bury_next;
+        d->burying = false;
+        dispatch_ring(q, d);
+    }
 }
 
 /* ---- whom to give it to --------------------------------------------------------------------------------------------------------------- */
@@ -96,7 +111,8 @@ static struct peer *deliverer_for(struct queue *q, const struct destination *d)
         if (before != want)
             continue;
         const struct deliverer *w = p->data;
-        return w->introduced && w->count < PEER_DELIVERIES && io_channel_unsent(p->channel) < PEER_UNSENT
+        return w->introduced && w->counts[d->health] < places[d->health] &&
+                       io_channel_unsent(p->channel) < PEER_UNSENT
                    ? p
                    : NULL;
     }
@@ -113,7 +129,8 @@ void dispatch_link(struct queue *q, struct dispatch *d, struct peer *peer)
     if (w->first != NULL)
         w->first->prev = d;
     w->first = d;
-    w->count++;
+    d->health = d->destination != NULL ? d->destination->health : HEALTH_PROVEN;
+    w->counts[d->health]++;
 }
 
 void dispatch_forget(struct queue *q, struct dispatch *d)
@@ -123,13 +140,13 @@ void dispatch_forget(struct queue *q, struct dispatch *d)
         *(d->prev != NULL ? &d->prev->next : &w->first) = d->next;
         if (d->next != NULL)
             d->next->prev = d->prev;
-        w->count--;
+        w->counts[d->health]--;
     }
     if (d->id != 0)
         idmap_remove(&q->dispatches, d->id);
     if (d->destination != NULL) {
         d->destination->active--;
-        ring_add(q, d->destination);
+        dispatch_ring(q, d->destination);
     }
     struct message *m = d->message;
     free(d);
@@ -143,7 +160,8 @@ void dispatch_return(struct queue *q, struct dispatch *d, uint32_t after_s)
         struct recipient *r = &m->recipients[d->indexes[i]];
         if (r->state != RECIPIENT_SENDING)
             continue;
-        r->next = NOW_S(q) + after_s;
+        if (r->next < NOW_S(q) + after_s) /* later: it was taken over, and its result was known */
+            r->next = NOW_S(q) + after_s;
         recipient_set(q, m, r, RECIPIENT_WAITING);
     }
     schedule_message(q, m);
@@ -161,7 +179,8 @@ static void fill_recipients(const struct dispatch *d, const struct record_messag
         out[i] = (struct delivery_rcpt){.index = d->indexes[i],
                                         .address = recipient_address(m, to),
                                         .notify = to->notify,
-                                        .orcpt = r->envelope.rcpts[to->parent].orcpt};
+                                        .orcpt = r->envelope.rcpts[to->parent].orcpt,
+                                        .attempt = to->attempts};
     }
 }
 
@@ -183,6 +202,7 @@ static bool send_delivery(struct queue *q, struct dispatch *d, struct vr_str pay
                                .reverse_path = e->reverse_path,
                                .body = e->body,
                                .ret = e->ret,
+                               .priority = e->priority,
                                .envid = e->envid,
                                .prefix = e->prefix,
                                .content = r.body,
@@ -351,7 +371,7 @@ static struct dispatch *dispatch_new(struct queue *q, struct destination *d, str
     return out;
 }
 
-static bool any_ready(const struct message *m)
+bool dispatch_any_ready(const struct message *m)
 {
     for (uint32_t i = 0; i < m->count; i++)
         if (m->recipients[i].state == RECIPIENT_READY)
@@ -364,8 +384,7 @@ static bool dispatch_one(struct queue *q, struct destination *d)
     struct peer *peer = deliverer_for(q, d);
     if (peer == NULL)
         return false;
-    while (d->first != NULL) {
-        struct message *m = d->first->message;
+    for (struct message *m; (m = ready_next(q, d)) != NULL;) {
         bool at_hand = m->cached != NULL && !m->large;
         if (!at_hand && q->reading >= READING_MAX)
             return false;
@@ -374,6 +393,8 @@ static bool dispatch_one(struct queue *q, struct destination *d)
             ready_drop(q, d);
             continue;
         }
+        health_started(q, d);
+        ready_turn(d);
         if (!at_hand) {
             read_body(q, delivery);
             return true;
@@ -381,7 +402,7 @@ static bool dispatch_one(struct queue *q, struct destination *d)
         dispatch_link(q, delivery, peer);
         bool sent = send_delivery(q, delivery, vr_str(m->cached->payload, m->cached->n), -1);
         assert(sent); /* it was packed by ourselves a moment ago */
-        if (!any_ready(m))
+        if (!dispatch_any_ready(m))
             cache_drop(q, m);
         return true;
     }
@@ -403,9 +424,13 @@ void dispatch_turn(struct queue *q)
 {
     if (!q->begun || q->draining)
         return;
-    for (int fruitless = 0; q->ring_first != NULL && fruitless < FRUITLESS_MAX;) {
-        struct destination *d = ring_take(q);
-        fruitless = dispatch_one(q, d) ? 0 : fruitless + 1;
-        ring_add(q, d);
-    }
+    health_wake(q);
+    bury_some(q);
+    for (int h = 0; h < HEALTH_COUNT; h++)
+        for (int fruitless = 0; q->rings[h].first != NULL && fruitless < FRUITLESS_MAX;) {
+            struct destination *d = ring_take(&q->rings[h]);
+            if (health_admits(q, d)) /* it may have died, or be spent, since it came here */
+                fruitless = dispatch_one(q, d) ? 0 : fruitless + 1;
+            dispatch_ring(q, d);
+        }
 }

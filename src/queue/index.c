@@ -1,7 +1,7 @@
 /* index.c - messages and their recipients in memory: compact, without bodies.
  *
- * Memory: a message with one recipient is two blocks (struct message; recipients with the text behind them), about 230 bytes with
- * ordinary addresses, its slot in the table and its place in the heap included. What only a delivery needs (Received lines, ORCPT,
+ * Memory: a message is one block (struct message, recipients, the text), some 200 bytes with one recipient and ordinary
+ * addresses, its slot in the table and its place in the heap included. What only a delivery needs (Received lines, ORCPT,
  * ENVID) is read from the log with the body.
  * Tests: tests/unit/queue_index.c
  */
@@ -40,6 +40,74 @@ void text_drop(struct queue *q, struct text *t)
         return;
     HASH_DELETE(hh, q->texts, t);
     free(t);
+}
+
+/* ---- counting --------------------------------------------------------------------------------------------------------- */
+
+static void count_message(struct queue *q, const struct message *m)
+{
+    struct counts *c = &q->counts;
+    c->messages++;
+    c->bytes += m->size;
+    if (c->messages == 1 || (c->oldest != 0 && m->arrival_us < c->oldest_us)) {
+        c->oldest = m->id;
+        c->oldest_us = m->arrival_us;
+    }
+}
+
+static void uncount_message(struct queue *q, const struct message *m)
+{
+    struct counts *c = &q->counts;
+    c->messages--;
+    c->bytes -= m->size;
+    if (c->oldest == m->id)
+        c->oldest = 0; /* the next one is looked for when somebody asks: control_summary.c */
+}
+
+/* A recipient more, or one less, that is not final. */
+static void opened(struct queue *q, struct message *m, unsigned state)
+{
+    if (m->counted) {
+        if (m->open == 0)
+            count_message(q, m);
+        q->counts.open[m->held][state]++;
+    }
+    m->open++;
+}
+
+static void closed(struct queue *q, struct message *m, unsigned state)
+{
+    m->open--;
+    if (!m->counted)
+        return;
+    q->counts.open[m->held][state]--;
+    if (m->open == 0)
+        uncount_message(q, m);
+}
+
+void message_add(struct queue *q, struct message *m)
+{
+    idmap_add(&q->messages, m);
+    m->counted = true;
+    for (uint32_t i = 0; i < m->count; i++)
+        if (!recipient_final(m->recipients[i].state))
+            q->counts.open[m->held][m->recipients[i].state]++;
+    if (m->open > 0)
+        count_message(q, m);
+}
+
+void message_set_held(struct queue *q, struct message *m, bool held)
+{
+    if (m->held == held)
+        return;
+    for (uint32_t i = 0; i < m->count && m->counted; i++) {
+        uint8_t state = m->recipients[i].state;
+        if (recipient_final(state))
+            continue;
+        q->counts.open[m->held][state]--;
+        q->counts.open[held][state]++;
+    }
+    m->held = held;
 }
 
 /* ---- making ----------------------------------------------------------------------------------------------------------- */
@@ -101,10 +169,10 @@ static void make_recipients(struct message *m, const struct record_message *r, c
         const struct envelope_rcpt *from = given ? &r->envelope.rcpts[i] : NULL;
         struct vr_str address = given ? from->address : r->targets[i - m->given].address;
         to->address = put_text(text, &n, address);
-        to->address_n = length16(address.n);
         to->parent = given ? i : r->targets[i - m->given].parent;
-        to->notify = given ? (uint8_t)from->notify
-                           : notify_of_child(m->recipients[to->parent].notify, children[to->parent]);
+        to->notify = (given ? (uint8_t)from->notify
+                            : notify_of_child(m->recipients[to->parent].notify, children[to->parent])) &
+                     15u;
         to->flags = given && from->catch_all ? RECIPIENT_CATCH_ALL : 0;
         to->state = given ? first_state(m, to, children[i]) : RECIPIENT_WAITING;
         m->open += !recipient_final(to->state);
@@ -112,25 +180,51 @@ static void make_recipients(struct message *m, const struct record_message *r, c
     m->text_n = n;
 }
 
+/* Most messages are one block of memory; message_expand makes another one for the recipients. */
+static struct recipient *own_block(struct message *m)
+{
+    return (struct recipient *)(void *)(m + 1);
+}
+
+static uint32_t sender_hash(const struct envelope *e)
+{
+    size_t at = vr_str_find_last(e->reverse_path, '@');
+    struct vr_str who = e->user.n > 0   ? e->user
+                        : at != VR_NPOS ? vr_str_from_pos(e->reverse_path, at + 1)
+                                        : e->client;
+    return vr_crc32c(0, who.p, who.n);
+}
+
+struct message *message_alloc(uint32_t count, size_t text_n)
+{
+    struct message *m = calloc(1, sizeof *m + count * sizeof *m->recipients + text_n);
+    assert(m != NULL);
+    m->count = count;
+    m->recipients = own_block(m);
+    return m;
+}
+
 struct message *message_new(const struct record_message *r)
 {
     const struct envelope *e = &r->envelope;
-    struct message *m = calloc(1, sizeof *m);
+    uint32_t count = e->rcpt_count + r->target_count;
+    struct message *m = message_alloc(count, text_size(r));
     uint32_t *children = calloc(e->rcpt_count + 1u, sizeof *children);
-    assert(m != NULL && children != NULL);
+    assert(children != NULL);
     *m = (struct message){.id = e->id,
                           .position = r->position,
                           .record_length = r->length,
                           .arrival_us = e->arrival_us,
                           .size = e->prefix.n + e->body_size,
                           .given = e->rcpt_count,
-                          .count = e->rcpt_count + r->target_count,
+                          .count = count,
+                          .recipients = own_block(m),
+                          .sender = sender_hash(e),
                           .reverse_path_n = length16(e->reverse_path.n),
-                          .large = e->large};
+                          .large = e->large,
+                          .priority = e->priority};
     for (uint32_t i = 0; i < r->target_count; i++)
         children[r->targets[i].parent]++;
-    m->recipients = calloc(1, m->count * sizeof *m->recipients + text_size(r) + 1);
-    assert(m->recipients != NULL);
     make_recipients(m, r, children);
     free(children);
     return m;
@@ -151,16 +245,17 @@ uint32_t message_expand(struct queue *q, struct message *m, uint32_t parent, con
     for (uint32_t i = 0; i < n; i++) {
         struct recipient *to = &fresh[first + i];
         to->address = put_text(text, &m->text_n, addresses[i]);
-        to->address_n = length16(addresses[i].n);
         to->parent = fresh[parent].parent;
-        to->notify = notify;
-        to->flags = flags;
+        to->notify = notify & 15u;
+        to->flags = flags & 15u;
         to->state = RECIPIENT_WAITING;
     }
-    free(m->recipients);
+    if (m->recipients != own_block(m))
+        free(m->recipients);
     m->recipients = fresh;
     m->count += n;
-    m->open += n;
+    for (uint32_t i = 0; i < n; i++)
+        opened(q, m, RECIPIENT_WAITING);
     recipient_set(q, m, &fresh[parent], RECIPIENT_EXPANDED);
     return first;
 }
@@ -174,7 +269,8 @@ struct vr_str message_reverse_path(const struct message *m)
 
 struct vr_str recipient_address(const struct message *m, const struct recipient *r)
 {
-    return vr_str(text_of(m) + r->address, r->address_n);
+    uint32_t end = r + 1 < m->recipients + m->count ? r[1].address : m->text_n;
+    return vr_str(text_of(m) + r->address, end - r->address);
 }
 
 void recipient_set(struct queue *q, struct message *m, struct recipient *r, enum recipient_state state)
@@ -183,12 +279,14 @@ void recipient_set(struct queue *q, struct message *m, struct recipient *r, enum
         destination_release(q, r->destination);
         r->destination = NULL;
     }
-    bool was = recipient_final(r->state), is = recipient_final(state);
+    unsigned before = r->state;
     r->state = (uint8_t)state;
-    if (is && !was)
-        m->open--;
-    else if (was && !is)
-        m->open++;
+    if (before == state)
+        return;
+    if (!recipient_final(state))
+        opened(q, m, state);
+    if (!recipient_final(before))
+        closed(q, m, before);
 }
 
 void recipient_reply(struct queue *q, struct recipient *r, struct vr_str reply)
@@ -204,11 +302,14 @@ void message_free(struct queue *q, struct message *m)
     cache_drop(q, m);
     idmap_remove(&q->messages, m->id);
     for (uint32_t i = 0; i < m->count; i++) {
+        if (!recipient_final(m->recipients[i].state))
+            closed(q, m, m->recipients[i].state);
         text_drop(q, m->recipients[i].reply);
         if (m->recipients[i].destination != NULL)
             destination_release(q, m->recipients[i].destination);
     }
-    free(m->recipients);
+    if (m->recipients != own_block(m))
+        free(m->recipients);
     free(m);
 }
 

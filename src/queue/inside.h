@@ -1,14 +1,16 @@
 /* inside.h - what the files of the queue share. README.md has the states and the rules.
  *
  * Files, in the order of a message's way: queue.c (glue), intake.c, records.c (payloads of the log), index.c (messages in memory), bodies.c
- * (large files, room on the disk), cache.c, router.c, schedule.c (who sleeps until when), dispatch.c, results.c, bounce.c, finished.c,
- * control.c; and for a quick start checkpoint.c (writing the index down) and restore.c (reading it).
+ * (large files, room on the disk), cache.c, router.c, schedule.c (who sleeps until when), ready.c (whose turn it is in a destination), health.c (how much a
+ * destination is given at a time, when it counts as dead), dispatch.c, results.c, bounce.c, finished.c, control.c (pick.c, control_show.c, control_summary.c);
+ * and for a quick start checkpoint.c (writing the index down) and restore.c (reading it).
  */
 #ifndef QUEUE_INSIDE_H
 #define QUEUE_INSIDE_H
 
 #include "config/routing.h"
 #include "ipc/process.h"
+#include "queue/heap.h"
 #include "queue/log/log.h"
 
 #pragma GCC diagnostic push
@@ -82,7 +84,7 @@ enum recipient_flag {
     RECIPIENT_CATCH_ALL = 1, /* the receiver found only the domain's catch-all for it */
     RECIPIENT_WARNED = 2,    /* the delay warning was sent */
     RECIPIENT_CAUGHT = 4,    /* came out of a catch-all: no second one */
-    RECIPIENT_WARNING = 128  /* WARNED is not true yet, the report is being made. In memory only */
+    RECIPIENT_WARNING = 8    /* WARNED is not true yet, the report is being made. In memory only */
 };
 
 /* Reply texts are shared: a thousand recipients of a dead host have one. */
@@ -104,41 +106,55 @@ struct recipient {
     uint32_t address;                /* offset into the message's text */
     uint32_t next;                   /* seconds since 1970 */
     uint32_t parent;                 /* index of the recipient as given by the client; itself mostly */
-    uint16_t address_n, attempts;
-    uint8_t state, notify, flags;
-};
+    uint16_t attempts;
+    uint8_t state;
+    unsigned notify : 4, flags : 4;
+}; /* its address ends where the next one's begins */
 
 struct message {
     uint64_t id; /* first: idmap */
     qlog_position position;
     int64_t arrival_us;
-    uint64_t size;                /* prefix and body */
-    struct recipient *recipients; /* and behind them the text, in one block */
+    uint64_t size; /* prefix and body */
+    struct recipient
+        *recipients; /* and behind them the text: behind this structure, or in a block of their own */
     struct cached *cached;
+    struct heap_node
+        sleep; /* key: seconds since 1970; while replaying the slice of the checkpoint it came from (q->restored), 0: of none */
     uint32_t record_length; /* bytes of the MESSAGE record's payload */
     uint32_t count, given;  /* recipients; those that the client gave come first */
     uint32_t open;          /* not final */
     uint32_t refs;          /* records not yet durable, ready entries, dispatches, reports, reads */
-    union {
-        uint32_t wake;  /* seconds; while in the heap */
-        uint32_t slice; /* while replaying: of the checkpoint it came from (q->restored), 0: of none */
-    };
-    uint32_t heap_at;       /* its place there + 1; 0: not in it */
     uint32_t text_n;
+    uint32_t sender; /* whose turns these are: a hash of the account, or of the reverse-path's domain */
     uint16_t reverse_path_n; /* at the start of the text */
-    bool large, held, durable, unsaved, dead;
+    int8_t priority;         /* -9..9, RFC 6710 */
+    bool large : 1, held : 1, durable : 1, unsaved : 1, dead : 1, counted : 1;
+};
+
+/* What is in the table, exact after each call of the functions below, so that `queue summary` need not look at the messages. */
+struct counts {
+    uint64_t open[2][RECIPIENT_EXPANDING + 1]; /* recipients by state; [1]: those of held messages */
+    uint64_t messages, bytes;                  /* with an open recipient */
+    uint64_t oldest; /* of those; 0: none, or it has ended and nobody has looked for the next one yet */
+    int64_t oldest_us;
 };
 
 struct record_message;
 /* From a decoded MESSAGE record; not yet in the index. */
+struct message *
+message_alloc(uint32_t count,
+              size_t text_n); /* room for so many recipients and bytes of text; all else is zero */
 struct message *message_new(const struct record_message *r);
 /* More recipients in the place of `parent` (which becomes EXPANDED); returns the first one's index. */
 uint32_t message_expand(struct queue *q, struct message *m, uint32_t parent, const struct vr_str *addresses,
                         uint32_t n, uint8_t flags, uint8_t notify);
+void message_add(struct queue *q, struct message *m); /* into the index; counted from now on */
+void message_set_held(struct queue *q, struct message *m, bool held);
 void message_free(struct queue *q, struct message *m); /* out of index, heap and cache too */
 struct vr_str message_reverse_path(const struct message *m);
 struct vr_str recipient_address(const struct message *m, const struct recipient *r);
-/* Sets the state, keeps m->open. A final state, and WAITING, give the destination back. */
+/* Sets the state, keeps m->open and the counts. A final state, and WAITING, give the destination back. */
 void recipient_set(struct queue *q, struct message *m, struct recipient *r, enum recipient_state state);
 void recipient_reply(struct queue *q, struct recipient *r, struct vr_str reply);
 static inline void message_hold(struct message *m) /* a reference */
@@ -153,7 +169,9 @@ uint8_t notify_of_child(uint8_t parent, uint32_t siblings);
 /* ---- records.c: payloads of the log's records (docs/queue-format.md) ------------------------------------------------------ */
 
 enum record_type { RECORD_MESSAGE = 1, RECORD_RESULT = 2, RECORD_EXPAND = 3 };
-#define RECORD_VERSION 1
+#define RECORD_VERSION 1 /* of RESULT and EXPAND */
+#define RECORD_MESSAGE_VERSION                                                                               \
+    2 /* 1: an envelope without the priority; it is read, and written anew when moved */
 
 struct record_target {
     uint32_t parent;
@@ -161,7 +179,8 @@ struct record_target {
 };
 struct record_message {
     struct envelope envelope;
-    struct vr_str envelope_bytes;  /* as packed by ipc_put_envelope */
+    struct vr_str
+        envelope_bytes; /* as packed by ipc_put_envelope; of version 1: without the priority behind it */
     struct record_target *targets; /* recipients beyond the given ones: what aliases expanded to */
     uint32_t target_count;
     struct vr_str
@@ -175,17 +194,36 @@ void record_message_head(struct vr_buf *b, struct vr_str envelope_bytes, const s
                          uint32_t n, struct vr_str cause);
 bool record_message_read(struct vr_str payload, struct vr_arena *arena, struct record_message *out);
 
+/* Reading a RESULT: record_result_read, then record_result_next until it is false; `in.bad` tells a cut one, ipc_done(&in) a whole one. */
 struct record_result_item {
     uint32_t index, attempts, next;
     uint8_t state, flags;
     struct vr_str reply;
 };
+struct record_result {
+    uint64_t id;
+    bool held;
+    uint32_t left; /* items not read yet */
+    struct ipc_reader in;
+};
+bool record_result_read(struct vr_str payload, struct record_result *out);
+bool record_result_next(struct record_result *r, struct record_result_item *out);
+/* Of an EXPAND; ipc_get_str(&in) reads the n addresses. */
+struct record_expand {
+    uint64_t id;
+    uint32_t parent, n;
+    uint8_t flags;
+    struct ipc_reader in;
+};
+bool record_expand_read(struct vr_str payload, struct record_expand *out);
 /* The states of these recipients (NULL: as they are now), and whether the message is held. Who is REPORTING is left out: the record that
  * is being made says it, and one behind it that still says WAITING would undo that at the next start. */
 void record_result(struct vr_buf *b, const struct message *m, const uint32_t *indexes, const uint8_t *states,
                    uint32_t n);
 void record_expand(struct vr_buf *b, uint64_t id, uint32_t parent, uint8_t flags,
                    const struct vr_str *addresses, uint32_t n);
+/* Does this program read this version of the payload? */
+bool record_version_known(const struct qlog_record *r);
 /* Brings a replayed record into the index. */
 void record_replay(void *queue, const struct qlog_record *r);
 /* A record of a segment that is being emptied. */
@@ -217,7 +255,7 @@ void finished_sort(struct queue *q); /* after the replay */
 
 /* A point in the history of the log from which a message of a checkpoint is to be followed: what stands before it is in its entry. */
 struct restored {
-    qlog_position *slices; /* by message->slice - 1 */
+    qlog_position *slices; /* by message->sleep.key - 1 */
     size_t slice_count, slice_capacity;
     struct qlog_segment *segments;
     struct qlog_start start;
@@ -232,13 +270,15 @@ static inline bool restore_reflects(const struct queue *q, const struct message 
 
 void checkpoint_check(struct queue *q); /* about each second: begins one when it is worth it */
 void checkpoint_stop(struct queue *q);  /* the queue leaves: one more, when that is cheap */
-bool checkpoint_wanted(const struct queue *q); /* one is being made that the queue waits for before it leaves */
+bool checkpoint_wanted(
+    const struct queue *q); /* one is being made that the queue waits for before it leaves */
 
 /* ---- cache.c: bodies just accepted, so that relaying does not read the log back -------------------------------------------- */
 
 struct cached {
     struct cached *older, *newer;
     struct message *message;
+    struct cache_chunk *chunk;
     size_t n;
     char payload[]; /* the MESSAGE record's */
 };
@@ -276,17 +316,40 @@ bool guard_refuses(const struct queue *q);    /* there is no room to take mail i
 
 /* ---- router.c ------------------------------------------------------------------------------------------------------------------- */
 
+/* How much is known of a destination; it decides how many of the senders' places it may have with others of its kind. */
+enum health {
+    HEALTH_PROVEN,  /* it spoke SMTP with us lately; mailboxes: always */
+    HEALTH_NEW,     /* nothing is known */
+    HEALTH_SUSPECT, /* the last attempts found nobody */
+    HEALTH_COUNT
+};
+
 struct destination {
     UT_hash_handle hh;
     char *name; /* for people: next_hop_text */
-    char *key;  /* name, and what else makes it another one */
+    char *key;  /* what makes it another one: next hop, TLS, route (and with it the source), domain */
     struct next_hop next_hop;
-    uint32_t refs;                 /* recipients that point here */
-    uint32_t active;               /* deliveries under way */
-    uint32_t hash;                 /* picks the sender */
-    struct ready *first, *last;    /* messages with recipients for here */
-    struct destination *ring_next; /* while in the ring */
-    bool in_ring;
+    uint32_t refs;      /* recipients that point here */
+    uint32_t active;    /* deliveries under way */
+    uint32_t hash;      /* picks the sender */
+    struct lane *lanes; /* ready.c: the highest priority first */
+    uint32_t ready;     /* entries in them */
+    uint32_t turns;
+    struct destination *ring_next; /* while in a ring */
+    struct destination *bury_next;
+    bool in_ring, burying;
+
+    uint8_t health;          /* enum health */
+    uint32_t limit;          /* deliveries at a time, now */
+    uint32_t trouble;        /* attempts since the last success that found nobody */
+    uint32_t cohort;         /* `limit` when that began */
+    uint32_t deaths;         /* in a row */
+    int64_t changed_ms;      /* deliveries begun earlier say nothing new */
+    int64_t dead_until_ms;   /* 0: not dead */
+    int64_t forget_ms;       /* what is known of it is kept so long, also without mail for it */
+    int64_t next_us;         /* rate: the time of the next delivery at an even pace */
+    struct heap_node parked; /* until a rate lets it send again; key: health_ticks */
+    struct text *reason;     /* why it is dead */
 };
 struct destination *destination_get(struct queue *q, const struct next_hop *h); /* with a reference */
 void destination_release(struct queue *q, struct destination *d);
@@ -321,26 +384,53 @@ uint32_t router_catch_all(struct queue *q, struct vr_arena *arena, struct vr_str
  * message that has not expired. */
 uint32_t retry_time(const struct config *c, uint32_t attempts, int64_t arrival_us, int64_t now_us,
                     uint32_t random);
+/* `until`, or earlier: when the recipient's time is over or its sender is to be told of the delay. */
+uint32_t retry_bound(const struct config *c, const struct message *m, const struct recipient *r,
+                     uint32_t until, int64_t now_us);
 bool retry_expired(const struct config *c, int64_t arrival_us, int64_t now_us);
 bool retry_warns(const struct config *c, int64_t arrival_us, int64_t now_us, uint8_t notify, uint8_t flags,
                  bool null_reverse_path);
 
-void schedule_message(struct queue *q, struct message *m);  /* its waiting recipients: now, or in the heap */
+void schedule_message(struct queue *q, struct message *m); /* its waiting recipients: now, or in the heap */
+void schedule_retry(struct queue *q,
+                    struct message *m); /* all waiting recipients now, also to a dead destination */
 void schedule_replayed(struct queue *q, struct message *m); /* into the heap only: cheap at start */
 void schedule_forget(struct queue *q, struct message *m);
 void schedule_timer(struct queue *q);
 void schedule_due(void *queue); /* the timer's */
-struct sleepers {
-    struct message **items;
-    size_t count, capacity;
-};
 
-/* ---- dispatch.c -------------------------------------------------------------------------------------------------------------------- */
+/* ---- ready.c: per destination, priorities first (a few turns are for the lowest), then the senders in turns ------------------------- */
 
 struct ready {
     struct ready *next;
     struct message *message;
 };
+void ready_add(struct queue *q, struct message *m,
+               struct destination *d); /* recipients of m are READY for d */
+/* Whose turn it is; NULL: nobody waits. Stays the same until ready_turn or ready_drop. */
+struct message *ready_next(struct queue *q, struct destination *d);
+void ready_turn(struct destination *d);                  /* it was served: the next sender */
+void ready_drop(struct queue *q, struct destination *d); /* the entry of ready_next goes */
+
+/* ---- health.c: how much at a time, how fast, and when not at all -------------------------------------------------------------------- */
+
+void health_init(const struct queue *q, struct destination *d);
+uint32_t health_limit_max(const struct queue *q, const struct destination *d); /* the configuration's */
+/* May one more delivery begin? Parks it when only its rate is in the way. */
+bool health_admits(struct queue *q, struct destination *d);
+void health_started(struct queue *q, struct destination *d); /* a delivery: for the rate */
+/* A delivery that began at started_ms ended: nobody could be spoken with (reason), or somebody could. */
+void health_failed(struct queue *q, struct destination *d, int64_t started_ms, struct vr_str reason);
+void health_good(struct queue *q, struct destination *d);
+bool health_dead(const struct queue *q, const struct destination *d);
+/* Should a recipient that is due now sleep on instead of waiting in the ready queue? Until when: seconds since 1970. */
+bool health_parks(struct queue *q, const struct destination *d, uint32_t *until);
+void health_retry(struct queue *q, struct destination *d); /* somebody wants it tried now */
+void health_wake(struct queue *q); /* destinations whose rate lets them send again; at each turn's end */
+bool health_forgettable(const struct queue *q, const struct destination *d);
+
+/* ---- dispatch.c -------------------------------------------------------------------------------------------------------------------- */
+
 struct dispatch {
     uint64_t id; /* first: idmap; 0: taken over from an earlier queue */
     struct message *message;
@@ -349,22 +439,25 @@ struct dispatch {
     struct dispatch *next, *prev;    /* of the peer */
     int64_t started_ms;
     uint32_t count;
+    uint8_t health; /* of the destination when it began: whose places it counts among */
     uint32_t indexes[];
 };
 /* peer->data of senders and local. */
 struct deliverer {
     struct dispatch *first;
-    uint32_t count;
-    bool introduced; /* has told what it has in flight */
+    uint32_t counts[HEALTH_COUNT]; /* deliveries with it */
+    bool introduced;               /* has told what it has in flight */
 };
-void ready_add(struct queue *q, struct message *m,
-               struct destination *d); /* recipients of m are READY for d */
+void dispatch_ring(struct queue *q,
+                   struct destination *d); /* into the ring, if something waits and more may begin */
+void dispatch_bury(struct queue *q,
+                   struct destination *d); /* it is dead: who waits in its ready queue sleeps, bit by bit */
 void dispatch_turn(struct queue *q);
 void dispatch_forget(struct queue *q, struct dispatch *d);                   /* ended, one way or another */
 void dispatch_return(struct queue *q, struct dispatch *d, uint32_t after_s); /* its recipients wait again */
 void dispatch_link(struct queue *q, struct dispatch *d, struct peer *peer);
 bool dispatch_may_begin(struct queue *q);
-uint32_t destination_limit(const struct queue *q, const struct destination *d);
+bool dispatch_any_ready(const struct message *m);
 
 /* ---- results.c --------------------------------------------------------------------------------------------------------------------- */
 
@@ -376,6 +469,8 @@ void results_orphaned(struct queue *q, enum ipc_role role, struct vr_str payload
 /* Our own verdict on recipients: routing failed, the record is damaged. words: "5.4.6 …". */
 void results_refuse(struct queue *q, struct message *m, const uint32_t *indexes, uint32_t n,
                     struct vr_str words, bool permanent);
+/* Its destination is dead: it sleeps on without an attempt, or its time is over. False: it may be readied. */
+bool results_parked(struct queue *q, struct message *m, uint32_t index, struct destination *d);
 /* These stand in its place from now on; they are scheduled when that is durable. */
 void results_expand(struct queue *q, struct message *m, uint32_t index, const struct vr_str *addresses,
                     uint32_t n, uint8_t flags);
@@ -406,6 +501,8 @@ void report_send(struct report *r);
 /* ---- control.c --------------------------------------------------------------------------------------------------------------------- */
 
 void control_frame(struct queue *q, struct peer *peer, struct vr_str payload);
+void control_taken(struct queue *q, struct peer *peer, struct vr_str payload);
+void control_cancel(struct queue *q, struct peer *peer, struct vr_str payload);
 void control_peer_gone(struct queue *q, struct peer *peer);
 
 /* ---- the process ---------------------------------------------------------------------------------------------------------------------- */
@@ -417,12 +514,14 @@ struct queue {
     struct event_log *events;
     char spool[BODY_PATH - 64];
     int lock_fd;
+    struct io_appender *appender;
     struct qlog *log;
     uint64_t last_id, last_delivery;
     uint8_t hash_key[16];
     struct vr_buf scratch, scratch2;
 
     struct idmap messages;
+    struct counts counts;
     uint64_t
         *finished; /* sorted: ended before the replay began to serve; a receiver may ask again for these */
     size_t finished_count;
@@ -438,7 +537,8 @@ struct queue {
     size_t unsaved_count, unsaved_capacity;
 
     struct cached *cache_oldest, *cache_newest;
-    size_t cache_bytes;
+    struct cache_chunk *cache_chunk, *cache_spare; /* being filled; kept for the next one */
+    size_t cache_bytes;                            /* of chunks */
 
     struct idmap bodies; /* files that receivers write now */
     bool full;           /* intake is refused */
@@ -446,9 +546,16 @@ struct queue {
     int64_t sweep_at_ms;
 
     struct destination *destinations;
-    struct destination *ring_first, *ring_last;
-    struct sleepers sleepers;
-    struct io_timer *wake, *tick;
+    struct ring {
+        struct destination *first, *last;
+    } rings[HEALTH_COUNT];
+    struct destination *buried; /* dead ones whose ready queues are being emptied */
+    struct idmap flows;         /* ready.c */
+    uint32_t last_lane;
+    struct heap sleepers; /* messages */
+    bool retrying;        /* in schedule_retry */
+    struct heap parked;   /* destinations that a rate holds back */
+    struct io_timer *wake, *tick, *pace;
     struct idmap dispatches;
     uint32_t reading; /* bodies being read for deliveries */
     uint32_t reports; /* being made */
@@ -456,19 +563,20 @@ struct queue {
     bool begun;        /* deliveries may begin */
     uint32_t expected; /* senders and locals */
     bool expected_known;
-    int64_t begin_at_ms; /* at the latest */
+    int64_t begin_at_ms;  /* at the latest */
     bool unknown_records; /* met at replay: nothing may be given back */
-    bool serving;        /* the lock is ours, the log is open */
+    bool serving;         /* the lock is ours, the log is open */
+    bool sealed;          /* leaving, the log has its end */
     bool draining;
-    int64_t lock_until_ms, leave_at_ms;
+    int64_t lock_until_ms, leave_at_ms, leave_wait_ms;
     struct io_timer *lock_timer;
     struct early *early_first, *early_last; /* frames that came before */
-    struct listing *listings;
+    struct job *jobs;                       /* control.c */
 };
 
 static inline bool restore_reflects(const struct queue *q, const struct message *m, qlog_position position)
 {
-    return q->restored != NULL && m->slice != 0 && position < q->restored->slices[m->slice - 1];
+    return q->restored != NULL && m->sleep.key != 0 && position < q->restored->slices[m->sleep.key - 1];
 }
 
 #define NOW_S(q) ((uint32_t)(io_now_us((q)->io) / 1000000))

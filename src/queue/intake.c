@@ -7,6 +7,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -74,12 +75,12 @@ static struct message *store(struct queue *q, const struct incoming *in,
                                    .target_count = plan.count,
                                    .length = (uint32_t)(parts[0].n + parts[1].n)};
         if (!q->scratch.too_big)
-            r.position =
-                qlog_append(q->log, RECORD_MESSAGE, RECORD_VERSION, parts, 2, QLOG_URGENT, durable, arg);
+            r.position = qlog_append(q->log, RECORD_MESSAGE, RECORD_MESSAGE_VERSION, parts, 2, QLOG_URGENT,
+                                     durable, arg);
         if (r.position != 0) {
             m = message_new(&r);
             qlog_alive(q->log, m->position, m->record_length);
-            idmap_add(&q->messages, m);
+            message_add(q, m);
             message_hold(m);
             cache_add(q, m, parts, 2);
             set_destinations(q, m, &plan);
@@ -148,6 +149,11 @@ static void note_queued(const struct pending *p)
         event_text(l, "client", p->client);
     if (p->user[0] != '\0')
         event_text(l, "user", p->user);
+    if (m->priority != 0) {
+        char text[8];
+        snprintf(text, sizeof text, "%d", m->priority);
+        event_text(l, "priority", text);
+    }
     event_end(l);
 }
 

@@ -10,6 +10,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -57,6 +58,12 @@ static void frame_now(struct queue *q, struct peer *peer, uint16_t type, struct 
         break;
     case IPC_CONTROL:
         control_frame(q, peer, payload);
+        break;
+    case IPC_CONTROL_TAKEN:
+        control_taken(q, peer, payload);
+        break;
+    case IPC_CONTROL_CANCEL:
+        control_cancel(q, peer, payload);
         break;
     default:
         break; /* the table of frames lets no other one through */
@@ -125,6 +132,12 @@ static void leave_when_done(struct queue *q)
 {
     if (q->serving && qlog_idle(q->log) && q->reports == 0 && bodies_idle(q) && !checkpoint_wanted(q) &&
         (q->dispatches.count == 0 || io_monotonic_ms(q->io) >= q->leave_at_ms)) {
+        if (!q->sealed)
+            qlog_seal(q->log);
+        q->sealed = true;
+        qlog_flush(q->log);
+        if (!qlog_idle(q->log))
+            return;
         q->serving = false;
         process_exit(q->process, 0);
     } else if (q->serving) {
@@ -146,6 +159,11 @@ static void turn_end(void *arg)
     dispatch_turn(q);
 }
 
+static void pace(void *arg)
+{
+    (void)arg; /* the end of this turn looks who may send again: dispatch_turn */
+}
+
 static void tick(void *arg)
 {
     struct queue *q = arg;
@@ -161,6 +179,21 @@ static void tick(void *arg)
     }
     finished_forget(q);
     checkpoint_check(q);
+}
+
+static void leave_poll(void *arg)
+{
+    (void)arg; /* the end of this turn looks */
+}
+
+static void leave_begin(struct queue *q)
+{
+    unsaved_again(q);
+    checkpoint_stop(q);
+    q->leave_at_ms = io_monotonic_ms(q->io) + q->leave_wait_ms;
+    io_timer_free(q->lock_timer);
+    q->lock_timer = io_timer_new(q->io, leave_poll, q);
+    io_timer_start(q->lock_timer, LEAVE_POLL_MS, LEAVE_POLL_MS);
 }
 
 /* ---- beginning -------------------------------------------------------------------------------------------------------------------------------- */
@@ -187,6 +220,7 @@ static void note_replayed(struct queue *q, int64_t began_us)
     event_u64(q->events, "segments", counts.segments);
     event_u64(q->events, "damaged", counts.damaged);
     event_u64(q->events, "ms", (uint64_t)((io_now_us(q->io) - began_us) / 1000));
+    event_text(q->events, "commits", io_appender_kind(q->appender));
     event_end(q->events);
 }
 
@@ -214,6 +248,7 @@ static void serve(struct queue *q)
     int64_t began_us = io_now_us(q->io);
     struct qlog_options o = {.io = q->io,
                              .events = q->events,
+                             .appender = q->appender,
                              .folder = folder,
                              .segment_size = q->config->segment_size,
                              .lazy_ms = LAZY_COMMIT_MS,
@@ -243,6 +278,9 @@ static void serve(struct queue *q)
     begin_replayed(q);
     io_timer_start(q->tick, 1, TICK_MS);
     early_frames(q);
+    if (q->draining)
+        leave_begin(q);
+    process_ready(q->process);
 }
 
 static void try_lock(void *arg)
@@ -271,6 +309,7 @@ static int queue_prepare(struct process *p, void **data)
     q->io = p->io;
     q->events = p->log;
     q->lock_fd = -1;
+    q->appender = io_appender_new(q->io, IO_APPEND_BEST); /* a confined process can make no ring */
     int n = snprintf(q->spool, sizeof q->spool, "%s", p->config->spool);
     if (n > 0 && (size_t)n < sizeof q->spool)
         return 0;
@@ -284,6 +323,9 @@ static int queue_prepare(struct process *p, void **data)
 static void queue_start(struct process *p)
 {
     struct queue *q = p->data;
+    mallopt(
+        M_MMAP_THRESHOLD,
+        256 << 10); /* said once, it stays so: large blocks (frames, batches, the cache) go back when freed */
     vr_buf_init(&q->scratch, QLOG_RECORD_MAX);
     vr_buf_init(&q->scratch2, QLOG_RECORD_MAX);
     io_random(q->io, q->hash_key, sizeof q->hash_key);
@@ -291,6 +333,7 @@ static void queue_start(struct process *p)
                        << 10; /* ids of an earlier queue's deliveries do not come again */
     q->wake = io_timer_new(q->io, schedule_due, q);
     q->tick = io_timer_new(q->io, tick, q);
+    q->pace = io_timer_new(q->io, pace, q);
     q->lock_timer = io_timer_new(q->io, try_lock, q);
     q->lock_until_ms = io_monotonic_ms(q->io) + LOCK_WAIT_MS;
     q->begin_at_ms = INT64_MAX;
@@ -309,26 +352,17 @@ static void queue_start(struct process *p)
 
 /* ---- ending -------------------------------------------------------------------------------------------------------------------------------------- */
 
-static void leave_poll(void *arg)
-{
-    (void)arg; /* the end of this turn looks */
-}
-
 static void queue_drain(struct process *p, int64_t deadline_ms)
 {
     struct queue *q = p->data;
     q->draining = true;
-    if (!q->serving) {
-        process_exit(p, 0);
-        return;
-    }
-    unsaved_again(q);
-    checkpoint_stop(q);
     /* At a reload or a stop, senders tell the next queue, or have ended before us. Orphans have us alone. */
-    q->leave_at_ms = io_monotonic_ms(q->io) + (p->supervisor != NULL ? LEAVE_WAIT_MS : deadline_ms);
-    io_timer_free(q->lock_timer);
-    q->lock_timer = io_timer_new(q->io, leave_poll, q);
-    io_timer_start(q->lock_timer, LEAVE_POLL_MS, LEAVE_POLL_MS);
+    q->leave_wait_ms = p->supervisor != NULL ? LEAVE_WAIT_MS : deadline_ms;
+    if (q->serving)
+        leave_begin(q);
+    else if (q->early_first == NULL)
+        process_exit(p, 0);
+    /* else what we were told is nowhere else: it is written down first, when the spool is ours */
 }
 
 static void queue_expect(struct process *p, uint32_t n)
@@ -341,6 +375,7 @@ static void queue_expect(struct process *p, uint32_t n)
 const struct process_ops queue_ops = {
     .role = IPC_QUEUE,
     .worker_threads = WORKERS,
+    .ready_later = true, /* once it has the spool: until then results are told to it that are nowhere else */
     .prepare = queue_prepare,
     .start = queue_start,
     .attached = queue_attached,

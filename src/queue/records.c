@@ -35,7 +35,11 @@ bool record_message_read(struct vr_str payload, struct vr_arena *arena, struct r
     struct ipc_reader r = ipc_reader(payload);
     out->envelope_bytes = ipc_get_str(&r);
     struct ipc_reader e = ipc_reader(out->envelope_bytes);
-    if (!ipc_get_envelope(&e, arena, &out->envelope) || !ipc_done(&e))
+    if (!ipc_get_envelope_1(&e, arena, &out->envelope))
+        return false;
+    if (e.rest.n > 0) /* else: version 1 */
+        out->envelope.priority = (int8_t)ipc_get_u8(&e);
+    if (!ipc_done(&e))
         return false;
     uint32_t n = ipc_get_u32(&r);
     if (r.bad || (uint64_t)n * 8 > r.rest.n)
@@ -86,6 +90,31 @@ void record_result(struct vr_buf *b, const struct message *m, const uint32_t *in
     }
 }
 
+bool record_result_read(struct vr_str payload, struct record_result *out)
+{
+    *out = (struct record_result){.in = ipc_reader(payload)};
+    out->id = ipc_get_u64(&out->in);
+    out->held = (ipc_get_u8(&out->in) & RESULT_HELD) != 0;
+    out->left = ipc_get_u32(&out->in);
+    return !out->in.bad;
+}
+
+bool record_result_next(struct record_result *r, struct record_result_item *out)
+{
+    if (r->left == 0 || r->in.bad)
+        return false;
+    r->left--;
+    out->index = ipc_get_u32(&r->in);
+    out->state = ipc_get_u8(&r->in);
+    out->flags = ipc_get_u8(&r->in);
+    out->attempts = ipc_get_u32(&r->in);
+    out->next = ipc_get_u32(&r->in);
+    out->reply = ipc_get_str(&r->in);
+    return !r->in.bad;
+}
+
+/* ---- EXPAND ---------------------------------------------------------------------------------------------------------------- */
+
 void record_expand(struct vr_buf *b, uint64_t id, uint32_t parent, uint8_t flags,
                    const struct vr_str *addresses, uint32_t n)
 {
@@ -97,30 +126,35 @@ void record_expand(struct vr_buf *b, uint64_t id, uint32_t parent, uint8_t flags
         ipc_put_str(b, addresses[i]);
 }
 
+bool record_expand_read(struct vr_str payload, struct record_expand *out)
+{
+    *out = (struct record_expand){.in = ipc_reader(payload)};
+    out->id = ipc_get_u64(&out->in);
+    out->parent = ipc_get_u32(&out->in);
+    out->flags = ipc_get_u8(&out->in);
+    out->n = ipc_get_u32(&out->in);
+    return !out->in.bad && (uint64_t)out->n * 4 <= out->in.rest.n;
+}
+
 /* ---- replay ------------------------------------------------------------------------------------------------------------------ */
 
 static void replay_result(struct queue *q, struct vr_str payload, qlog_position position)
 {
-    struct ipc_reader r = ipc_reader(payload);
-    struct message *m = idmap_find(&q->messages, ipc_get_u64(&r));
-    uint8_t flags = ipc_get_u8(&r);
-    uint32_t n = ipc_get_u32(&r);
-    if (m == NULL || r.bad || restore_reflects(q, m, position))
+    struct record_result r;
+    bool good = record_result_read(payload, &r);
+    struct message *m = good ? idmap_find(&q->messages, r.id) : NULL;
+    if (m == NULL || restore_reflects(q, m, position))
         return;
-    m->held = (flags & RESULT_HELD) != 0;
-    for (uint32_t i = 0; i < n && !r.bad; i++) {
-        uint32_t index = ipc_get_u32(&r);
-        uint8_t state = ipc_get_u8(&r), rcpt_flags = ipc_get_u8(&r);
-        uint32_t attempts = ipc_get_u32(&r), next = ipc_get_u32(&r);
-        struct vr_str reply = ipc_get_str(&r);
-        if (r.bad || index >= m->count)
+    message_set_held(q, m, r.held);
+    for (struct record_result_item item; record_result_next(&r, &item);) {
+        if (item.index >= m->count)
             continue;
-        struct recipient *to = &m->recipients[index];
-        recipient_set(q, m, to, state_to_keep(state));
-        to->flags = rcpt_flags;
-        to->attempts = (uint16_t)attempts;
-        to->next = next;
-        recipient_reply(q, to, reply);
+        struct recipient *to = &m->recipients[item.index];
+        recipient_set(q, m, to, state_to_keep(item.state));
+        to->flags = item.flags & 15u;
+        to->attempts = (uint16_t)item.attempts;
+        to->next = item.next;
+        recipient_reply(q, to, item.reply);
     }
     if (m->open > 0)
         return;
@@ -144,7 +178,7 @@ static void replay_message(struct queue *q, const struct qlog_record *record)
         } else {
             m = message_new(&r);
             m->durable = true;
-            idmap_add(&q->messages, m);
+            message_add(q, m);
         }
         qlog_alive(q->log, m->position, m->record_length);
         if (r.cause.n > 0)
@@ -161,27 +195,31 @@ static void replay_message(struct queue *q, const struct qlog_record *record)
 
 static void replay_expand(struct queue *q, struct vr_str payload, qlog_position position)
 {
-    struct ipc_reader r = ipc_reader(payload);
-    struct message *m = idmap_find(&q->messages, ipc_get_u64(&r));
-    uint32_t parent = ipc_get_u32(&r);
-    uint8_t flags = ipc_get_u8(&r);
-    uint32_t n = ipc_get_u32(&r);
-    if (m == NULL || r.bad || restore_reflects(q, m, position) || parent >= m->count || (uint64_t)n * 4 > r.rest.n)
+    struct record_expand r;
+    bool good = record_expand_read(payload, &r);
+    struct message *m = good ? idmap_find(&q->messages, r.id) : NULL;
+    if (m == NULL || restore_reflects(q, m, position) || r.parent >= m->count)
         return;
-    struct vr_str *addresses = calloc(n + 1u, sizeof *addresses);
+    struct vr_str *addresses = calloc(r.n + 1u, sizeof *addresses);
     assert(addresses != NULL);
-    for (uint32_t i = 0; i < n; i++)
-        addresses[i] = ipc_get_str(&r);
-    if (!r.bad &&
-        m->recipients[parent].state != RECIPIENT_EXPANDED) /* else: moved since, its MESSAGE tells all */
-        message_expand(q, m, parent, addresses, n, flags, notify_of_child(m->recipients[parent].notify, n));
+    for (uint32_t i = 0; i < r.n; i++)
+        addresses[i] = ipc_get_str(&r.in);
+    const struct recipient *parent = &m->recipients[r.parent];
+    if (!r.in.bad && parent->state != RECIPIENT_EXPANDED) /* else: moved since, its MESSAGE tells all */
+        message_expand(q, m, r.parent, addresses, r.n, r.flags, notify_of_child(parent->notify, r.n));
     free(addresses);
+}
+
+bool record_version_known(const struct qlog_record *r)
+{
+    return r->version >= 1 &&
+           r->version <= (r->type == RECORD_MESSAGE ? RECORD_MESSAGE_VERSION : RECORD_VERSION);
 }
 
 void record_replay(void *queue, const struct qlog_record *r)
 {
     struct queue *q = queue;
-    if (r->version != RECORD_VERSION) {
+    if (!record_version_known(r)) {
         event_begin(q->events, EVENT_ERROR, "log.unknown_record", 0);
         event_u64(q->events, "type", r->type);
         event_u64(q->events, "version", r->version);
@@ -338,11 +376,15 @@ static void move_message(struct queue *q, struct message *m, const struct record
         const struct recipient *to = &m->recipients[m->given + i];
         targets[i] = (struct record_target){to->parent, recipient_address(m, to)};
     }
+    struct vr_buf envelope; /* packed anew: the record may be of an earlier version */
+    vr_buf_init(&envelope, QLOG_RECORD_MAX);
+    ipc_put_envelope(&envelope, &r->envelope);
     vr_buf_reset(&q->scratch);
-    record_message_head(&q->scratch, r->envelope_bytes, targets, extra, vr_str(NULL, 0));
+    record_message_head(&q->scratch, vr_buf_str(&envelope), targets, extra, vr_str(NULL, 0));
+    vr_buf_fini(&envelope);
     struct vr_str parts[] = {vr_buf_str(&q->scratch), r->body};
     qlog_position position =
-        qlog_append(q->log, RECORD_MESSAGE, RECORD_VERSION, parts, 2, QLOG_LAZY, NULL, NULL);
+        qlog_append(q->log, RECORD_MESSAGE, RECORD_MESSAGE_VERSION, parts, 2, QLOG_LAZY, NULL, NULL);
     if (position == 0)
         return;
     uint32_t length = (uint32_t)(parts[0].n + parts[1].n);
@@ -368,7 +410,7 @@ static bool is_reporting(const struct message *m)
 void record_move(void *queue, const struct qlog_record *record)
 {
     struct queue *q = queue;
-    if (record->type != RECORD_MESSAGE || record->version != RECORD_VERSION)
+    if (record->type != RECORD_MESSAGE || !record_version_known(record))
         return;
     struct vr_arena arena;
     vr_arena_init(&arena, ARENA_MAX);

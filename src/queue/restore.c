@@ -134,18 +134,18 @@ static bool take_recipient(const struct reader *r, struct message *m, uint32_t i
 {
     bool known = from->state == RECIPIENT_WAITING || from->state == RECIPIENT_EXPANDING ||
                  recipient_final(from->state);
+    uint32_t least = index > 0 ? m->recipients[index - 1].address : m->reverse_path_n;
     if (!known || from->parent >= m->given || from->reply > r->text_count || from->address > m->text_n ||
-        from->address_n > m->text_n - from->address)
+        from->address < least)
         return false;
     struct recipient *to = &m->recipients[index];
     *to = (struct recipient){.address = from->address,
                              .next = from->next,
                              .parent = from->parent,
-                             .address_n = from->address_n,
                              .attempts = from->attempts,
                              .state = from->state,
-                             .notify = from->notify,
-                             .flags = from->flags};
+                             .notify = from->notify & 15u,
+                             .flags = from->flags & 15u};
     if (from->reply != 0) {
         to->reply = r->texts[from->reply - 1];
         to->reply->refs++;
@@ -156,22 +156,20 @@ static bool take_recipient(const struct reader *r, struct message *m, uint32_t i
 
 static struct message *message_bare(const struct checkpoint_message *from)
 {
-    struct message *m = calloc(1, sizeof *m);
-    assert(m != NULL);
-    *m = (struct message){.id = from->id,
-                          .position = from->position,
-                          .size = from->size,
-                          .arrival_us = from->arrival_us,
-                          .record_length = from->record_length,
-                          .count = from->count,
-                          .given = from->given,
-                          .text_n = from->text_n,
-                          .reverse_path_n = from->reverse_path_n,
-                          .large = from->large != 0,
-                          .held = from->held != 0,
-                          .durable = true};
-    m->recipients = calloc(1, m->count * sizeof *m->recipients + m->text_n + 1);
-    assert(m->recipients != NULL);
+    struct message *m = message_alloc(from->count, from->text_n);
+    m->id = from->id;
+    m->position = from->position;
+    m->size = from->size;
+    m->arrival_us = from->arrival_us;
+    m->record_length = from->record_length;
+    m->given = from->given;
+    m->text_n = from->text_n;
+    m->sender = from->sender;
+    m->reverse_path_n = from->reverse_path_n;
+    m->priority = from->priority;
+    m->large = from->large != 0;
+    m->held = from->held != 0;
+    m->durable = true;
     return m;
 }
 
@@ -191,14 +189,18 @@ static bool take_message(struct reader *r, struct vr_str *rest)
     if (m != NULL) /* met twice on the walk: the later one is as good */
         message_free(q, m);
     m = message_bare(&from);
-    m->slice = (uint32_t)r->restored->slice_count;
-    idmap_add(&q->messages, m);
-    for (uint32_t i = 0; i < m->count; i++) {
+    m->sleep.key = (uint32_t)r->restored->slice_count;
+    bool good = true;
+    for (uint32_t i = 0; i < m->count && good; i++) {
         struct checkpoint_recipient to;
         memcpy(&to, rest->p + i * sizeof to, sizeof to);
-        if (!take_recipient(r, m, i, &to))
-            return wrong(r, NONSENSE);
+        good = take_recipient(r, m, i, &to);
     }
+    if (!good) {
+        idmap_add(&q->messages, m); /* it goes with all the others */
+        return wrong(r, NONSENSE);
+    }
+    message_add(q, m);
     memcpy(m->recipients + m->count, rest->p + bytes, m->text_n);
     *rest = vr_str(rest->p + bytes + m->text_n, rest->n - bytes - m->text_n);
     r->restored->messages++;

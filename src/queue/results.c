@@ -20,8 +20,9 @@
 struct change {
     struct queue *queue;
     struct message *message;
-    const struct dispatch *dispatch;      /* NULL: our own verdict */
-    const struct delivery_result *result; /* likewise */
+    const struct dispatch *dispatch;       /* NULL: our own verdict */
+    const struct destination *destination; /* NULL: unknown */
+    const struct delivery_result *result;  /* likewise */
     struct report *report;
     uint32_t *save; /* indexes whose new state goes into a RESULT */
     uint32_t save_count;
@@ -41,8 +42,8 @@ static void note(struct change *c, enum event_level level, const char *name, con
     struct event_log *l = c->queue->events;
     event_begin(l, level, name, c->message->id);
     event_str(l, "to", recipient_address(c->message, r));
-    if (c->dispatch != NULL && c->dispatch->destination != NULL)
-        event_text(l, "destination", c->dispatch->destination->name);
+    if (c->destination != NULL)
+        event_text(l, "destination", c->destination->name);
     if (c->result != NULL && c->result->remote_mta.n > 0)
         event_str(l, "remote", c->result->remote_mta);
     if (c->result != NULL && c->result->remote_ip.n > 0)
@@ -90,7 +91,7 @@ static void succeed(struct change *c, uint32_t index, struct vr_str reply)
 {
     struct message *m = c->message;
     struct recipient *r = &m->recipients[index];
-    const struct destination *d = c->dispatch->destination;
+    const struct destination *d = c->destination;
     bool relayed = d != NULL && (d->next_hop.kind == NEXT_HOP_MX || d->next_hop.kind == NEXT_HOP_SMTP);
     note(c, EVENT_INFO, "delivery.ok", r, reply);
     recipient_reply(c->queue, r, reply);
@@ -194,8 +195,8 @@ static void expand_done(void *arg, int status)
         event_str(q->events, "from", recipient_address(m, r));
         event_u64(q->events, "to", x->n);
         event_end(q->events);
-        uint32_t first = message_expand(q, m, x->index, x->addresses, x->n, x->flags,
-                                        notify_of_child(r->notify, x->n));
+        uint32_t first =
+            message_expand(q, m, x->index, x->addresses, x->n, x->flags, notify_of_child(r->notify, x->n));
         for (uint32_t i = first; removed && i < m->count; i++)
             recipient_set(q, m, &m->recipients[i], RECIPIENT_REMOVED);
         if (removed)
@@ -289,6 +290,28 @@ static struct dispatch *dispatch_of(struct queue *q, const struct peer *peer,
     return NULL;
 }
 
+/* An earlier queue wrote it down. Counted twice it would double the pause, and at each reload once more. */
+static bool is_repeated(const struct recipient *r, const struct delivery_rcpt_result *res)
+{
+    return res->status == DELIVERY_TEMPORARY && res->attempt < r->attempts;
+}
+
+/* What the delivery taught about its destination. */
+static void note_health(struct queue *q, const struct dispatch *d, const struct delivery_result *res)
+{
+    char buffer[REPLY_TEXT_MAX];
+    const struct delivery_rcpt_result *said = NULL;
+    for (uint32_t i = 0; i < res->rcpt_count && said == NULL; i++)
+        if (res->rcpts[i].status != DELIVERY_CANCELLED)
+            said = &res->rcpts[i];
+    if (d->destination == NULL || said == NULL)
+        return;
+    if (res->unreachable)
+        health_failed(q, d->destination, d->started_ms, reply_text(said, buffer));
+    else if (res->remote_mta.n > 0 || d->destination->next_hop.kind == NEXT_HOP_MAILDIR)
+        health_good(q, d->destination);
+}
+
 void results_frame(struct queue *q, struct peer *peer, struct vr_str payload)
 {
     struct vr_arena arena;
@@ -300,15 +323,25 @@ void results_frame(struct queue *q, struct peer *peer, struct vr_str payload)
     if (d != NULL) {
         struct message *m = d->message;
         message_hold(m);
-        struct change c = {
-            .queue = q, .message = m, .dispatch = d, .result = &res, .now_us = io_now_us(q->io)};
+        struct change c = {.queue = q,
+                           .message = m,
+                           .dispatch = d,
+                           .destination = d->destination,
+                           .result = &res,
+                           .now_us = io_now_us(q->io)};
         c.save = calloc(d->count, sizeof *c.save);
         assert(c.save != NULL);
+        uint32_t applied = 0;
         for (uint32_t i = 0; i < res.rcpt_count; i++) {
             uint32_t index = res.rcpts[i].index;
-            if (index < m->count && m->recipients[index].state == RECIPIENT_SENDING && asked_for(d, index))
-                apply(&c, &res.rcpts[i]);
+            if (index >= m->count || m->recipients[index].state != RECIPIENT_SENDING ||
+                !asked_for(d, index) || is_repeated(&m->recipients[index], &res.rcpts[i]))
+                continue;
+            apply(&c, &res.rcpts[i]);
+            applied++;
         }
+        if (applied > 0)
+            note_health(q, d, &res);
         dispatch_return(
             q, d, CANCELLED_S); /* those of which nothing final was said; schedules the deferred ones too */
         change_end(&c);
@@ -343,6 +376,38 @@ void results_refuse(struct queue *q, struct message *m, const uint32_t *indexes,
     }
     change_end(&c);
     message_release(q, m);
+}
+
+bool results_parked(struct queue *q, struct message *m, uint32_t index, struct destination *d)
+{
+    struct recipient *r = &m->recipients[index];
+    uint32_t until, save;
+    if (q->retrying)
+        health_retry(q, d);
+    if (q->retrying || !health_parks(q, d, &until))
+        return false;
+    struct change c = {.queue = q, .message = m, .destination = d, .save = &save, .now_us = io_now_us(q->io)};
+    struct vr_str reason = text_str(d->reason);
+    message_hold(m);
+    if (retry_expired(q->config, m->arrival_us, c.now_us)) {
+        fail(&c, index, VR_STR("4.4.7"), reason, false);
+    } else {
+        if (r->reply != d->reason && d->reason != NULL) { /* told once, not at each look */
+            note(&c, EVENT_INFO, "delivery.deferred", r, reason);
+            recipient_reply(q, r, reason);
+        }
+        r->next = retry_bound(q->config, m, r, until, c.now_us);
+        recipient_set(q, m, r, RECIPIENT_WAITING);
+        if (retry_warns(q->config, m->arrival_us, c.now_us, r->notify, r->flags, m->reverse_path_n == 0)) {
+            r->flags |= RECIPIENT_WARNED;
+            report_item(&c, index, DSN_DELAYED, VR_STR("4.4.1"), reason, false);
+        }
+    }
+    if (c.save_count > 0)
+        result_save(q, m, c.save, c.save_count);
+    report_send(c.report);
+    message_release(q, m);
+    return true;
 }
 
 /* ---- peers ---------------------------------------------------------------------------------------------------------------------------------- */
@@ -432,7 +497,9 @@ void results_peer_gone(struct queue *q, struct peer *peer)
     struct deliverer *w = peer->data;
     if (w == NULL)
         return;
-    uint32_t n = w->count;
+    uint32_t n = 0;
+    for (int h = 0; h < HEALTH_COUNT; h++)
+        n += w->counts[h];
     while (w->first != NULL)
         dispatch_return(q, w->first, PEER_DEATH_S);
     if (n > 0) {

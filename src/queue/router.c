@@ -23,43 +23,46 @@ static uint32_t name_hash(const char *s)
     return h;
 }
 
-static char *copy_text(const struct vr_buf *b)
+static char *copy_text(struct vr_str s)
 {
-    struct vr_str s = vr_buf_str(b);
     char *p = malloc(s.n + 1);
-    assert(p != NULL && !b->too_big);
+    assert(p != NULL);
     if (s.n > 0)
         memcpy(p, s.p, s.n);
     p[s.n] = '\0';
     return p;
 }
 
+static struct destination *destination_new(struct queue *q, const struct next_hop *h, struct vr_str key)
+{
+    struct destination *d = calloc(1, sizeof *d);
+    assert(d != NULL);
+    d->key = copy_text(key);
+    d->next_hop = *h;
+    d->next_hop.host = vr_str(copy_text(h->host), h->host.n);
+    struct vr_buf name;
+    vr_buf_init(&name, 4096);
+    next_hop_text(&name, h);
+    d->name = copy_text(vr_buf_str(&name));
+    vr_buf_fini(&name);
+    d->hash = name_hash(d->name);
+    HASH_ADD_KEYPTR(hh, q->destinations, d->key, key.n, d);
+    health_init(q, d);
+    return d;
+}
+
 struct destination *destination_get(struct queue *q, const struct next_hop *h)
 {
+    const uint32_t what[] = {(uint32_t)h->kind, h->port, (uint32_t)h->tls, h->route, h->domain};
     struct vr_buf *b = &q->scratch2;
     vr_buf_reset(b);
-    next_hop_text(b, h);
-    size_t name_n = vr_buf_size(b);
-    vr_buf_addf(b, " %d %u %u ", (int)h->tls, h->route, h->domain);
+    vr_buf_add(b, vr_str((const char *)what, sizeof what));
     vr_buf_add(b, h->host);
     struct vr_str key = vr_buf_str(b);
     struct destination *d = NULL;
     HASH_FIND(hh, q->destinations, key.p, key.n, d);
-    if (d == NULL) {
-        d = calloc(1, sizeof *d);
-        assert(d != NULL);
-        d->key = copy_text(b);
-        b->end = b->start + name_n;
-        d->name = copy_text(b);
-        d->next_hop = *h;
-        char *host = malloc(h->host.n + 1);
-        assert(host != NULL);
-        if (h->host.n > 0)
-            memcpy(host, h->host.p, h->host.n);
-        d->next_hop.host = vr_str(host, h->host.n);
-        d->hash = name_hash(d->name);
-        HASH_ADD_KEYPTR(hh, q->destinations, d->key, key.n, d);
-    }
+    if (d == NULL)
+        d = destination_new(q, h, key);
     d->refs++;
     return d;
 }
@@ -76,10 +79,12 @@ void destinations_sweep(struct queue *q)
     struct destination *d, *next;
     HASH_ITER(hh, q->destinations, d, next)
     {
-        if (d->refs > 0 || d->active > 0 || d->first != NULL || d->in_ring)
+        if (d->refs > 0 || d->active > 0 || d->ready > 0 || d->in_ring || d->burying ||
+            !health_forgettable(q, d))
             continue;
         HASH_DELETE(hh, q->destinations, d);
         free((char *)d->next_hop.host.p);
+        text_drop(q, d->reason);
         free(d->name);
         free(d->key);
         free(d);

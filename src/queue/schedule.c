@@ -1,4 +1,4 @@
-/* schedule.c - when: the table of retries, expiry, the delay warning, and a heap of messages that sleep.
+/* schedule.c - when: the table of retries, expiry, the delay warning, and a heap (heap.h) of messages that sleep.
  *
  * A message sleeps until the first of its waiting recipients is due, so a million sleepers cost one heap and one timer.
  * Tests: tests/unit/queue_schedule.c
@@ -30,6 +30,22 @@ uint32_t retry_time(const struct config *c, uint32_t attempts, int64_t arrival_u
     return (uint32_t)((next_ms + 999) / 1000);
 }
 
+/* The earlier of two, where the second counts only while it lies ahead. */
+static int64_t sooner(int64_t until_ms, int64_t at_ms, int64_t now_ms)
+{
+    return at_ms > now_ms && at_ms < until_ms ? at_ms : until_ms;
+}
+
+uint32_t retry_bound(const struct config *c, const struct message *m, const struct recipient *r,
+                     uint32_t until, int64_t now_us)
+{
+    int64_t arrival_ms = m->arrival_us / 1000, now_ms = now_us / 1000;
+    int64_t at_ms = sooner((int64_t)until * 1000, arrival_ms + c->expire, now_ms);
+    if (c->delay_warning > 0 && !(r->flags & RECIPIENT_WARNED))
+        at_ms = sooner(at_ms, arrival_ms + c->delay_warning, now_ms);
+    return (uint32_t)((at_ms + 999) / 1000);
+}
+
 bool retry_expired(const struct config *c, int64_t arrival_us, int64_t now_us)
 {
     return now_us / 1000 >= arrival_us / 1000 + c->expire;
@@ -43,70 +59,25 @@ bool retry_warns(const struct config *c, int64_t arrival_us, int64_t now_us, uin
            report_wanted(DSN_DELAYED, notify, null_reverse_path);
 }
 
-/* ---- the heap --------------------------------------------------------------------------------------------------------------------- */
-
-static void place(struct sleepers *s, size_t at, struct message *m)
-{
-    s->items[at] = m;
-    m->heap_at = (uint32_t)at + 1;
-}
-
-static void sift(struct sleepers *s, size_t at)
-{
-    struct message *m = s->items[at];
-    while (at > 0 && s->items[(at - 1) / 2]->wake > m->wake) {
-        place(s, at, s->items[(at - 1) / 2]);
-        at = (at - 1) / 2;
-    }
-    for (;;) {
-        size_t child = 2 * at + 1;
-        if (child >= s->count)
-            break;
-        if (child + 1 < s->count && s->items[child + 1]->wake < s->items[child]->wake)
-            child++;
-        if (s->items[child]->wake >= m->wake)
-            break;
-        place(s, at, s->items[child]);
-        at = child;
-    }
-    place(s, at, m);
-}
+/* ---- sleeping --------------------------------------------------------------------------------------------------------------------- */
 
 void schedule_forget(struct queue *q, struct message *m)
 {
-    if (m->heap_at == 0)
-        return;
-    struct sleepers *s = &q->sleepers;
-    size_t at = m->heap_at - 1;
-    m->heap_at = 0;
-    struct message *last = s->items[--s->count];
-    if (last != m) {
-        place(s, at, last);
-        sift(s, at);
-    }
+    heap_remove(&q->sleepers, &m->sleep);
 }
 
 static void sleep_until(struct queue *q, struct message *m, uint32_t wake)
 {
-    struct sleepers *s = &q->sleepers;
-    m->wake = wake;
-    if (m->heap_at == 0) {
-        if (s->count == s->capacity) {
-            s->capacity = s->capacity > 0 ? 2 * s->capacity : 256;
-            s->items = realloc(s->items, s->capacity * sizeof(struct message *));
-            assert(s->items != NULL);
-        }
-        place(s, s->count++, m);
-    }
-    sift(s, m->heap_at - 1);
+    heap_put(&q->sleepers, &m->sleep, wake);
     schedule_timer(q);
 }
 
 void schedule_timer(struct queue *q)
 {
-    if (q->sleepers.count == 0)
+    const struct heap_node *first = heap_top(&q->sleepers);
+    if (first == NULL)
         return;
-    int64_t wait = (int64_t)q->sleepers.items[0]->wake * 1000 - io_now_us(q->io) / 1000;
+    int64_t wait = (int64_t)first->key * 1000 - io_now_us(q->io) / 1000;
     io_timer_start(q->wake, wait < 1 ? 1 : wait > WAKE_MAX_MS ? WAKE_MAX_MS : wait, 0);
 }
 
@@ -143,17 +114,29 @@ void schedule_message(struct queue *q, struct message *m)
         struct recipient *r = &m->recipients[i];
         if (r->state != RECIPIENT_WAITING)
             continue;
-        if (r->next > now) {
-            wake = r->next < wake ? r->next : wake;
-        } else if (find_destination(q, m, i)) {
+        if (r->next <= now && find_destination(q, m, i) &&
+            !results_parked(q, m, i, m->recipients[i].destination)) {
             recipient_set(q, m, &m->recipients[i], RECIPIENT_READY);
             ready_add(q, m, m->recipients[i].destination);
         }
+        r = &m->recipients[i]; /* an expansion may have moved it */
+        if (r->state == RECIPIENT_WAITING && r->next > now && r->next < wake)
+            wake = r->next;
     }
     if (wake == UINT32_MAX)
         schedule_forget(q, m);
     else
         sleep_until(q, m, wake);
+}
+
+void schedule_retry(struct queue *q, struct message *m)
+{
+    for (uint32_t i = 0; i < m->count; i++)
+        if (m->recipients[i].state == RECIPIENT_WAITING)
+            m->recipients[i].next = 0;
+    q->retrying = true;
+    schedule_message(q, m);
+    q->retrying = false;
 }
 
 void schedule_replayed(struct queue *q, struct message *m)
@@ -170,7 +153,12 @@ void schedule_due(void *queue)
 {
     struct queue *q = queue;
     uint32_t now = NOW_S(q);
-    for (int i = 0; i < WAKE_PER_TURN && q->sleepers.count > 0 && q->sleepers.items[0]->wake <= now; i++)
-        schedule_message(q, q->sleepers.items[0]); /* leaves the heap, or gets a later time */
+    for (int i = 0; i < WAKE_PER_TURN; i++) {
+        struct heap_node *first = heap_top(&q->sleepers);
+        if (first == NULL || first->key > now)
+            break;
+        schedule_message(
+            q, HEAP_OWNER(first, struct message, sleep)); /* leaves the heap, or gets a later time */
+    }
     schedule_timer(q);
 }

@@ -39,6 +39,7 @@ struct transaction *transaction_new(struct session *s, const struct smtp_mail *m
         e->reverse_path = address_text(&t->arena, &mail->reverse_path);
     e->body = (uint8_t)mail->body;
     e->ret = (uint8_t)mail->ret;
+    e->priority = mail->priority;
     e->envid = vr_arena_dup(&t->arena, mail->envid);
     e->user = vr_arena_dup(&t->arena, vr_str_from(s->user));
     e->client = vr_arena_dup(&t->arena, vr_str_from(s->client));

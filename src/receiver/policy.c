@@ -114,9 +114,28 @@ static void refused(struct session *s, const char *what, struct vr_str address, 
  * --------------------------------------------------------------------------------------------------------------
  */
 
+/* RFC 6710 §4.1: a change of the priority is told, the new one first. */
 static void mail_accept(struct session *s)
 {
-    session_answer(s, reply_ok_mail);
+    session_answer(s,
+                   s->transaction->lowered
+                       ? SMTP_REPLY(250, "2.3.6", "0 is the priority; a higher one is for those who log in")
+                       : reply_ok_mail);
+}
+
+/* May use this server as its own: what it asks for is what it gets. */
+static bool is_known(const struct session *s)
+{
+    return s->trusted || s->listener->local || smtp_server_authenticated(s->engine);
+}
+
+/* Strangers may lower their mail's priority, not raise it (RFC 6710 §4.1). */
+static void set_priority(struct session *s)
+{
+    struct envelope *e = &s->transaction->envelope;
+    s->transaction->lowered = e->priority > 0 && !is_known(s);
+    if (s->transaction->lowered)
+        e->priority = 0;
 }
 
 static void mail_refuse(struct session *s)
@@ -148,6 +167,7 @@ void policy_mail(struct session *s, const struct smtp_mail *mail)
 {
     const struct config *c = s->receiver->config;
     s->transaction = transaction_new(s, mail);
+    set_priority(s);
     struct vr_str from = s->transaction->envelope.reverse_path, user = vr_str_from(s->user);
     bool checked = s->listener->submission && !c->any_sender && s->user != NULL && from.n > 0;
     if (!checked || own_address(c, from, user) || routing_alias_of(c, from, user)) {
@@ -181,7 +201,7 @@ static void rcpt_unknown(struct session *s, const struct smtp_rcpt *rcpt)
 
 static void rcpt_foreign(struct session *s, const struct smtp_rcpt *rcpt)
 {
-    if (s->trusted || s->listener->local || smtp_server_authenticated(s->engine)) {
+    if (is_known(s)) {
         rcpt_take(s, rcpt, false);
         return;
     }

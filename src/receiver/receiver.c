@@ -42,6 +42,7 @@ static void listener_init(struct listener *l, struct receiver *r, const struct c
         .hostname = c->hostname,
         .banner = VR_STR("veredus"),
         .starttls = !l->local,
+        .priorities = true,
         .size_max = c->message_size,
         .rcpt_max = c->recipients,
         .text_line_max = c->line_length,

@@ -44,6 +44,7 @@ struct transaction {
     bool ended;     /* end of data came */
     bool submitted; /* in receiver->submitted, waiting for the queue */
     bool missing_date, missing_message_id, header_seen;
+    bool lowered; /* the priority that was asked for is for those whom we know */
     int64_t submitted_ms;
     UT_hash_handle hh; /* receiver->by_id */
 };

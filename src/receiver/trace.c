@@ -39,6 +39,8 @@ static void add_received(struct vr_buf *b, const struct transaction *t, const ch
     if (t->envelope.rcpt_count ==
         1) /* with several, naming one would tell the others of it (RFC 5321 §7.6) */
         vr_buf_addf(b, "\r\n\tfor <%.*s>", VR_STR_ARG(t->envelope.rcpts[0].address));
+    if (t->envelope.priority != 0) /* RFC 6710 §4.1, §7 */
+        vr_buf_addf(b, "\r\n\tpriority %d", t->envelope.priority);
     vr_buf_addf(b, "; %s\r\n", date);
 }
 

@@ -100,6 +100,7 @@ void connection_next(struct connection *c)
         return;
     }
     assert(c->job->open == 0 || c->troubled);
+    c->job->unreachable = c->job->open == c->job->d.rcpt_count && !c->trouble.permanent;
     inflight_settle_rest(c->job, c->trouble.permanent ? DELIVERY_PERMANENT : DELIVERY_TEMPORARY,
                          c->trouble.code, vr_str_from(c->trouble.enhanced), vr_str_from(c->trouble.text));
     connection_job_done(c);
@@ -377,13 +378,23 @@ void connection_resolved(struct connection *c, const struct mx_result *bad)
     connection_step(c, STEP_CONNECT);
 }
 
+/* The local address to connect from: the route's, else the general one. */
+static const struct io_address *source_for(const struct connection *c, enum io_family family)
+{
+    const struct config *config = c->sender->config;
+    const struct config_route *r = c->hop.route < config->route_count ? &config->routes[c->hop.route] : NULL;
+    if (family == IO_INET)
+        return r != NULL && r->source.family != IO_NONE ? &r->source : &config->source;
+    if (family == IO_INET6)
+        return r != NULL && r->source6.family != IO_NONE ? &r->source6 : &config->source6;
+    return NULL;
+}
+
 static void enter_connect(struct connection *c)
 {
     const struct target *t = target_of(c);
     const struct config *config = c->sender->config;
-    const struct io_address *from = t->address.family == IO_INET    ? &config->source
-                                    : t->address.family == IO_INET6 ? &config->source6
-                                                                    : NULL;
+    const struct io_address *from = source_for(c, t->address.family);
     snprintf(c->name, sizeof c->name, "%.*s", VR_STR_ARG(vr_str_sub(t->name, 0, sizeof c->name - 1)));
     io_address_ip_text(&t->address, c->ip);
     c->opened_ms = connection_now(c);

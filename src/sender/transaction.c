@@ -71,7 +71,8 @@ static bool gather_mail(struct connection *c)
     c->mail = (struct smtp_mail){.size = message_size(j),
                                  .body = (enum smtp_body)j->d.body,
                                  .ret = (enum dsn_ret)j->d.ret,
-                                 .envid = j->d.envid};
+                                 .envid = j->d.envid,
+                                 .priority = j->d.priority};
     c->mail.reverse_path.null = j->d.reverse_path.n == 0;
     if (c->mail.reverse_path.null ||
         (read_address(j, j->d.reverse_path, &c->mail.reverse_path) && !c->mail.reverse_path.utf8))

@@ -47,7 +47,8 @@ struct supervisor {
     unsigned receivers, senders;
     bool announced; /* all were ready once in this generation */
     bool served;    /* all were ready once */
-    int stopping;   /* 0, then the phase */
+    bool reload_asked;
+    int stopping; /* 0, then the phase */
     int64_t kill_at_ms;
     int exit_code;
 };
@@ -203,7 +204,8 @@ static void child_died(struct supervisor *s, int pid, int exit_code)
     else
         event_u64(s->log, "exit", (uint64_t)exit_code);
     event_end(s->log);
-    bool heard = s->stopping == 1 && child->role == IPC_QUEUE && !child->draining; /* senders have last words for it */
+    bool heard =
+        s->stopping == 1 && child->role == IPC_QUEUE && !child->draining; /* senders have last words for it */
     if (expected && !heard) {
         child->state = CHILD_FREE;
         return;
@@ -263,8 +265,21 @@ static void reload_report(struct supervisor *s, const struct config_load *load)
     }
 }
 
+/* A queue that waits for the spool is told results by senders, which forget them. If the next generation's came meanwhile, there were two
+ * waiting, and the one with those results might be the later one. */
+static bool may_reload(const struct supervisor *s)
+{
+    for (size_t i = 0; i < CHILD_MAX; i++) {
+        const struct child *c = &s->children.items[i];
+        if (c->state == CHILD_RUNNING && c->role == IPC_QUEUE && !c->draining && !c->ready)
+            return false;
+    }
+    return true;
+}
+
 static void reload(struct supervisor *s)
 {
+    s->reload_asked = false;
     if (s->options.config_path == NULL) {
         say(s, EVENT_WARNING, "server.reload_refused", "reason",
             "the configuration was given as text, there is no file to read again");
@@ -374,8 +389,8 @@ static void handle(struct supervisor *s, const struct io_supervise_event *e)
     case IO_SUP_SIGNAL:
         if (e->signum == SIGTERM || e->signum == SIGINT)
             stop(s, 0);
-        else if (e->signum == SIGHUP && !s->stopping)
-            reload(s);
+        else if (e->signum == SIGHUP)
+            s->reload_asked = true;
         break;
     case IO_SUP_CHILD_EXIT:
         child_died(s, e->pid, e->exit_code);
@@ -436,6 +451,8 @@ int supervisor_run(struct config *config, const struct supervisor_options *optio
             struct io_supervise_event e;
             io_supervise_wait(s->io, next_deadline(s), &e);
             handle(s, &e);
+            if (s->reload_asked && !s->stopping && may_reload(s))
+                reload(s);
             start_due(s);
             announce(s);
         }

@@ -7,6 +7,8 @@ import contextlib
 import json
 import smtplib
 import statistics
+import subprocess
+import threading
 import time
 
 import field as fields
@@ -32,6 +34,44 @@ def accept_rate(server):
     rate = COUNT / fields.source(server.mx, COUNT, "r@stall.test", True)
     server.queue("remove", "--domain", "stall.test")
     return rate
+
+
+def first_line_seconds(server):
+    """From the command line to the first line of `queue list --limit 10`."""
+    began = time.monotonic()
+    with asking(server, "list", "--limit", "10") as p:
+        if not p.stdout.readline():
+            raise AssertionError("nothing is listed")
+        return time.monotonic() - began
+
+
+def summary_seconds(server):
+    began = time.monotonic()
+    server.queue("summary", "--json")
+    return time.monotonic() - began
+
+
+def asking(server, *arguments, out=subprocess.PIPE):
+    return subprocess.Popen([server.veredus, "queue", *arguments, "--config", server.config], stdout=out)
+
+
+def rate_while_listing(server):
+    """accept_rate, while one whole list after the other is told to somebody who reads as fast as he can."""
+    over = threading.Event()
+
+    def list_on():
+        while not over.is_set():
+            with asking(server, "list", "--json", out=subprocess.DEVNULL) as p:
+                while p.poll() is None and not over.wait(0.05):
+                    pass
+                p.kill()
+    reader = threading.Thread(target=list_on)
+    reader.start()
+    try:
+        return accept_rate(server)
+    finally:
+        over.set()
+        reader.join()
 
 
 def restart_seconds(server):
@@ -75,10 +115,14 @@ class Depth:
         if sleeping(deep) < recipients:
             raise AssertionError("only %d of %d recipients are still deferred" % (sleeping(deep), recipients))
         self.rates = [statistics.median(rates[server]) for server in (deep, empty)]
+        self.listing = [statistics.median(rate_while_listing(deep) for _ in range(options.rounds)), self.rates[0]]
+        self.first_line = statistics.median(first_line_seconds(deep) for _ in range(options.rounds))
+        self.summary = statistics.median(summary_seconds(deep) for _ in range(options.rounds))
         memory = [processes.pss_mib(next(iter(server.pids("queue")))) for server in (empty, deep)]
         seconds = [statistics.median(restart_seconds(server) for _ in range(options.rounds)) for server in (empty, deep)]
         self.memory, self.restart = (at_a_million(*pair, recipients) for pair in (memory, seconds))
-        self.told = ("%d recipients, %d to a message: %.1f MiB (empty %.1f), restart %.2f s (empty %.2f); for a million in proportion"
-                     % (recipients, options.per_message, memory[1], memory[0], seconds[1], seconds[0]))
+        self.told = ("%d recipients, %d to a message: %.1f MiB (empty %.1f), restart %.2f s (empty %.2f); for a million in proportion; "
+                     "first line of a list %.0f ms, summary %.0f ms"
+                     % (recipients, options.per_message, memory[1], memory[0], seconds[1], seconds[0], 1000 * self.first_line, 1000 * self.summary))
         fields.crash(deep)
         fields.crash(empty)

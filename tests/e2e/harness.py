@@ -5,6 +5,7 @@ Every server that a test starts belongs to its World, which stops it by pid when
 """
 import contextlib
 import email
+import json
 import os
 import pwd
 import re
@@ -229,6 +230,10 @@ class Server:
 
     def queue(self, *arguments, ok=True):
         return self.command("queue", *arguments, "--config", self.config, ok=ok).stdout
+
+    def listed(self, *filters):
+        """The messages of `queue list`, as objects."""
+        return [json.loads(line) for line in self.queue("list", "--json", *filters).splitlines()]
 
     def wait_empty(self, seconds=30):
         wait_until("the queue of %s is empty" % self.name, lambda: "empty" in self.queue("list"), seconds, 0.2)

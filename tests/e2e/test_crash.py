@@ -151,7 +151,7 @@ def torn_tail_is_cut(world):
         f.seek(end)
         f.write(b"VR\x01garbage that looks like the beginning of a record" * 3)
     s.start()
-    assert '"total":50' in s.queue("list", "--json").replace(" ", "").replace("\n", "")
+    assert len(s.listed()) == 50
 
 
 @case
@@ -178,7 +178,7 @@ def full_disk_is_452(world):
                 except smtplib.SMTPDataError as e:
                     codes.add((e.smtp_code, e.smtp_error[:5]))
     assert codes == {(452, b"4.3.1")}, codes
-    assert taken > 50 and '"total":%d' % taken in s.queue("list", "--json", "--limit", "1").replace(" ", "").replace("\n", ""), taken
+    assert taken > 50 and "1 of %d messages" % taken in s.queue("list", "--limit", "1"), taken
     s.queue("remove", "--all")
     def one_more():
         try:

@@ -1,7 +1,9 @@
 """Finding the way: MX records of a real DNS server, routes, aliases, DSNs; Postfix as next hop and as upstream; Dovecot behind LMTP."""
 import email
 import imaplib
+import json
 import os
+import re
 import shutil
 import smtplib
 
@@ -204,6 +206,52 @@ def dsn_parameters_are_carried(world):
     assert "NOTIFY=SUCCESS,DELAY" in recipients[0] and "ORCPT=rfc822;old@far.test" in recipients[0], recipients
     s.wait_empty()
     assert s.mails("ann@d.test") == [], "no report of ours: the next hop makes it"
+
+
+@case
+def priorities(world):
+    """MT-PRIORITY (RFC 6710): a user's goes on to a next hop that offers it, over a restart; a stranger's is lowered; a report has its message's."""
+    sink = Sink(world, replies={"RCPT TO:<LATER": "450 4.2.0 later", "RCPT TO:<GONE": "550 5.1.1 no such user here"},
+                extensions=("PIPELINING", "8BITMIME", "SIZE 50000000", "MT-PRIORITY STANAG4406"))
+    plain = Sink(world)
+    s = world.server(domains={"d.test": "", "own.test": 'deliver = "smtp:127.0.0.1:%d"' % sink.port}, accounts=["ann@d.test"],
+                     extra='route "far.test" { to = "smtp:127.0.0.1:%d" }\nroute "plain.test" { to = "smtp:127.0.0.1:%d" }' % (sink.port, plain.port))
+
+    def mails():
+        return [c[10:] for c in sink.commands if c.startswith("MAIL FROM:")]
+
+    with smtplib.SMTP(s.host, s.submission) as c:
+        c.starttls(context=s.tls_context())
+        c.login("ann@d.test", PASSWORD)
+        assert c.has_extn("mt-priority") and c.esmtp_features["mt-priority"] == ""
+        for to, option in (("u@far.test", "MT-PRIORITY=4"), ("u@plain.test", "MT-PRIORITY=9"), ("later@far.test", "MT-PRIORITY=-2"), ("u@far.test", "MT-PRIORITY=0")):
+            c.sendmail("ann@d.test", [to], "Subject: %s\r\n\r\n." % option, mail_options=[option])
+        assert c.docmd("MAIL FROM:<ann@d.test> MT-PRIORITY=+4")[0] == 501
+    wait_until("three came", lambda: len(sink.messages) == 2 and len(plain.messages) == 1 and "deferred" in s.queue("list"))
+    sizes = sorted(re.sub(r" SIZE=\d+", "", m) for m in mails())
+    assert sizes == ["<ann@d.test>", "<ann@d.test> MT-PRIORITY=-2", "<ann@d.test> MT-PRIORITY=4"], sizes
+    assert not any("PRIORITY" in command for command in plain.commands), plain.commands
+    urgent = [m for m in sink.messages if "PRIORITY=4" in m[0]][0]
+    assert re.search(r"\tpriority 4; ", email.message_from_bytes(urgent[2])["Received"]), urgent[2]
+    assert sorted(e.get("priority", "none") for e in s.events("message.queued")) == ["-2", "4", "9", "none"], s.log()
+    listed = s.listed()
+    assert [m["priority"] for m in listed] == [-2] and "priority -2" in s.queue("list") and "priority -2" in s.queue("show", listed[0]["id"])
+    s.stop()
+    sink.replies.pop("RCPT TO:<LATER")
+    s.start()
+    s.queue("retry", "--all")
+    wait_until("it has its priority still", lambda: any("MT-PRIORITY=-2" in m[0] for m in sink.messages))
+    with smtplib.SMTP(s.host, s.mx) as c:
+        c.ehlo("x.test")
+        code, text = c.docmd("MAIL FROM:<x@far.test> MT-PRIORITY=7")
+        assert code == 250 and text.startswith(b"2.3.6 0 "), (code, text)
+        c.rset()
+        c.sendmail("x@far.test", ["gone@own.test"], "Subject: report\r\n\r\n.", mail_options=["MT-PRIORITY=-3"])
+    wait_until("the report came", lambda: any(m[0].startswith("MAIL FROM:<>") for m in sink.messages))
+    report = [m for m in sink.messages if m[0].startswith("MAIL FROM:<>")][0]
+    assert "MT-PRIORITY=-3" in report[0], report[0]
+    done = s.command("send", "--server", "127.0.0.1:%d" % sink.port, "--from", "x@y.test", "--to", "u@far.test", "--body", "x", "--priority", "-5")
+    assert "MT-PRIORITY=-5" in done.stdout and "MT-PRIORITY=-5" in sink.messages[-1][0], done.stdout
 
 
 @case

@@ -69,14 +69,14 @@ def queue_commands(world):
         for i in range(6):
             c.sendmail("a%d@x.test" % (i % 2), ["r@%s" % ("far.test" if i < 4 else "else.test")], "Subject: n%d\r\n\r\nbody %d" % (i, i))
     wait_until("all are deferred", lambda: s.queue("list").count("deferred ") == 6)
-    data = json.loads(s.queue("list", "--json"))
-    assert data["total"] == 6 and len(data["messages"]) == 6
+    data = s.listed()
+    assert len(data) == 6
     summary = s.queue("summary").splitlines()
     assert "deferred       6" in summary and "full           no" in summary and any(w.startswith("log            segments 1, ") for w in summary), summary
-    first = data["messages"][0]
+    first = data[0]
     assert set(first) >= {"id", "arrival", "from", "size", "held", "recipients"}, first
-    assert json.loads(s.queue("list", "--json", "--domain", "else.test"))["total"] == 2
-    assert json.loads(s.queue("list", "--json", "--sender", "a0@x.test"))["total"] == 3
+    assert len(s.listed("--domain", "else.test")) == 2
+    assert len(s.listed("--sender", "a0@x.test")) == 3
     shown = s.queue("show", first["id"])
     assert "Subject: n" in shown and "body" in shown and "450 4.2.0 later" in shown, shown
     assert "1 message" in s.queue("hold", first["id"]) and "HELD" in s.queue("list")
@@ -285,13 +285,23 @@ def wrong_command_lines(world):
             (["queue", "summary", "--all"], 64, "takes no ids and filters"),
             (["queue", "list", "--limit", "x"], 64, '--limit takes a number from 1 on, not "x"'),
             (["queue", "list", "--domain", ""], 64, "--domain has no value"),
+            (["queue", "list", "--older", "4"], 64, '--older takes an age such as 90s, 30m, 4h, 2d or 1w, not "4"'),
+            (["queue", "list", "--state", "odd"], 64, '--state takes active, deferred or held, not "odd"'),
+            (["queue", "list", "--after", "XYZ"], 64, '"XYZ" is no queue id'),
+            (["queue", "list", "--dry-run"], 64, "--dry-run is for what changes messages"),
+            (["queue", "summary", "--limit", "3"], 64, "summary knows no --limit and --after"),
             (["queue", "show", "XYZ"], 65, '"XYZ" is no queue id'),
             (["queue", "list", "--run", run_folder], 75, "No such file or directory; it does not run"),
             (["queue", "list", "--run", "/" + "x" * 200], 78, "at most 107 bytes"),
             (["queue", "list", "--config", no_file], 78, "cannot read the configuration"),
+            (["queue", "verify", "a", "b"], 64, '"b" is one folder too many'),
+            (["queue", "verify", "--all"], 64, "verify is about a whole spool"),
+            (["queue", "verify", run_folder], 66, "is no spool: name the folder that holds log/ and body/"),
+            (["queue", "verify", "--config", no_file], 78, "verify FOLDER` does without the configuration"),
             (["send"], 64, "no recipient"),
             (["send", "--to", "a@b.test", "--tls", "x"], 64, "--tls takes none, may"),
             (["send", "--to", "a@b.test", "--auth", "CRAM-MD5"], 64, "--auth takes SCRAM-SHA-256"),
+            (["send", "--to", "a@b.test", "--priority", "10"], 64, "--priority takes a number from -9 to 9"),
             (["send", "--to", "a@b.test", "--header", "a b: c"], 64, "--header takes"),
             (["send", "--to", "a@b.test", "--file", no_file, "--body", "x"], 64, "does not go with"),
             (["send", "--to", "a@b.test", "--server", "a b"], 64, "--server takes"),
@@ -346,15 +356,15 @@ def queue_several(world):
         for i in range(3):
             c.sendmail("a@x.test", ["r%d@far.test" % i], b"Subject: n%d\r\n\r\n\x1b[31mred" % i + b"\r\nlong" * 1000)
     wait_until("all are deferred", lambda: s.queue("list").count("deferred ") == 3)
-    ids = [m["id"] for m in json.loads(s.queue("list", "--json"))["messages"]]
+    ids = [m["id"] for m in s.listed()]
     shown = s.queue("show", *ids[:2])
     assert "Subject: n0" in shown and "Subject: n1" in shown and "?[31mred" in shown and "\x1b" not in shown, shown
     assert "--full shows more" in shown and "--full shows more" not in s.queue("show", ids[0], "--full")
     got = tool("queue", "hold", ids[0], "0000000000000", "--run", s.run_dir)
     assert got[0] == 65 and "1 message held" in got[1] and "1 of these 2 messages are not in the queue" in got[2], got
     got = tool("queue", "show", "0000000000000", "--json", "--run", s.run_dir)
-    assert got[0] == 65 and json.loads(got[1])["messages"] == [], got
-    via = json.loads(s.queue("list", "--json"))["messages"][0]["recipients"][0]["destination"]
+    assert got[0] == 65 and got[1] == "", got
+    via = s.listed()[0]["recipients"][0]["destination"]
     assert "2 of 3 messages" in s.queue("list", "--limit", "2", "--destination", via)
     assert "No message in the queue is of this kind" in s.queue("list", "--sender", "<>")
     assert "\x1b" not in s.queue("list") and "\x1b[33m" in on_terminal([harness.VEREDUS, "queue", "list", "--run", s.run_dir])[1]
@@ -362,6 +372,65 @@ def queue_several(world):
     if os.geteuid() == 0:
         got = tool("queue", "list", "--run", s.run_dir, user="nobody")
         assert got[0] == 77 and "Permission denied; root may" in got[2], got
+
+
+@case
+def queue_verify(world):
+    """veredus queue verify: not beside a server; sound after a stop; a flipped byte is told with file, offset and message, and costs that message only."""
+    sink = Sink(world, replies={"RCPT": "450 4.2.0 later"})
+    s = world.server(domains={"far.test": 'deliver = "smtp:127.0.0.1:%d"' % sink.port})
+    texts = [b"Subject: n%d\r\n\r\nthe text of number %d\r\n" % (i, i) for i in range(5)] + [b"Subject: large\r\n\r\n" + b"0123456789abcdef\r\n" * 20000]
+    with smtplib.SMTP(s.host, s.mx) as c:
+        for i, text in enumerate(texts):
+            c.sendmail("a%d@x.test" % i, ["r%d@far.test" % i], text)
+    wait_until("all are deferred", lambda: s.queue("list").count("deferred ") == 6)
+    got = tool("queue", "verify", "--config", s.config)
+    assert got[0] == 75 and "a server runs on %s" % s.spool in got[2] and got[1] == "", got
+    ids = {m["from"]: m["id"] for m in s.listed()}
+    s.stop()
+    got = tool("queue", "verify", "--config", s.config)
+    assert got[0] == 0 and got[1].rstrip().endswith("; it is sound") and "6 messages wait for 6 recipients" in got[1], got
+    segments = sorted(f for f in os.listdir(os.path.join(s.spool, "log")) if f.endswith(".seg"))
+    path = os.path.join(s.spool, "log", segments[0])
+    with open(path, "rb") as f:
+        bytes_before = f.read()
+    place = bytes_before.index(b"the text of number 2")
+    with open(path, "r+b") as f:
+        f.seek(place)
+        f.write(b"T")
+    before = {name: os.stat(os.path.join(s.spool, "log", name)).st_mtime_ns for name in os.listdir(os.path.join(s.spool, "log"))}
+    code, printed, complaint = tool("queue", "verify", s.spool)
+    assert code == 1 and complaint == "", (code, printed, complaint)
+    where = [line for line in printed.splitlines() if "checksum or framing" in line]
+    assert len(where) == 1 and where[0].startswith(path + ":"), printed
+    offset, size = int(where[0][len(path) + 1:].split(":")[0]), int(where[0].split(": damage: ")[1].split(" ")[0])
+    assert offset < place < offset + size < offset + 4096, (where, place)
+    assert "message of %s from <a2@x.test> to <r2@far.test>\n" % ids["a2@x.test"] in printed, printed
+    assert "5 messages wait for 5 recipients" in printed and "1 damaged stretch, 2 faults" in printed, printed
+    assert "no record names their message: that one is lost\n    result of %s\n" % ids["a2@x.test"] in printed, printed  # its deferral
+    data = json.loads(tool("queue", "verify", s.spool, "--json")[1])
+    found = [f for f in data["findings"] if f["kind"] == "record"]
+    assert not data["sound"] and data["messages"] == 5 and data["damaged"] == 1 and len(found) == 1, data
+    assert found[0]["file"] == path and found[0]["offset"] == offset and found[0]["bytes"] == size, found
+    assert found[0]["concerns"] == [{"id": ids["a2@x.test"], "record": "message", "in_queue": False, "from": "a2@x.test", "recipients": ["r2@far.test"]}], found
+    body = [os.path.join(d, f) for d, _, names in os.walk(os.path.join(s.spool, "body")) for f in names]
+    assert len(body) == 1, body
+    os.rename(body[0], world.path("body"))
+    printed = tool("queue", "verify", s.spool)[1]
+    assert "%s: damage: the body of a message that waits cannot be read: No such file" % body[0] in printed, printed
+    os.rename(world.path("body"), body[0])
+    assert before == {name: os.stat(os.path.join(s.spool, "log", name)).st_mtime_ns for name in before}, "verify changes nothing"
+    if os.geteuid() == 0:
+        os.chmod(s.spool, 0o700)
+        got = tool("queue", "verify", s.spool, user="nobody")
+        assert got[0] == 77 and "Permission denied; root may" in got[2], got
+    sink.replies.clear()
+    s.start()
+    assert any(e["from"] == str(offset) and e["file"] == path for e in s.events("log.damage")), s.log()
+    s.queue("retry", "--all")
+    wait_until("the other five are sent", lambda: len(sink.messages) == 5)
+    s.wait_empty()
+    assert sorted(m[0].split("<")[1].split(">")[0] for m in sink.messages) == ["a%d@x.test" % i for i in (0, 1, 3, 4, 5)], sink.messages
 
 
 @case

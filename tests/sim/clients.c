@@ -20,7 +20,7 @@ struct client {
     struct io_stream *stream;
     struct smtp_client *engine;
     struct smtp_client_config smtp;
-    bool busy;     /* with `mail` */
+    bool busy; /* with `mail` */
     bool accepted[RCPT_MAX];
     uint32_t mail;
     unsigned left; /* messages in this session */

@@ -1,9 +1,11 @@
 /* main.c - veredus in the simulator: many seeds, each in a process of its own, as many at a time as there are cores.
  *
- *     simulate [--seeds N] [--from SEED] [--messages N] [--seed SEED [--verbose]] [--faults none|network|kills|all|…]
+ *     simulate [--seeds N] [--from SEED] [--messages N] [--faults none|network,kills,…|all] [--quiet] [--first] [--plain]
+ *     simulate --seed SEED [--messages N] [--faults …] [--verbose]
  *
- * What goes wrong in a run is drawn from its seed, unless --faults says it. A failure prints its seed; `--seed SEED --verbose` shows
- * everything that the server said on the way there.
+ * What goes wrong in a run is drawn from its seed, unless --faults says it. A failure prints its seed, the shortest run that fails as well, and
+ * that run's events about the mail in question (shrink.c). --quiet: failures only. --first: up to the first failure. --plain: a failing run
+ * is not made shorter.
  */
 #include "world.h"
 
@@ -16,12 +18,13 @@
 #include <unistd.h>
 
 #define RUNNING_MAX 64
+#define SHRUNK_MAX  3
 
 struct options {
     uint64_t from;
     unsigned seeds, messages;
     const char *faults;
-    bool verbose;
+    bool verbose, quiet, first, plain;
 };
 
 static void draw(struct scenario *s)
@@ -35,31 +38,57 @@ static void draw(struct scenario *s)
     s->reloads = kind == 1 || kind == 7;
 }
 
+static const struct {
+    const char *name;
+    size_t at;
+} flags[] = {
+    {"network", offsetof(struct scenario, network)}, {"kills", offsetof(struct scenario, kills)},
+    {"power", offsetof(struct scenario, power)},     {"disk", offsetof(struct scenario, disk)},
+    {"dns", offsetof(struct scenario, dns)},         {"reloads", offsetof(struct scenario, reloads)}};
+#define FLAGS (sizeof flags / sizeof *flags)
+
 static void take_faults(struct scenario *s, const char *list)
 {
-    static const struct {
-        const char *name;
-        size_t at;
-    } flags[] = {{"network", offsetof(struct scenario, network)}, {"kills", offsetof(struct scenario, kills)},
-                 {"power", offsetof(struct scenario, power)},     {"disk", offsetof(struct scenario, disk)},
-                 {"dns", offsetof(struct scenario, dns)},         {"reloads", offsetof(struct scenario, reloads)}};
-    for (size_t i = 0; i < sizeof flags / sizeof *flags; i++)
-        *((bool *)((char *)s + flags[i].at)) = strstr(list, flags[i].name) != NULL || strcmp(list, "all") == 0;
+    for (size_t i = 0; i < FLAGS; i++)
+        *((bool *)((char *)s + flags[i].at)) =
+            strstr(list, flags[i].name) != NULL || strcmp(list, "all") == 0;
 }
 
-static int run_one(const struct options *o, uint64_t seed)
+void scenario_print(const struct scenario *s)
+{
+    bool any = false;
+    for (size_t i = 0; i < FLAGS; i++)
+        if (*((const bool *)((const char *)s + flags[i].at))) {
+            printf("%s%s", any ? "," : "", flags[i].name);
+            any = true;
+        }
+    if (!any)
+        printf("none");
+}
+
+static struct scenario scenario_of(const struct options *o, uint64_t seed)
 {
     struct scenario s = {.seed = seed, .messages = o->messages, .verbose = o->verbose};
     draw(&s);
     if (o->faults != NULL)
         take_faults(&s, o->faults);
+    return s;
+}
+
+static int run_one(const struct options *o, uint64_t seed)
+{
+    struct scenario s = scenario_of(o, seed);
     unsigned bad = world_run(&s);
-    printf("seed %llu: %s%s%s%s%s%s: %u acknowledged, %u delivered, %u reported, %u twice, %u kills, %u power losses, %u signals, %.0f s, "
+    if (bad == 0 && o->quiet)
+        return 0;
+    printf("seed %llu (", (unsigned long long)seed);
+    scenario_print(&s);
+    printf("): %u acknowledged, %u delivered, %u reported, %u twice, %u kills, %u power losses, %u signals, "
+           "slowest %.1f s; %.0f s, "
            "%llu events, digest %016llx%s\n",
-           (unsigned long long)seed, s.network ? "network " : "", s.dns ? "dns " : "", s.kills ? "kills " : "", s.power ? "power " : "",
-           s.disk ? "disk " : "", s.reloads ? "reloads " : "", tally.acknowledged, tally.delivered, tally.reported, tally.duplicates,
-           tally.kills, tally.power_losses, tally.reloads, (double)sim_now_us() / 1e6, (unsigned long long)sim_events(),
-           (unsigned long long)sim_digest(), bad > 0 ? " FAILED" : "");
+           tally.acknowledged, tally.delivered, tally.reported, tally.duplicates, tally.kills,
+           tally.power_losses, tally.reloads, (double)tally.slowest_us / 1e6, (double)sim_now_us() / 1e6,
+           (unsigned long long)sim_events(), (unsigned long long)sim_digest(), bad > 0 ? " FAILED" : "");
     fflush(stdout);
     return bad > 0;
 }
@@ -78,7 +107,7 @@ static int run_many(const struct options *o)
         uint64_t seed;
     } running[RUNNING_MAX] = {0};
     unsigned started = 0, ended = 0, failed = 0, most = cores();
-    while (ended < o->seeds) {
+    while (ended < o->seeds && (failed == 0 || !o->first)) {
         for (unsigned i = 0; i < most && started < o->seeds; i++) {
             if (running[i].pid != 0)
                 continue;
@@ -97,9 +126,13 @@ static int run_many(const struct options *o)
             if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
                 continue;
             failed++;
-            printf("FAILED   seed %llu%s; again: simulate --seed %llu --messages %u --verbose\n", (unsigned long long)running[i].seed,
-                   WIFSIGNALED(status) ? " (it crashed)" : "", (unsigned long long)running[i].seed, o->messages);
+            printf("FAILED   seed %llu%s\n", (unsigned long long)running[i].seed,
+                   WIFSIGNALED(status) ? " (it crashed)" : "");
             fflush(stdout);
+            if (failed > SHRUNK_MAX || o->plain)
+                continue; /* the first ones tell the most */
+            struct scenario s = scenario_of(o, running[i].seed);
+            shrink(&s);
         }
     }
     printf("%u passed, %u failed\n", ended - failed, failed);
@@ -108,9 +141,11 @@ static int run_many(const struct options *o)
 
 int main(int argc, char **argv)
 {
-    static const struct option known[] = {{"seeds", 1, NULL, 'n'},    {"from", 1, NULL, 'f'},   {"messages", 1, NULL, 'm'},
-                                          {"seed", 1, NULL, 's'},     {"faults", 1, NULL, 'x'}, {"verbose", 0, NULL, 'v'},
-                                          {NULL, 0, NULL, 0}};
+    static const struct option known[] = {{"seeds", 1, NULL, 'n'},    {"from", 1, NULL, 'f'},
+                                          {"messages", 1, NULL, 'm'}, {"seed", 1, NULL, 's'},
+                                          {"faults", 1, NULL, 'x'},   {"verbose", 0, NULL, 'v'},
+                                          {"quiet", 0, NULL, 'q'},    {"first", 0, NULL, '1'},
+                                          {"plain", 0, NULL, 'p'},    {NULL, 0, NULL, 0}};
     struct options o = {.from = 1, .seeds = 8, .messages = 1000};
     bool one = false;
     int c;
@@ -125,6 +160,12 @@ int main(int argc, char **argv)
             o.faults = optarg;
         else if (c == 'v')
             o.verbose = true;
+        else if (c == 'q')
+            o.quiet = true;
+        else if (c == '1')
+            o.first = true;
+        else if (c == 'p')
+            o.plain = true;
         else
             return 64;
     }

@@ -6,6 +6,10 @@
  *  4. A failure is reported once (two copies of one report are a duplicate of the report, with the same excuse).
  *  5. What is delivered is what was sent, byte for byte.
  *  6. What was never sent to its end is not delivered.
+ *  7. Nothing is reported as failed that no server refused (unless the DNS lies: then a name may not exist for a while).
+ *  8. Nothing in the log is found damaged: the simulated disk loses and tears, and does not corrupt what was synced.
+ *  9. No destination starves: while seven others fail in all ways, the healthy one's mail is there within WAIT_MAX_US (of a run without deaths
+ *     and without trouble of the disk, which stop everybody).
  */
 #include "world.h"
 
@@ -19,17 +23,18 @@
 #define AMID_US     500000
 #define ORPHAN_US   (8 * 1000000ll)
 #define TROUBLES    256
+#define WAIT_MAX_US (60 * 1000000ll)
 #define SHOWN_MAX   8 /* of a run's violations: the first ones tell the most */
 
 struct rcpt {
     bool acknowledged;
-    bool unread; /* the last 250 for it, as far as its server knows */
+    bool unread;  /* the last 250 for it, as far as its server knows */
     bool excused; /* one before was never read */
     char mode;
-    uint8_t domain;     /* DOMAINS: a mailbox of the server */
-    uint8_t attempts;   /* that a deferring server saw */
+    uint8_t domain;   /* DOMAINS: a mailbox of the server */
+    uint8_t attempts; /* that a deferring server saw */
     uint16_t delivered, failed;
-    uint64_t report;    /* which one */
+    uint64_t report; /* which one */
     int64_t acknowledged_us, delivered_us, failed_us;
 };
 
@@ -46,13 +51,14 @@ static unsigned violation_count;
 static struct killed {
     int64_t at;
     bool supervisor, amid_signal; /* of a reload or a stop: the generations were not wired yet */
-} *kills;
+} * kills;
 static size_t kill_count;
 static int64_t last_signal = INT64_MIN / 2;
 static struct {
     int64_t from, to;
 } troubles[TROUBLES];
 static size_t trouble_count;
+static char slowest[80]; /* whose mail took tally.slowest_us */
 
 void violation(const char *format, ...)
 {
@@ -60,7 +66,8 @@ void violation(const char *format, ...)
     if (violation_count++ >= SHOWN_MAX)
         return;
     va_start(args, format);
-    printf("seed %llu: at %.3f s: VIOLATION: ", (unsigned long long)scenario.seed, (double)sim_now_us() / 1e6);
+    printf("seed %llu: at %.3f s: VIOLATION: ", (unsigned long long)scenario.seed,
+           (double)sim_now_us() / 1e6);
     vprintf(format, args);
     printf("\n");
     fflush(stdout);
@@ -124,8 +131,12 @@ struct vr_str mail_content(uint32_t id)
 {
     static char text[CONTENT_MAX];
     uint32_t state = id * 2654435761u + 12345;
-    size_t size = next(&state) % 20 == 0 ? 70000 + next(&state) % 80000 : 200 + next(&state) % 4000;
-    size_t n = (size_t)snprintf(text, sizeof text, "X-Sim: %u\r\nFrom: s%u@sender.example\r\nSubject: number %u\r\n\r\n", id, id, id);
+    uint32_t kind = next(&state) % 20, some = next(&state);
+    size_t size = kind == 0 ? 70000 + some % 80000 /* a file of its own */
+                  : kind < 3 ? 5000 + some % 50000
+                             : 200 + some % 4000;
+    size_t n = (size_t)snprintf(
+        text, sizeof text, "X-Sim: %u\r\nFrom: s%u@sender.example\r\nSubject: number %u\r\n\r\n", id, id, id);
     while (n < size) {
         unsigned width = 1 + next(&state) % 76;
         if (next(&state) % 16 == 0)
@@ -258,8 +269,10 @@ void oracle_delivered(struct vr_str address, struct vr_str data)
     r->delivered++;
     r->delivered_us = sim_now_us();
     if (r->domain == 0 && r->mode == MODE_OK && r->acknowledged && kill_count == 0 && trouble_count == 0 &&
-        r->delivered_us - r->acknowledged_us > tally.slowest_us)
+        r->delivered_us - r->acknowledged_us > tally.slowest_us) {
         tally.slowest_us = r->delivered_us - r->acknowledged_us;
+        snprintf(slowest, sizeof slowest, "%.*s", VR_STR_ARG(vr_str_sub(address, 0, sizeof slowest - 1)));
+    }
 }
 
 static uint64_t hash(struct vr_str s)
@@ -290,6 +303,8 @@ static void failed(struct vr_str address, uint64_t report)
         violation("<%.*s> was reported as failed twice", VR_STR_ARG(address));
     if (r->delivered > 0 && !r->excused && !r->unread && !died_soon_after(r->delivered_us))
         violation("<%.*s> was reported as failed, and had been delivered", VR_STR_ARG(address));
+    if (r->mode != MODE_REFUSED && !scenario.dns)
+        violation("<%.*s> was reported as failed, and nobody refused it", VR_STR_ARG(address));
     if (r->failed == 0)
         tally.reported++;
     if (r->failed == 0 || r->report != report)
@@ -377,7 +392,8 @@ void oracle_mailboxes(void)
             tally.delivered += r->delivered > 0;
             tally.duplicates += r->delivered > 1 ? r->delivered - 1u : 0;
             if (r->delivered > 1 && kill_count == 0)
-                violation("recipient %u of mail %u lies %u times in its mailbox, and nobody died", k, id, r->delivered);
+                violation("recipient %u of mail %u lies %u times in its mailbox, and nobody died", k, id,
+                          r->delivered);
         }
     free(f.counts);
 }
@@ -395,6 +411,9 @@ bool oracle_settled(unsigned *open)
 
 void oracle_final(void)
 {
+    if (tally.slowest_us > WAIT_MAX_US)
+        violation("the healthy domain starves: <%s> got its mail %.1f s after the server had taken it",
+                  slowest, (double)tally.slowest_us / 1e6);
     for (uint32_t id = 0; id < mail_count; id++)
         for (unsigned k = 0; k < mails[id].count; k++) {
             const struct rcpt *r = &mails[id].rcpts[k];
@@ -403,7 +422,8 @@ void oracle_final(void)
             char address[80];
             mail_rcpt(id, k, address);
             if (r->delivered == 0 && r->failed == 0)
-                violation("<%s> was acknowledged at %.3f s, and LOST", address, (double)r->acknowledged_us / 1e6);
+                violation("<%s> was acknowledged at %.3f s, and LOST", address,
+                          (double)r->acknowledged_us / 1e6);
             if (r->mode == MODE_REFUSED && r->failed == 0)
                 violation("<%s> is refused by its server, and nobody was told", address);
         }

@@ -235,7 +235,8 @@ static void accepted(void *arg, struct io_stream *stream)
 
 static struct io_address address_of(unsigned domain, unsigned host)
 {
-    return (struct io_address){.family = IO_INET, .ip = {10, 1, (uint8_t)domain, (uint8_t)(host + 1)}, .port = 25};
+    return (struct io_address){
+        .family = IO_INET, .ip = {10, 1, (uint8_t)domain, (uint8_t)(host + 1)}, .port = 25};
 }
 
 void sinks_start(struct io *io)
@@ -273,7 +274,8 @@ void sinks_dns(struct vr_str name, enum io_dns_type type, struct io_dns_answer *
     *delay_us = 200 + (int64_t)sim_below(20000);
     if (scenario.dns && !world_calm() && sim_chance(60000)) {
         *delay_us = (int64_t)sim_below(20000000);
-        *out = (struct io_dns_answer){.status = IO_DNS_FAILED, .why = "SERVFAIL (simulated)", .canonical = name};
+        *out =
+            (struct io_dns_answer){.status = IO_DNS_FAILED, .why = "SERVFAIL (simulated)", .canonical = name};
         return;
     }
     snprintf(text, sizeof text, "%.*s", VR_STR_ARG(name));
@@ -289,7 +291,8 @@ void sinks_dns(struct vr_str name, enum io_dns_type type, struct io_dns_answer *
     } else if (sscanf(text, "d%u.exampl%c", &domain, &rest) == 2 && domain <= DOMAINS) {
         for (unsigned h = 0; h < 2; h++) {
             snprintf(names[h], sizeof names[h], "h%u.d%u.example", h, domain);
-            records[h] = (struct io_dns_record){.name = vr_str_from(names[h]), .preference = (uint16_t)(10 * (h + 1))};
+            records[h] =
+                (struct io_dns_record){.name = vr_str_from(names[h]), .preference = (uint16_t)(10 * (h + 1))};
         }
         out->status = type == IO_DNS_MX ? IO_DNS_OK : IO_DNS_NODATA;
         out->records = records;

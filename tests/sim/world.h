@@ -15,7 +15,8 @@ struct scenario {
     bool verbose;
 };
 extern struct scenario scenario;
-bool world_calm(void); /* the time of faults is over */
+void scenario_print(const struct scenario *s); /* "network,kills", as --faults takes it */
+bool world_calm(void);                         /* the time of faults is over */
 
 /* ---- oracle.c: what was promised, what happened ------------------------------------------------------------------------- */
 
@@ -35,11 +36,11 @@ void mail_dot_sent(uint32_t id); /* from here on the server may have it */
 void oracle_delivered(struct vr_str address, struct vr_str data);
 void oracle_read(struct vr_str address);
 void oracle_report(struct vr_str reverse_path, struct vr_str address, struct vr_str data);
-void oracle_kill(bool supervisor);     /* a process died */
-void oracle_signal(void);              /* a reload or a stop was asked for */
-void oracle_trouble(bool begins);      /* of the disk */
-bool oracle_settled(unsigned *open);   /* each acknowledged recipient has its fate */
-void oracle_mailboxes(void);           /* at the end: walks the Maildirs */
+void oracle_kill(bool supervisor);   /* a process died */
+void oracle_signal(void);            /* a reload or a stop was asked for */
+void oracle_trouble(bool begins);    /* of the disk */
+bool oracle_settled(unsigned *open); /* each acknowledged recipient has its fate */
+void oracle_mailboxes(void);         /* at the end: walks the Maildirs */
 void oracle_final(void);
 unsigned oracle_attempts(struct vr_str address); /* of a deferred recipient: counted here */
 void violation(const char *format, ...) __attribute__((format(printf, 1, 2)));
@@ -59,6 +60,11 @@ void sinks_dns(struct vr_str name, enum io_dns_type type, struct io_dns_answer *
 void sinks_fate(const struct io_address *to, const char *from_title, struct sim_fate *out);
 void clients_start(struct io *io);
 bool clients_done(void);
+
+/* ---- shrink.c ---- */
+
+/* Of a run that failed: looks for a shorter one that fails as well, and prints what happened in it to the mail in question. */
+void shrink(const struct scenario *failing);
 
 /* ---- faults.c ---------------------------------------------------------------------------------------------------------------- */
 

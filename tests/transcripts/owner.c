@@ -61,6 +61,8 @@ static void hear_mail(struct owner *o, const struct smtp_mail *m)
         vr_buf_addf(&o->params, " body=8bitmime");
     if (m->ret != DSN_RET_NONE)
         vr_buf_addf(&o->params, " ret=%s", m->ret == DSN_RET_FULL ? "full" : "hdrs");
+    if (m->has_priority)
+        vr_buf_addf(&o->params, " priority=%d", m->priority);
     add_param(&o->params, " envid=", m->envid);
     add_param(&o->params, " auth=", m->auth);
     if (vr_str_equal_nocase(m->reverse_path.domain, VR_STR("refused.test")))

@@ -144,7 +144,10 @@ static bool read_setting(struct transcript *t, struct vr_str text, unsigned line
         good = set_greeting(t, value);
     else if (vr_str_equal(key, VR_STR("vrfy")))
         good = t->config.vrfy = vr_str_equal(value, VR_STR("yes"));
-    else
+    else if (vr_str_equal(key, VR_STR("priorities"))) {
+        t->config.priorities = false;
+        good = vr_str_equal(value, VR_STR("no"));
+    } else
         good = vr_str_to_u64(value, &n) && set_number(t, key, n);
     t->tcp = t->tcp && vr_str_equal(key, VR_STR("role")) && vr_str_equal(value, VR_STR("mx"));
     return good || fail(t, line, "no such setting, or not a value for it; README.md lists them");
@@ -235,8 +238,8 @@ bool transcript_read(struct transcript *t, const char *path)
 {
     *t = (struct transcript){.path = path, .tcp = true};
     vr_arena_init(&t->arena, 64u << 20);
-    t->config =
-        (struct smtp_server_config){.hostname = VR_STR("mx.d.test"), .starttls = true, .size_max = 10u << 20};
+    t->config = (struct smtp_server_config){
+        .hostname = VR_STR("mx.d.test"), .starttls = true, .priorities = true, .size_max = 10u << 20};
     t->greeting = SMTP_REPLY(220, NULL, "");
     t->steps = calloc(STEPS_MAX, sizeof *t->steps);
     struct vr_str rest, text;

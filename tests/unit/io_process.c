@@ -1,6 +1,7 @@
 /* io_process.c - tests of src/io/process.h: children, signals, frames, and what a confined process can still do. */
 #include "io_testing.h"
 
+#include "io/append.h"
 #include "io/channel.h"
 #include "io/fs.h"
 #include "io/process.h"
@@ -8,10 +9,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/io_uring.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 static struct io_supervise *supervise; /* signals are blocked once for the whole program */
@@ -243,6 +246,18 @@ struct confined {
     bool root;
 };
 
+struct appended {
+    struct io *io;
+    int status;
+};
+
+static void append_ended(void *arg, int status)
+{
+    struct appended *a = arg;
+    a->status = status;
+    io_stop(a->io);
+}
+
 static int confined_child(void *arg)
 {
     struct confined *f = arg;
@@ -275,6 +290,14 @@ static int confined_child(void *arg)
             socket(AF_NETLINK, SOCK_RAW, 0) >= 0)
             return 4;
     }
+    struct io_uring_params ring = {0};
+    if (seccomp &&
+        (syscall(SYS_io_uring_setup, 4, &ring) >= 0 || errno != EPERM ||
+         syscall(SYS_io_uring_register, -1, IORING_REGISTER_ENABLE_RINGS, NULL, 0) >= 0 || errno != EPERM))
+        return 10;
+    struct io_appender *appender = io_appender_new(io, IO_APPEND_BEST); /* goes without */
+    if (strcmp(io_appender_kind(appender), "thread") != 0)
+        return 11;
     if (socket(AF_UNIX, SOCK_STREAM, 0) < 0)
         return 5;
     if (landlock) {
@@ -292,6 +315,54 @@ static int confined_child(void *arg)
     if (io_fs_replace_file(path, VR_STR("x"), 0600) != 0 || io_fs_unlink(path) != 0)
         return 9;
     return landlock && seccomp ? 0 : 100;
+}
+
+/* With the network, as senders are: no ring all the same. And one that was made before does what it may, no more. */
+static int confined_ring_child(void *arg)
+{
+    const struct confined *f = arg;
+    const char *const writes[] = {f->writable, NULL};
+    struct io_confine c = {.paths_write = writes};
+    char weaker[256];
+    struct io_uring_params params = {0};
+    struct io *io = io_new(1);
+    struct io_appender *a = io_appender_new(io, IO_APPEND_BEST);
+    bool ring = strcmp(io_appender_kind(a), "io_uring") == 0;
+    if (io_confine(&c, weaker) != 0)
+        return 1;
+    if (strstr(weaker, "seccomp") != NULL)
+        return 100;
+    if (syscall(SYS_io_uring_setup, 4, &params) >= 0 || errno != EPERM)
+        return 2;
+    int inet = socket(AF_INET, SOCK_STREAM, 0);
+    if (inet < 0)
+        return 3;
+    char path[128], byte = 0;
+    snprintf(path, sizeof path, "%s/ring", f->writable);
+    int fd = io_fs_open(path, IO_FS_READ | IO_FS_WRITE | IO_FS_CREATE, 0600);
+    struct appended appended = {.io = io, .status = 1};
+    io_appender_write(a, fd, "x", 1, 0, false, append_ended, &appended);
+    io_run(io);
+    if (fd < 0 || appended.status != 0 || io_fs_pread(fd, &byte, 1, 0) != 1 || byte != 'x')
+        return 4;
+    return ring ? 0 : 100;
+}
+
+static void a_ring_is_made_before_the_confinement(void **state)
+{
+    struct confined f = {0};
+    (void)state;
+    folder_make(f.folder);
+    snprintf(f.writable, sizeof f.writable, "%s", f.folder);
+    int code = wait_exit(io_supervise_fork(supervise, "confined", NULL, 0, confined_ring_child, &f));
+    char path[128];
+    snprintf(path, sizeof path, "%s/ring", f.folder);
+    io_fs_unlink(path);
+    folder_remove(f.folder);
+    if (code == 100)
+        print_message("this kernel lacks seccomp or io_uring\n");
+    else
+        assert_int_equal(code, 0);
 }
 
 static void a_confined_process_can_do_little(void **state)
@@ -367,6 +438,7 @@ int main(void)
         cmocka_unit_test(title_and_signals_of_a_child),
         cmocka_unit_test(frames_go_both_ways),
         cmocka_unit_test(a_confined_process_can_do_little),
+        cmocka_unit_test(a_ring_is_made_before_the_confinement),
         cmocka_unit_test(the_local_process_may_still_become_users),
         cmocka_unit_test(kill_reaches_the_child_only),
     };

@@ -57,6 +57,8 @@ static void test_who_may(void **state)
         {IPC_DELIVER, IPC_RECEIVER, IPC_LOCAL, false, false}, /* who hears strangers delivers nothing */
         {IPC_CONTROL, IPC_ADMIN, IPC_QUEUE, false, true},
         {IPC_CONTROL, IPC_RECEIVER, IPC_QUEUE, false, false},
+        {IPC_CONTROL_CANCEL, IPC_ADMIN, IPC_QUEUE, false, true},
+        {IPC_CONTROL_TAKEN, IPC_QUEUE, IPC_ADMIN, false, false},
         {IPC_SASL_START, IPC_SENDER, IPC_KEEPER, false, false},
         {IPC_ATTACH, IPC_SUPERVISOR, IPC_KEEPER, true, true},
         {IPC_ATTACH, IPC_QUEUE, IPC_SENDER, true, false},
@@ -119,7 +121,8 @@ static void put_all(void)
                          .body_size = 123456789012,
                          .large = true,
                          .rcpts = rcpts,
-                         .rcpt_count = 2};
+                         .rcpt_count = 2,
+                         .priority = -7};
     ipc_put_envelope(&buf, &e);
 }
 
@@ -145,19 +148,24 @@ static void test_envelope(void **state)
     assert_int_equal(e.rcpts[0].notify, DSN_NOTIFY_SUCCESS);
     assert_str(e.rcpts[0].orcpt, VR_STR("rfc822;a@y"));
     assert_true(e.rcpts[1].catch_all && !e.rcpts[0].catch_all);
+    assert_int_equal(e.priority, -7);
+    r = ipc_reader(vr_str_sub(vr_buf_str(&buf), 0, vr_buf_size(&buf) - 1)); /* version 1 ends before it */
+    assert_true(ipc_get_envelope_1(&r, &arena, &e));
+    assert_true(ipc_done(&r) && e.rcpt_count == 2 && e.priority == 0);
 }
 
 static void test_delivery_and_result(void **state)
 {
     (void)state;
-    struct delivery_rcpt to[] = {{3, VR_STR("a@x.test"), DSN_NOTIFY_DELAY, VR_STR("rfc822;o@y")},
-                                 {9, VR_STR("b@x.test"), 0, {NULL, 0}}};
+    struct delivery_rcpt to[] = {{3, VR_STR("a@x.test"), DSN_NOTIFY_DELAY, VR_STR("rfc822;o@y"), 0},
+                                 {9, VR_STR("b@x.test"), 0, {NULL, 0}, 65535}};
     struct delivery d = {.id = 5,
                          .message = 77,
                          .next_hop = {NEXT_HOP_LMTP, VR_STR("/run/lmtp"), 0, NEXT_HOP_TLS_VERIFY, 4, 2},
                          .reverse_path = VR_STR("f@x"),
                          .body = 1,
                          .ret = DSN_RET_FULL,
+                         .priority = 9,
                          .envid = VR_STR("E"),
                          .prefix = VR_STR("P: 1\r\n"),
                          .content = VR_STR("text"),
@@ -170,7 +178,7 @@ static void test_delivery_and_result(void **state)
     struct ipc_reader r = ipc_reader(vr_buf_str(&buf));
     assert_true(ipc_get_delivery(&r, &arena, &got));
     assert_true(got.id == 5 && got.message == 77 && got.body == 1 && got.ret == DSN_RET_FULL &&
-                got.content_size == 4 && !got.large && got.arrival_us == 42);
+                got.priority == 9 && got.content_size == 4 && !got.large && got.arrival_us == 42);
     assert_true(got.next_hop.kind == NEXT_HOP_LMTP && got.next_hop.port == 0 &&
                 got.next_hop.tls == NEXT_HOP_TLS_VERIFY && got.next_hop.route == 4 &&
                 got.next_hop.domain == 2);
@@ -178,18 +186,21 @@ static void test_delivery_and_result(void **state)
     assert_str(got.content, VR_STR("text"));
     assert_str(got.prefix, VR_STR("P: 1\r\n"));
     assert_int_equal(got.rcpts[1].index, 9);
+    assert_int_equal(got.rcpts[1].attempt, 65535);
     assert_str(got.rcpts[0].orcpt, VR_STR("rfc822;o@y"));
 
-    struct delivery_rcpt_result results[] = {{3, DELIVERY_OK, 250, {NULL, 0}, VR_STR("fine")},
-                                             {9, DELIVERY_PERMANENT, 550, VR_STR("5.1.1"), VR_STR("no")}};
-    struct delivery_result res = {5, 77, VR_STR("mx.test"), VR_STR("192.0.2.9"), true, true, 31, results, 2},
+    struct delivery_rcpt_result results[] = {{3, DELIVERY_OK, 250, {NULL, 0}, VR_STR("fine"), 7},
+                                             {9, DELIVERY_PERMANENT, 550, VR_STR("5.1.1"), VR_STR("no"), 0}};
+    struct delivery_result res = {5,       77, VR_STR("mx.test"), VR_STR("192.0.2.9"), true, true, true, 31,
+                                  results, 2},
                            back;
     vr_buf_reset(&buf);
     ipc_put_result(&buf, &res);
     r = ipc_reader(vr_buf_str(&buf));
     assert_true(ipc_get_result(&r, &arena, &back));
     assert_true(back.delivery == 5 && back.message == 77 && back.dsn_relayed_on && back.tls &&
-                back.duration_ms == 31 && back.rcpt_count == 2);
+                back.unreachable && back.duration_ms == 31 && back.rcpt_count == 2);
+    assert_int_equal(back.rcpts[0].attempt, 7);
     assert_str(back.remote_mta, VR_STR("mx.test"));
     assert_true(back.rcpts[1].status == DELIVERY_PERMANENT && back.rcpts[1].code == 550);
     assert_str(back.rcpts[1].enhanced, VR_STR("5.1.1"));
@@ -227,7 +238,7 @@ static void test_damaged(void **state)
     vr_buf_reset(&buf); /* as many recipients as no frame can hold: no memory is asked for them */
     struct envelope e = {.rcpt_count = 0};
     ipc_put_envelope(&buf, &e);
-    memset(buf.p + buf.start + vr_buf_size(&buf) - 4, 0xff, 4);
+    memset(buf.p + buf.start + vr_buf_size(&buf) - 5, 0xff, 4);
     struct ipc_reader r = ipc_reader(vr_buf_str(&buf));
     assert_false(ipc_get_envelope(&r, &arena, &e));
     assert_int_equal(e.rcpt_count, 0);

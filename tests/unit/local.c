@@ -405,24 +405,34 @@ static void test_disk(void **state)
 static void test_new_folders_are_durable(void **state)
 {
     struct rig *r = *state;
-    struct delivery_rcpt to = {.address = VR_STR("ann@any.test")}, bob = {.address = VR_STR("bob@any.test")};
+    struct delivery_rcpt to = {.address = VR_STR("ann@any.test")}, bob = {.address = VR_STR("bob@any.test")},
+                         eve = {.address = VR_STR("eve@any.test")};
     struct delivery d = delivery(ANY, &to, 1);
     disk_fails(FAULT_SYNC_DIRECTORY, "/any.test", -EIO);
     expect(rig_deliver(r, &d, -1), 0, DELIVERY_TEMPORARY, "4.2.0", "");
     assert_int_equal(files_in(r, "any.test/ann/new").count, 0);
     disk_fails(NO_FAULT, "", 0);
-    folder_remove(files_in(r, "any.test").folder);
-    static const struct {
-        bool bob;
+    unsigned above = 1; /* the folders above any.test */
+    const char *stands = files_in(r, "any.test").folder;
+    for (const char *c = stands + 1; *c != '\0'; c++)
+        above += *c == '/';
+    folder_remove(stands);
+    const struct {
+        struct delivery_rcpt *to;
         unsigned synced;
     } rows[] = {
-        {false, 4}, /* the rig's folder, any.test, ann, new */
-        {false, 1},
-        {true, 3}, /* any.test stands */
-        {true, 1},
+        {&to, above + 3},            /* any.test, ann, new: nothing is known yet */
+        {&to, 1},         {&bob, 3}, /* any.test is durable, and has a new name in it */
+        {&bob, 1},        {&eve, 3}, /* made by somebody who may have died before it was synced */
+        {&eve, 1},
     };
+    char made[512];
+    for (size_t i = 0; i < 3; i++) {
+        snprintf(made, sizeof made, "%s/eve/%s", stands, (const char *[]){"tmp", "new", "cur"}[i]);
+        assert_int_equal(io_fs_mkdir_all(made, 0700), 0);
+    }
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        d = delivery(ANY, rows[i].bob ? &bob : &to, 1);
+        d = delivery(ANY, rows[i].to, 1);
         disk->synced = 0;
         expect(rig_deliver(r, &d, -1), 0, DELIVERY_OK, "2.0.0", "");
         assert_int_equal(disk->synced, rows[i].synced);
@@ -475,7 +485,9 @@ static void test_drain(void **state)
     rig_drain(r, 5000);
     run_for(r->io, 50);
     assert_false(r->gone); /* a recipient has no answer yet */
-    expect(rig_deliver(r, &late, -1), 0, DELIVERY_CANCELLED, "4.3.2", "");
+    rig_deliver_by(r, 3, &late, -1);
+    rig_until(r, r->result_count == 1);
+    expect(&r->results[0], 0, DELIVERY_CANCELLED, "4.3.2", "");
     kill(r->child, SIGKILL);
     assert_int_equal(waitpid(r->child, NULL, 0), r->child);
     r->child = 0;

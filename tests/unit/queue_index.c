@@ -1,4 +1,6 @@
 /* queue_index.c - the table of ids, messages in memory, records of the log, shared texts, the heap of sleepers. */
+#include "folder_testing.h"
+
 #include "queue/inside.h"
 
 #include <malloc.h>
@@ -259,8 +261,7 @@ static void test_result_replay(void **state)
     assert_int_equal(again->count, 7); /* once only */
     message_free(&q, again);
     recipient_reply(&q, &m->recipients[0], vr_str(NULL, 0));
-    free(m->recipients);
-    free(m);
+    message_free(&q, m);
     vr_buf_fini(&b);
     idmap_fini(&q.messages);
 }
@@ -296,25 +297,208 @@ static void test_reporting_is_not_undone(void **state)
     again->durable = true;
     recipient_set(&q, again, &again->recipients[4], RECIPIENT_REPORTING);
     pack_message(&message, &r.envelope);
-    record = (struct qlog_record){
-        .position = 99, .type = RECORD_MESSAGE, .version = RECORD_VERSION, .payload = vr_buf_str(&message)};
+    record = (struct qlog_record){.position = 99,
+                                  .type = RECORD_MESSAGE,
+                                  .version = RECORD_MESSAGE_VERSION,
+                                  .payload = vr_buf_str(&message)};
     record_move(&q, &record); /* there is no log: it would crash */
     message_free(&q, again);
-    free(m->recipients);
-    free(m);
+    message_free(&q, m);
     vr_buf_fini(&cause);
     vr_buf_fini(&later);
     vr_buf_fini(&message);
     idmap_fini(&q.messages);
 }
 
+/* ---- records of version 1 ------------------------------------------------------------------------------------------------ */
+
+/* A MESSAGE as the layout of version 1 was, byte for byte: its envelope ends with the recipients. */
+/* clang-format off */
+static const char version_1[] =
+    "\x6d\x00\x00\x00"                                                    /* the envelope's length */
+    "\x00\x04\xc3\x7d\x8c\x0c\xa0\x0c" "\x00\x40\x1e\x18\x24\x0a\x06\x00" /* id, arrival */
+    "\x0f\x00\x00\x00" "ann@example.com" "\x01" "\x02"                      /* reverse-path, body, RET */
+    "\x02\x00\x00\x00" "e1" "\x03\x00\x00\x00" "ann" "\x09\x00\x00\x00" "192.0.2.1" "\x01\x00\x00\x00" "c"
+    "\x06\x00\x00\x00" "X: y\r\n"                                          /* prefix */
+    "\x05\x00\x00\x00\x00\x00\x00\x00" "\x00" "\x01\x00\x00\x00"            /* body size, large, recipients */
+    "\x05\x00\x00\x00" "b@d.t" "\x04\x00\x00\x00" "\x00\x00\x00\x00" "\x01"
+    "\x01\x00\x00\x00" "\x00\x00\x00\x00" "\x05\x00\x00\x00" "c@d.t"        /* one target */
+    "\x00\x00\x00\x00" "body\n";                                           /* no cause */
+/* clang-format on */
+#define VERSION_1 vr_str(version_1, sizeof version_1 - 1)
+#define OLD_ID    0x0ca00c8c7dc30400u
+
+static void assert_old_message(const struct record_message *r)
+{
+    assert_true(r->envelope.id == OLD_ID && r->envelope.arrival_us == 1700000000000000);
+    assert_true(vr_str_equal(r->envelope.reverse_path, VR_STR("ann@example.com")));
+    assert_true(vr_str_equal(r->envelope.prefix, VR_STR("X: y\r\n")));
+    assert_true(vr_str_equal(r->envelope.rcpts[0].address, VR_STR("b@d.t")));
+    assert_true(r->envelope.rcpts[0].catch_all && r->envelope.rcpts[0].notify == DSN_NOTIFY_FAILURE);
+    assert_int_equal(r->envelope.rcpt_count, 1);
+    assert_int_equal(r->target_count, 1);
+    assert_true(vr_str_equal(r->targets[0].address, VR_STR("c@d.t")));
+    assert_true(vr_str_equal(r->body, VR_STR("body\n")));
+    assert_int_equal(r->envelope.priority, 0);
+}
+
+static void test_version_1_is_read(void **state)
+{
+    (void)state;
+    struct vr_arena arena;
+    struct record_message r;
+    vr_arena_init(&arena, 1u << 20);
+    assert_true(record_message_read(VERSION_1, &arena, &r));
+    assert_old_message(&r);
+    vr_arena_fini(&arena);
+    assert_true(record_version_known(&(struct qlog_record){.type = RECORD_MESSAGE, .version = 1}));
+    assert_true(record_version_known(&(struct qlog_record){.type = RECORD_MESSAGE, .version = 2}));
+    assert_false(record_version_known(&(struct qlog_record){.type = RECORD_MESSAGE, .version = 3}));
+    assert_false(record_version_known(&(struct qlog_record){.type = RECORD_MESSAGE, .version = 0}));
+    assert_false(record_version_known(&(struct qlog_record){.type = RECORD_RESULT, .version = 2}));
+}
+
+static void test_priority_is_kept(void **state)
+{
+    (void)state;
+    struct vr_buf b;
+    struct vr_arena arena;
+    struct record_message r;
+    struct queue q = {0};
+    vr_buf_init(&b, 65536);
+    vr_arena_init(&arena, 1u << 20);
+    struct envelope e = envelope_make();
+    e.priority = -9;
+    pack_message(&b, &e);
+    assert_true(record_message_read(vr_buf_str(&b), &arena, &r));
+    assert_int_equal(r.envelope.priority, -9);
+    struct message *m = message_new(&r);
+    assert_int_equal(m->priority, -9);
+    idmap_add(&q.messages, m);
+    message_free(&q, m);
+    idmap_fini(&q.messages);
+    vr_arena_fini(&arena);
+    vr_buf_fini(&b);
+}
+
+struct versions {
+    struct queue *queue;
+    uint8_t version[8];
+    struct vr_buf last; /* the last MESSAGE's payload */
+    size_t count;
+};
+
+static void note_version(void *arg, const struct qlog_record *r)
+{
+    struct versions *v = arg;
+    record_replay(v->queue, r);
+    if (r->type != RECORD_MESSAGE)
+        return;
+    assert_true(v->count < 8);
+    v->version[v->count++] = r->version;
+    vr_buf_reset(&v->last);
+    vr_buf_add(&v->last, r->payload);
+}
+
+static void stop(void *arg)
+{
+    io_stop(arg);
+}
+
+static void settle(struct queue *q)
+{
+    struct io_timer *t = io_timer_new(q->io, stop, q->io);
+    io_timer_start(t, 1, 1);
+    for (int i = 0; i < 20000 && (i < 100 || !qlog_idle(q->log)); i++)
+        io_run(q->io);
+    io_timer_free(t);
+}
+
+static void open_log(struct queue *q, const char *folder, struct versions *v)
+{
+    struct qlog_options o = {.io = q->io,
+                             .events = q->events,
+                             .folder = folder,
+                             .segment_size = 65536,
+                             .lazy_ms = 5,
+                             .arg = v,
+                             .replay = note_version};
+    assert_int_equal(qlog_open(&o, &q->log), 0);
+}
+
+static void close_log(struct queue *q)
+{
+    settle(q);
+    qlog_close(q->log);
+    while (q->messages.count > 0)
+        for (size_t i = 0; i < q->messages.capacity; i++)
+            if (idmap_slot(&q->messages, i) != NULL)
+                message_free(q, idmap_slot(&q->messages, i));
+}
+
+/* A message of an earlier version's log is replayed; moved, its copy is a record of our version that says the same. */
+static void test_version_1_is_moved(void **state)
+{
+    (void)state;
+    char folder[64];
+    assert_true(folder_new(folder));
+    struct queue q = {.io = io_new(1)};
+    q.events = event_log_new(NULL, "test", EVENT_KEY_VALUE, EVENT_ERROR);
+    struct versions v = {.queue = &q};
+    vr_buf_init(&q.scratch, 65536);
+    vr_buf_init(&v.last, 65536);
+    open_log(&q, folder, &v);
+    struct vr_str payload = VERSION_1;
+    qlog_position at = qlog_append(q.log, RECORD_MESSAGE, 1, &payload, 1, QLOG_URGENT, NULL, NULL);
+    close_log(&q);
+    open_log(&q, folder, &v);
+    assert_int_equal(v.count, 1);
+    assert_int_equal(v.version[0], 1);
+    struct message *m = idmap_find(&q.messages, OLD_ID);
+    assert_non_null(m);
+    assert_int_equal(m->open, 1);
+    assert_true(m->position == at && m->priority == 0);
+    record_move(&q, &(struct qlog_record){at, RECORD_MESSAGE, 1, VERSION_1});
+    settle(&q);
+    assert_true(m->position != at);
+    assert_int_equal(m->record_length, payload.n + 1);
+    close_log(&q);
+    v.count = 0;
+    open_log(&q, folder, &v);
+    assert_int_equal(v.count, 2);
+    assert_int_equal(v.version[1], RECORD_MESSAGE_VERSION);
+    struct vr_arena arena;
+    struct record_message r;
+    vr_arena_init(&arena, 1u << 20);
+    assert_true(record_message_read(vr_buf_str(&v.last), &arena, &r));
+    assert_old_message(&r);
+    struct ipc_reader e = ipc_reader(r.envelope_bytes); /* of today's layout, whole */
+    struct envelope again;
+    assert_true(ipc_get_envelope(&e, &arena, &again) && ipc_done(&e));
+    assert_int_equal(q.messages.count, 1);
+    vr_arena_fini(&arena);
+    close_log(&q);
+    idmap_fini(&q.messages);
+    vr_buf_fini(&q.scratch);
+    vr_buf_fini(&v.last);
+    event_log_free(q.events);
+    io_free(q.io);
+    folder_remove(folder);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_idmap),       cmocka_unit_test(test_message_record),
-        cmocka_unit_test(test_message_new), cmocka_unit_test(test_texts_are_shared),
-        cmocka_unit_test(test_thrift),      cmocka_unit_test(test_result_replay),
+        cmocka_unit_test(test_idmap),
+        cmocka_unit_test(test_message_record),
+        cmocka_unit_test(test_message_new),
+        cmocka_unit_test(test_texts_are_shared),
+        cmocka_unit_test(test_thrift),
+        cmocka_unit_test(test_result_replay),
         cmocka_unit_test(test_reporting_is_not_undone),
+        cmocka_unit_test(test_version_1_is_read),
+        cmocka_unit_test(test_priority_is_kept),
+        cmocka_unit_test(test_version_1_is_moved),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

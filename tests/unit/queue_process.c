@@ -112,13 +112,19 @@ static void spawn_queue(void)
         attach(&sides[i], roles[i], 20 + i);
 }
 
-static void start_queue(bool introduced)
+static void spawn_introduced(void)
 {
     spawn_queue();
-    if (introduced) {
-        introduce(&sides[SENDER]);
-        introduce(&sides[LOCAL]);
-    }
+    introduce(&sides[SENDER]);
+    introduce(&sides[LOCAL]);
+}
+
+static void start_queue(bool introduced)
+{
+    if (introduced)
+        spawn_introduced();
+    else
+        spawn_queue();
     for (int i = 0; i < 100 && !ready; i++) /* frames of the sides end a turn too */
         run(WAIT_MS / 100);
     assert_true(ready);
@@ -262,18 +268,21 @@ static struct delivery expect_delivery(struct side *s)
     return d;
 }
 
+static bool unreachable; /* the next answers: nobody could be spoken with */
+
 static void answer(struct side *s, const struct delivery *d, enum delivery_status status, uint16_t code,
                    const char *enhanced, const char *text)
 {
     struct delivery_rcpt_result rcpts[8];
     assert_true(d->rcpt_count <= 8);
     for (uint32_t i = 0; i < d->rcpt_count; i++)
-        rcpts[i] = (struct delivery_rcpt_result){d->rcpts[i].index, status, code, vr_str_from(enhanced),
-                                                 vr_str_from(text)};
+        rcpts[i] = (struct delivery_rcpt_result){
+            d->rcpts[i].index, status, code, vr_str_from(enhanced), vr_str_from(text), d->rcpts[i].attempt};
     struct delivery_result r = {.delivery = d->id,
                                 .message = d->message,
                                 .remote_mta = VR_STR("mx.far.example"),
                                 .remote_ip = VR_STR("192.0.2.9"),
+                                .unreachable = unreachable,
                                 .duration_ms = 3,
                                 .rcpts = rcpts,
                                 .rcpt_count = d->rcpt_count};
@@ -300,10 +309,24 @@ static json_t *ask(const char *request)
         vr_buf_add(&text, ipc_get_str(&r));
         assert_true(ipc_done(&r));
     }
-    json_error_t error;
-    json_t *out = json_loadb(vr_buf_str(&text).p, vr_buf_size(&text), 0, &error);
-    if (out == NULL)
-        fail_msg("%s in %.*s", error.text, VR_STR_ARG(vr_buf_str(&text)));
+    json_t *out = NULL,
+           *messages = json_array(); /* of list and show; what the last line says is told of all */
+    for (struct vr_str rest = vr_buf_str(&text); rest.n > 0;) {
+        size_t n = vr_str_find(rest, '\n');
+        assert_int_not_equal(n, VR_NPOS);
+        assert_null(out);
+        json_error_t error;
+        json_t *line = json_loadb(rest.p, n, 0, &error);
+        if (line == NULL)
+            fail_msg("%s in %.*s", error.text, VR_STR_ARG(rest));
+        rest = vr_str_from_pos(rest, n + 1);
+        if (json_object_get(line, "end") != NULL || json_object_get(line, "error") != NULL)
+            out = line;
+        else
+            json_array_append_new(messages, line);
+    }
+    assert_non_null(out);
+    json_object_set_new(out, "messages", messages);
     vr_buf_fini(&b);
     vr_buf_fini(&text);
     return out;
@@ -402,6 +425,62 @@ static void test_retry(void **state)
     answer(&sides[SENDER], &d, DELIVERY_CANCELLED, 0, "4.3.2", "closing");
     d = expect_delivery(&sides[SENDER]); /* again soon */
     answer(&sides[SENDER], &d, DELIVERY_OK, 250, "", "");
+    expect_queued(0);
+}
+
+/* The first recipient of the first message that `list` shows, or NULL. Frees *l first. */
+static json_t *first_recipient(json_t **l, const char *request)
+{
+    json_decref(*l);
+    *l = ask(request);
+    return json_array_get(json_object_get(json_array_get(json_object_get(*l, "messages"), 0), "recipients"),
+                          0);
+}
+
+/* Two attempts find nobody; then all mail for that destination knows it, and one attempt tells when it is over. */
+static void test_dead_destination(void **state)
+{
+    (void)state;
+    static const char dead[] = "{\"op\":\"list\",\"sender\":\"third@home.example\"}";
+    config->retry[0] = 60000;
+    drain_queue();
+    start_queue(true);
+    unreachable = true;
+    submit(&(struct mail){"first@home.example", {"b@far.example"}});
+    submit(&(struct mail){"second@home.example", {"b@far.example"}});
+    struct delivery d = expect_delivery(&sides[SENDER]), second = expect_delivery(&sides[SENDER]);
+    submit(&(struct mail){"third@home.example", {"c@far.example"}}); /* waits: two at a time */
+    answer(&sides[SENDER], &d, DELIVERY_TEMPORARY, 0, "4.4.1", "cannot connect");
+    answer(&sides[SENDER], &second, DELIVERY_TEMPORARY, 0, "4.4.1", "cannot connect");
+    submit(&(struct mail){"fourth@home.example", {"d@far.example", "e@other.example"}});
+    d = expect_delivery(&sides[SENDER]);
+    assert_true(vr_str_equal(d.next_hop.host, VR_STR("other.example"))); /* nobody else's trouble */
+    unreachable = false;
+    answer(&sides[SENDER], &d, DELIVERY_OK, 250, "2.0.0", "taken");
+    json_t *l = NULL, *rcpt = first_recipient(&l, dead);
+    for (int i = 0; i < 100 && json_object_get(rcpt, "reply") == NULL; i++) {
+        run(10);
+        rcpt = first_recipient(&l, dead);
+    }
+    assert_string_equal(json_string_value(json_object_get(rcpt, "reply")), "4.4.1 cannot connect");
+    assert_int_equal(json_integer_value(json_object_get(rcpt, "attempts")), 0); /* none was made */
+    assert_quiet(&sides[SENDER], 1500);
+    json_decref(l);
+    l = ask("{\"op\":\"summary\"}");
+    json_t *first = json_array_get(json_object_get(l, "destinations"), 0);
+    assert_string_equal(json_string_value(json_object_get(first, "destination")), "mx:far.example");
+    assert_in_range(json_integer_value(json_object_get(first, "dead_s")), 40, 66);
+    json_decref(l);
+    json_decref(ask("{\"op\":\"retry\",\"all\":true}")); /* an administrator knows better: one tries it */
+    d = expect_delivery(&sides[SENDER]);
+    assert_quiet(&sides[SENDER], 200);
+    answer(&sides[SENDER], &d, DELIVERY_OK, 250, "2.0.0", "taken");
+    d = expect_delivery(&sides[SENDER]);
+    second = expect_delivery(&sides[SENDER]); /* it lives: two at a time again */
+    answer(&sides[SENDER], &d, DELIVERY_OK, 250, "2.0.0", "taken");
+    answer(&sides[SENDER], &second, DELIVERY_OK, 250, "2.0.0", "taken");
+    d = expect_delivery(&sides[SENDER]);
+    answer(&sides[SENDER], &d, DELIVERY_OK, 250, "2.0.0", "taken");
     expect_queued(0);
 }
 
@@ -584,26 +663,33 @@ static void test_expiry(void **state)
     expect_queued(0);
 }
 
-static void test_large(void **state)
+static void large_open(uint64_t id)
 {
-    (void)state;
-    uint64_t id = queue_id_next(&last_id, io_now_us(io), 3);
     io_channel_send(sides[RECEIVER].channel, IPC_BODY_OPEN, vr_str((const char *)&id, sizeof id), -1);
+}
+
+/* The receiver's part: asks for a file and writes it. */
+static void large_write(uint64_t id, struct vr_buf *body)
+{
+    large_open(id);
     struct ipc_reader r = receive(&sides[RECEIVER], IPC_BODY_FILE);
     assert_true(ipc_get_u64(&r) == id);
     assert_int_equal(ipc_get_u32(&r), 0);
     assert_true(current->fd >= 0);
-    struct vr_buf body;
-    vr_buf_init(&body, 1u << 20);
-    vr_buf_add(&body, VR_STR("Subject: large\r\n\r\n"));
+    vr_buf_init(body, 1u << 20);
+    vr_buf_add(body, VR_STR("Subject: large\r\n\r\n"));
     for (int i = 0; i < 5000; i++)
-        vr_buf_addf(&body, "line %d of a large body\r\n", i);
-    assert_true(io_fs_write(current->fd, vr_buf_str(&body).p, vr_buf_size(&body)) >= 0);
+        vr_buf_addf(body, "line %d of a large body\r\n", i);
+    assert_true(io_fs_write(current->fd, vr_buf_str(body).p, vr_buf_size(body)) >= 0);
+}
+
+static void large_submit(uint64_t id, uint64_t size)
+{
     struct envelope_rcpt rcpt = {.address = VR_STR("b@far.example")};
     struct envelope e = {.id = id,
                          .arrival_us = io_now_us(io),
                          .reverse_path = VR_STR("x@away.example"),
-                         .body_size = vr_buf_size(&body),
+                         .body_size = size,
                          .large = true,
                          .rcpts = &rcpt,
                          .rcpt_count = 1};
@@ -612,6 +698,39 @@ static void test_large(void **state)
     ipc_put_envelope(&b, &e);
     ipc_put_str(&b, vr_str(NULL, 0));
     io_channel_send(sides[RECEIVER].channel, IPC_SUBMIT, vr_buf_str(&b), -1);
+    vr_buf_fini(&b);
+}
+
+/* A receiver that asked an earlier queue for its file asks the next one as well; when that one reads it, the file may be written and submitted. */
+static void test_large_asked_twice(void **state)
+{
+    (void)state;
+    struct vr_buf body;
+    uint64_t id = queue_id_next(&last_id, io_now_us(io), 3);
+    large_write(id, &body);
+    kill_queue();
+    start_queue(true);
+    large_open(id);
+    large_submit(id, vr_buf_size(&body));
+    expect_submitted(id, IPC_SUBMIT_OK);
+    struct delivery d = expect_delivery(&sides[SENDER]);
+    char *read = malloc(vr_buf_size(&body));
+    assert_non_null(read);
+    assert_int_equal(io_fs_pread(current->fd, read, vr_buf_size(&body), 0), vr_buf_size(&body));
+    assert_memory_equal(read, vr_buf_str(&body).p, vr_buf_size(&body));
+    free(read);
+    answer(&sides[SENDER], &d, DELIVERY_OK, 250, "", "");
+    expect_queued(0);
+    vr_buf_fini(&body);
+}
+
+static void test_large(void **state)
+{
+    (void)state;
+    struct vr_buf body;
+    uint64_t id = queue_id_next(&last_id, io_now_us(io), 3);
+    large_write(id, &body);
+    large_submit(id, vr_buf_size(&body));
     expect_submitted(id, IPC_SUBMIT_OK);
     for (int round = 0; round < 2; round++) {
         struct delivery d = expect_delivery(&sides[SENDER]);
@@ -647,11 +766,7 @@ static void test_large(void **state)
     queue_id_text(id, text);
     snprintf(path, sizeof path, "%s/spool/body/%.2s/%s", folder, text + 8, text);
     assert_int_equal(io_fs_stat(path, &st), 0);
-    e.id = id;
-    vr_buf_reset(&b);
-    ipc_put_envelope(&b, &e);
-    ipc_put_str(&b, vr_str(NULL, 0));
-    io_channel_send(sides[RECEIVER].channel, IPC_SUBMIT, vr_buf_str(&b), -1);
+    large_submit(id, vr_buf_size(&body));
     expect_submitted(id, IPC_SUBMIT_ERROR);
     for (int i = 0; i < 200 && io_fs_stat(path, &st) == 0; i++)
         run(10);
@@ -665,7 +780,6 @@ static void test_large(void **state)
     for (int i = 0; i < 200 && io_fs_stat(path, &st) == 0; i++)
         run(10);
     assert_true(io_fs_stat(path, &st) != 0);
-    vr_buf_fini(&b);
     vr_buf_fini(&body);
 }
 
@@ -734,6 +848,39 @@ static void test_resend_of_finished(void **state)
     assert_int_equal(queued(), 0);
 }
 
+static void introduce_with(struct side *s, uint64_t message)
+{
+    struct vr_buf b;
+    vr_buf_init(&b, 256);
+    ipc_put_u32(&b, 1);
+    ipc_put_u64(&b, message);
+    ipc_put_u32(&b, 1);
+    ipc_put_u32(&b, 0);
+    io_channel_send(s->channel, IPC_INFLIGHT, vr_buf_str(&b), -1);
+    vr_buf_fini(&b);
+}
+
+/* A sender repeats its late results to each new queue. */
+static void test_repeated_deferral(void **state)
+{
+    (void)state;
+    uint64_t id = submit(&(struct mail){"a@home.example", {"b@far.example"}});
+    struct delivery d = expect_delivery(&sides[SENDER]);
+    answer(&sides[SENDER], &d, DELIVERY_TEMPORARY, 451, "4.3.0", "later");
+    run(200); /* it is on disk */
+    for (int i = 0; i < 3; i++) {
+        kill_queue();
+        start_queue(false);
+        introduce_with(&sides[SENDER], id);
+        introduce(&sides[LOCAL]);
+        answer(&sides[SENDER], &d, DELIVERY_TEMPORARY, 451, "4.3.0", "later");
+    }
+    struct delivery again = expect_delivery(&sides[SENDER]);
+    assert_int_equal(again.rcpts[0].attempt, 1);
+    answer(&sides[SENDER], &again, DELIVERY_OK, 250, "", "");
+    expect_queued(0);
+}
+
 static void test_inflight(void **state)
 {
     (void)state;
@@ -742,15 +889,8 @@ static void test_inflight(void **state)
     uint64_t old = d.id;
     kill_queue();
     start_queue(false);
-    struct vr_buf b;
-    vr_buf_init(&b, 256);
-    ipc_put_u32(&b, 1);
-    ipc_put_u64(&b, id);
-    ipc_put_u32(&b, 1);
-    ipc_put_u32(&b, 0);
-    io_channel_send(sides[SENDER].channel, IPC_INFLIGHT, vr_buf_str(&b), -1);
+    introduce_with(&sides[SENDER], id);
     introduce(&sides[LOCAL]);
-    vr_buf_fini(&b);
     assert_quiet(&sides[SENDER], 500); /* it is with the sender already */
     d.id = old;
     answer(&sides[SENDER], &d, DELIVERY_OK, 250, "", "");
@@ -908,7 +1048,7 @@ static void test_result_of_an_ended_sender(void **state)
     pid_t first_child = child;
     for (size_t i = 0; i < SIDES; i++)
         detach(&sides[i]);
-    start_queue(true);
+    spawn_introduced();
     answer(&sides[SENDER], &d, DELIVERY_OK, 250, "", "");
     io_channel_flush(sides[SENDER].channel);
     detach(&sides[SENDER]);
@@ -922,6 +1062,33 @@ static void test_result_of_an_ended_sender(void **state)
     io_channel_close(first_supervisor);
 }
 
+/* One that is to end before it had the spool writes down first what it was told: nobody else knows. */
+static void test_result_told_to_one_that_waits(void **state)
+{
+    (void)state;
+    submit(&(struct mail){"a@home.example", {"b@far.example"}});
+    struct delivery d = expect_delivery(&sides[SENDER]);
+    struct io_channel *first_supervisor = supervisor;
+    pid_t first_child = child;
+    for (size_t i = 0; i < SIDES; i++)
+        detach(&sides[i]);
+    spawn_introduced();
+    answer(&sides[SENDER], &d, DELIVERY_OK, 250, "", "");
+    io_channel_flush(sides[SENDER].channel);
+    detach(&sides[SENDER]);
+    attach(&sides[SENDER], IPC_SENDER, 31);
+    run(100);
+    process_drain_ask(supervisor, 5000);
+    run(100);
+    process_drain_ask(first_supervisor, 5000);
+    process_ends(first_child, 0);
+    process_ends(child, 0);
+    io_channel_close(first_supervisor);
+    sides_close();
+    start_queue(true);
+    expect_queued(0);
+}
+
 static void test_second_queue_waits(void **state)
 {
     (void)state;
@@ -930,7 +1097,9 @@ static void test_second_queue_waits(void **state)
     pid_t first_child = child;
     for (size_t i = 0; i < SIDES; i++)
         detach(&sides[i]);
-    start_queue(true); /* of the next generation: the lock is with the first one */
+    spawn_introduced(); /* of the next generation: the lock is with the first one */
+    run(100);
+    assert_false(ready);
     uint64_t id = submit_as(queue_id_next(&last_id, io_now_us(io), 3),
                             &(struct mail){"a@home.example", {"c@far.example"}});
     assert_quiet(&sides[RECEIVER], 200);
@@ -970,7 +1139,7 @@ static void test_record_of_a_later_version(void **state)
     assert_int_equal(qlog_open(&o, &log), 0);
     int status = 1;
     struct vr_str payload = VR_STR("of tomorrow");
-    qlog_position at = qlog_append(log, RECORD_MESSAGE, RECORD_VERSION + 1, &payload, 1, QLOG_URGENT,
+    qlog_position at = qlog_append(log, RECORD_MESSAGE, RECORD_MESSAGE_VERSION + 1, &payload, 1, QLOG_URGENT,
                                    record_durable, &status);
     assert_true(at != 0);
     run(WAIT_MS);
@@ -993,6 +1162,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_relay, setup, teardown),
         cmocka_unit_test_setup_teardown(test_record_of_a_later_version, setup, teardown),
         cmocka_unit_test_setup_teardown(test_retry, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_dead_destination, setup, teardown),
         cmocka_unit_test_setup_teardown(test_failure, setup, teardown),
         cmocka_unit_test_setup_teardown(test_success, setup, teardown),
         cmocka_unit_test_setup_teardown(test_alias, setup, teardown),
@@ -1000,15 +1170,18 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_catch_all, setup, teardown),
         cmocka_unit_test_setup_teardown(test_expiry, setup, teardown),
         cmocka_unit_test_setup_teardown(test_large, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_large_asked_twice, setup, teardown),
         cmocka_unit_test_setup_teardown(test_kill, setup, teardown),
         cmocka_unit_test_setup_teardown(test_resend_of_finished, setup, teardown),
         cmocka_unit_test_setup_teardown(test_inflight, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_repeated_deferral, setup, teardown),
         cmocka_unit_test_setup_teardown(test_peer_death, setup, teardown),
         cmocka_unit_test_setup_teardown(test_control, setup, teardown),
         cmocka_unit_test_setup_teardown(test_full, setup, teardown),
         cmocka_unit_test_setup_teardown(test_moved, setup, teardown),
         cmocka_unit_test_setup_teardown(test_second_queue_waits, setup, teardown),
         cmocka_unit_test_setup_teardown(test_result_of_an_ended_sender, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_result_told_to_one_that_waits, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

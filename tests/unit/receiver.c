@@ -291,6 +291,31 @@ static void test_answer_twice(void **state)
     close(fd);
 }
 
+/* Who logged in gets the priority that he asks for; a stranger's is lowered and he hears it; nobody needs leave to wait (RFC 6710 §4.1). */
+static void test_priorities(void **state)
+{
+    (void)state;
+    int fd = user();
+    ask(fd, "MAIL FROM:<ann@example.org> MT-PRIORITY=9\r\n", "250 2.1.0");
+    ask(fd, "RSET\r\n", "250 2.0.0");
+    say(fd, "MAIL FROM:<office@example.org> MT-PRIORITY=3\r\n"); /* the keeper's yes comes first */
+    struct ipc_reader r = receive(&keeper, IPC_SENDER_ASK);
+    answer(ipc_get_u64(&r), IPC_YES);
+    expect(fd, "250 2.1.0");
+    close(fd);
+    fd = client(MX);
+    expect(fd, "220 ");
+    ask(fd, "EHLO c.test\r\n", "250 ");
+    ask(fd, "MAIL FROM:<x@elsewhere.example> MT-PRIORITY=1\r\n", "250 2.3.6 0 ");
+    ask(fd, "RSET\r\n", "250 2.0.0");
+    ask(fd, "MAIL FROM:<x@elsewhere.example> MT-PRIORITY=0\r\n", "250 2.1.0");
+    ask(fd, "RSET\r\n", "250 2.0.0");
+    ask(fd, "MAIL FROM:<x@elsewhere.example> MT-PRIORITY=-9\r\n", "250 2.1.0");
+    ask(fd, "RSET\r\n", "250 2.0.0");
+    ask(fd, "MAIL FROM:<x@elsewhere.example> MT-PRIORITY=10\r\n", "501 5.5.4");
+    close(fd);
+}
+
 static void test_keeper_gone(void **state)
 {
     (void)state;
@@ -444,6 +469,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_sasl_left_behind, start, stop),
         cmocka_unit_test_setup_teardown(test_answer_twice, start, stop),
+        cmocka_unit_test_setup_teardown(test_priorities, start, stop),
         cmocka_unit_test_setup_teardown(test_keeper_gone, start, stop),
         cmocka_unit_test_prestate_setup_teardown(test_handshakes_count, start, stop,
                                                  "limits { connections_per_address = 3 }\n"),

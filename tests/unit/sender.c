@@ -740,10 +740,16 @@ static void a_new_queue_hears_what_is_in_flight(void **state)
     assert_non_null(find_inflight(r, 2, d.message));
     assert_int_equal(r->results[3].end, 2);
     expect(&r->results[3], 0, DELIVERY_OK, "2.6.0", "taken");
+    /* what an older queue gave out too late is the newest one's to give out: nobody told it of that */
+    unsigned before = f->one.messages;
     d = delivery(f, NEXT_HOP_SMTP, "127.0.0.1", 1);
     rig_deliver_by(r, 1, &d, -1);
+    for (int i = 0; i < 5; i++)
+        rig_turn(r);
+    rig_deliver_by(r, 2, &d, -1);
     rig_until(r, r->result_count == 5);
     assert_int_equal(r->results[4].end, 2);
+    assert_int_equal(f->one.messages, before + 1);
 }
 
 static void drain_cancels_what_can_be_cancelled(void **state)

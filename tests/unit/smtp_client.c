@@ -44,6 +44,21 @@ static const char *const good[] = {
               "C:DATA\nS:250 ok\nS:250 ok\nE:RCPT 0 250 - \"RCPT\" ok\nS:250 ok\nE:RCPT 1 250 - \"RCPT\" "
               "ok\nS:354 go\nE:BODY\n"
               "!end\nC:.\nS:250 ok\nE:RESULT * 250 - \".\" ok\nE:READY\n" BYE,
+    /* MT-PRIORITY (RFC 6710): where offered, and not 0 */
+    GREETED
+    "S:250-server.example\nS:250-DSN\nS:250 MT-PRIORITY MIXER\nE:READY\n!offers 144 0\n!mail 1 urgent\n"
+    "C:MAIL FROM:<a@client.example> MT-PRIORITY=4\nS:250 2.3.6 0 no\nC:RCPT TO:<r0@server.example>\n"
+    "S:250 ok\nE:RCPT 0 250 - \"RCPT\" ok\nC:DATA\nS:354 go\nE:BODY\n!end\nC:.\nS:250 ok\n"
+    "E:RESULT * 250 - \".\" ok\nE:READY\n!mail 1 bulk\nC:MAIL FROM:<a@client.example> MT-PRIORITY=-9\n"
+    "S:250 ok\nC:RCPT TO:<r0@server.example>\nS:250 ok\nE:RCPT 0 250 - \"RCPT\" ok\nC:DATA\nS:354 go\n"
+    "E:BODY\n!end\nC:.\nS:250 ok\nE:RESULT * 250 - \".\" ok\nE:READY\n"
+    "!mail 1\nC:MAIL FROM:<a@client.example>\n"
+    "S:250 ok\nC:RCPT TO:<r0@server.example>\nS:250 ok\nE:RCPT 0 250 - \"RCPT\" ok\nC:DATA\nS:354 go\n"
+    "E:BODY\n!end\nC:.\nS:250 ok\nE:RESULT * 250 - \".\" ok\nE:READY\n" BYE,
+    PLAIN_ESMTP
+    "!mail 1 urgent\nC:MAIL FROM:<a@client.example>\nS:250 ok\nC:RCPT TO:<r0@server.example>\nS:250 ok\n"
+    "E:RCPT 0 250 - \"RCPT\" ok\nC:DATA\nS:354 go\nE:BODY\n!end\nC:.\nS:250 ok\n"
+    "E:RESULT * 250 - \".\" ok\nE:READY\n" BYE,
     /* LMTP: a result for each accepted recipient */
     LMTP
     "!mail 3\nC:MAIL FROM:<a@client.example>\nC:RCPT TO:<r0@server.example>\nC:RCPT TO:<r1@server.example>\n"

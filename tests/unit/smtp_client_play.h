@@ -144,6 +144,10 @@ static void do_mail(struct play *p, char *argument)
         p->mail.size = 5000;
     if (strstr(argument, "8bit") != NULL)
         p->mail.body = SMTP_BODY_8BITMIME;
+    if (strstr(argument, "urgent") != NULL)
+        p->mail.priority = 4;
+    if (strstr(argument, "bulk") != NULL)
+        p->mail.priority = -9;
     if (strstr(argument, "auth") != NULL)
         p->mail.auth = VR_STR("<>");
     if (strstr(argument, "dsn") != NULL) {

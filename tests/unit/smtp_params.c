@@ -43,6 +43,7 @@ static void mail_good(void **state)
         enum smtp_body body;
         enum dsn_ret ret;
         const char *envid, *auth;
+        int priority; /* given or 0 */
     } rows[] = {
         {"", 0, SMTP_BODY_7BIT, DSN_RET_NONE, "", ""},
         {"   ", 0, SMTP_BODY_7BIT, DSN_RET_NONE, "", ""},
@@ -54,6 +55,10 @@ static void mail_good(void **state)
         {"ENVID=QQ+2B314 RET=hdrs SIZE=1", 1, SMTP_BODY_7BIT, DSN_RET_HDRS, "QQ+2B314", ""},
         {"AUTH=<>", 0, SMTP_BODY_7BIT, DSN_RET_NONE, "", "<>"},
         {"AUTH=e+3Dmc2@example.org", 0, SMTP_BODY_7BIT, DSN_RET_NONE, "", "e+3Dmc2@example.org"},
+        {"MT-PRIORITY=9", 0, SMTP_BODY_7BIT, DSN_RET_NONE, "", "", 9},
+        {"SIZE=3 mt-priority=-9 RET=FULL", 3, SMTP_BODY_7BIT, DSN_RET_FULL, "", "", -9},
+        {"MT-PRIORITY=0", 0, SMTP_BODY_7BIT, DSN_RET_NONE, "", ""},
+        {"MT-PRIORITY=-1", 0, SMTP_BODY_7BIT, DSN_RET_NONE, "", "", -1},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct smtp_mail m = {0};
@@ -68,6 +73,8 @@ static void mail_good(void **state)
         assert_int_equal(m.ret, rows[i].ret);
         assert_text(m.envid, rows[i].envid);
         assert_text(m.auth, rows[i].auth);
+        assert_int_equal(m.priority, rows[i].priority);
+        assert_int_equal(m.has_priority, strcasestr(rows[i].text, "MT-PRIORITY") != NULL);
     }
 }
 
@@ -143,6 +150,17 @@ static void mail_bad(void **state)
         {"AUTH=", 501},
         {"AUTH=a+0D", 501},
         {"AUTH=a+00", 501},
+        {"MT-PRIORITY", 501},
+        {"MT-PRIORITY=", 501},
+        {"MT-PRIORITY=-", 501},
+        {"MT-PRIORITY=-0", 501},
+        {"MT-PRIORITY=00", 501},
+        {"MT-PRIORITY=10", 501},
+        {"MT-PRIORITY=-10", 501},
+        {"MT-PRIORITY=+1", 501},
+        {"MT-PRIORITY=x", 501},
+        {"MT-PRIORITY=-x", 501},
+        {"MT-PRIORITY=1 MT-PRIORITY=2", 501},
         {"=", 501},
         {"=x", 501},
         {"X=\x01", 501},
@@ -253,7 +271,7 @@ static void extension_table(void **state)
         for (size_t j = 0; j < i; j++)
             assert_string_not_equal(smtp_extensions[i].keyword, smtp_extensions[j].keyword);
     }
-    assert_int_equal(seen, (SMTP_EXT_AUTH << 1) - 1);
+    assert_int_equal(seen, (SMTP_EXT_MT_PRIORITY << 1) - 1);
 }
 
 int main(void)

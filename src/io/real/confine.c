@@ -4,7 +4,7 @@
  *             starts later: so confine before the first io_work and the first question to the DNS.
  * Landlock:   landlock(7), by raw system calls: the C library has no names for them. What the kernel's ABI lacks is said in `weaker`.
  * Seccomp:    a filter of a dozen instructions; sockets that exist (listening, passed) go on. io_uring can make sockets that no seccomp
- *             filter sees; Landlock's network rules (ABI 4) close that way for TCP.
+ *             filter sees, so nobody makes a ring any more, or changes what one that he has may do (src/io/real/append.c).
  * Tests:      tests/unit/io_process.c
  */
 #include "io/process.h"
@@ -143,22 +143,27 @@ static int restrict_files(const struct io_confine *c, char weaker[256])
 #endif
 
 #ifdef NATIVE_ARCH
+#define NUMBER_NONE           NUMBER_MAX /* of no system call */
 #define LOAD(field)           BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (uint32_t)offsetof(struct seccomp_data, field))
 #define SKIP_IF(op, k, n)     BPF_JUMP(BPF_JMP | (op) | BPF_K, (k), (n), 0)
 #define SKIP_IF_NOT(op, k, n) BPF_JUMP(BPF_JMP | (op) | BPF_K, (k), 0, (n))
 #define ANSWER(what)          BPF_STMT(BPF_RET | BPF_K, (what))
 
-/* socket(2) makes UNIX sockets only; anything by another ABI than our own ends the process. */
-static int forbid_sockets(void)
+/* No ring of io_uring is made or registered with; without the network, socket(2) makes UNIX sockets only; anything by another ABI than our
+ * own ends the process. */
+static int restrict_calls(bool no_network)
 {
-    static const struct sock_filter code[] = {
+    const struct sock_filter code[] = {
         LOAD(arch),
         SKIP_IF(BPF_JEQ, NATIVE_ARCH, 1),
         ANSWER(SECCOMP_RET_KILL_PROCESS),
         LOAD(nr),
         SKIP_IF_NOT(BPF_JGT, NUMBER_MAX, 1),
         ANSWER(SECCOMP_RET_ERRNO | ENOSYS),
-        SKIP_IF(BPF_JEQ, SYS_socket, 1),
+        SKIP_IF(BPF_JEQ, SYS_io_uring_setup, 1),
+        SKIP_IF_NOT(BPF_JEQ, SYS_io_uring_register, 1),
+        ANSWER(SECCOMP_RET_ERRNO | EPERM),
+        SKIP_IF(BPF_JEQ, no_network ? SYS_socket : NUMBER_NONE, 1),
         ANSWER(SECCOMP_RET_ALLOW),
         LOAD(args[0]), /* the low half, on a little-endian machine */
         SKIP_IF_NOT(BPF_JEQ, AF_UNIX, 1),
@@ -171,8 +176,9 @@ static int forbid_sockets(void)
                                                                                                    : -errno;
 }
 #else
-static int forbid_sockets(void)
+static int restrict_calls(bool no_network)
 {
+    (void)no_network;
     return -ENOSYS;
 }
 #endif
@@ -192,8 +198,11 @@ int io_confine(const struct io_confine *c, char weaker[256])
         status = 0; /* neither no_new_privs nor CAP_SYS_ADMIN */
     if (status != 0)
         return status;
-    if (c->no_network && forbid_sockets() != 0)
-        weaken(weaker, "this kernel takes no seccomp filter: nothing keeps this process from the network");
+    if (restrict_calls(c->no_network) != 0)
+        weaken(weaker,
+               c->no_network
+                   ? "this kernel takes no seccomp filter: nothing keeps this process from the network"
+                   : "this kernel takes no seccomp filter: this process may use io_uring");
     return 0;
 }
 

@@ -1,7 +1,9 @@
 /* loop.c - the loop on libuv: turns, deferred work, watched descriptors, randomness, clocks, signals.
  *
  * Promise:    callbacks come from io_run only; an object closed inside any callback stays allocated until the turn's end.
- * Turn:       timers → idle (later) → prepare [later, hooks, flushes] → sleep → ready descriptors.
+ * Turn:       sleep → ready descriptors → libuv's (timers, jobs, signals) when one is due → later, hooks, flushes.
+ * One wait:   we sleep in our own epoll_wait, in whose set libuv's descriptor is one of many. The other way around
+ *             each event would cost two.
  * Tests:      tests/unit/io_loop.c
  */
 #include "io/env.h"
@@ -89,21 +91,10 @@ static void list_run(struct io_task *head)
     }
 }
 
-static void on_idle(uv_idle_t *idle)
-{
-    struct io *io = idle->data;
-    list_run(&io->later);
-    if (list_empty(&io->later))
-        uv_idle_stop(idle);
-}
-
 void io_later(struct io *io, struct io_task *t)
 {
-    if (t->next != NULL)
-        return;
-    if (list_empty(&io->later))
-        uv_idle_start(&io->idle, on_idle);
-    list_add(&io->later, t);
+    if (t->next == NULL)
+        list_add(&io->later, t);
 }
 
 void io_flush_later(struct io *io, struct io_task *t)
@@ -132,33 +123,10 @@ static void turn_end(struct io *io)
         if (list_empty(&io->later) && list_empty(&io->flushes))
             break;
     }
-    if (list_empty(&io->later) && list_empty(&io->flushes))
-        uv_idle_stop(&io->idle);
-    else
-        uv_idle_start(&io->idle, on_idle); /* no sleep with work left */
     bury(io);
 }
 
-static void on_prepare(uv_prepare_t *prepare)
-{
-    turn_end(prepare->data);
-}
-
 /* ---- descriptors ----------------------------------------------------------------------------------------- */
-
-static void on_poll(uv_poll_t *poll, int status, int events)
-{
-    struct io *io = poll->data;
-    struct epoll_event ready[EVENTS_PER_TURN];
-    (void)status;
-    (void)events;
-    int n = epoll_wait(io->epoll_fd, ready, EVENTS_PER_TURN, 0);
-    for (int i = 0; i < n; i++) {
-        struct io_watch *w = ready[i].data.ptr;
-        if (!w->dead && w->events != 0)
-            w->ready(w, ready[i].events);
-    }
-}
 
 int io_watch_set(struct io_watch *w, uint32_t events)
 {
@@ -185,13 +153,47 @@ void io_watch_close(struct io_watch *w)
     w->io->dead = w;
 }
 
+/* ---- turns ----------------------------------------------------------------------------------------------- */
+
+/* libuv's descriptor is one of those that are ready: its timers, jobs and signals. */
+static void uv_ready(struct io_watch *w, uint32_t events)
+{
+    (void)events;
+    w->io->uv_due = true;
+}
+
+/* Sleeps until something is ready, and does it. */
+static void turn(struct io *io)
+{
+    struct epoll_event ready[EVENTS_PER_TURN];
+    bool work_left = !list_empty(&io->later) || !list_empty(&io->flushes);
+    int n = epoll_wait(io->epoll_fd, ready, EVENTS_PER_TURN, work_left ? 0 : uv_backend_timeout(&io->uv));
+    uv_update_time(&io->uv);
+    for (int i = 0; i < n; i++) {
+        struct io_watch *w = ready[i].data.ptr;
+        if (!w->dead && w->events != 0)
+            w->ready(w, ready[i].events);
+    }
+    if (io->uv_due || uv_backend_timeout(&io->uv) == 0) {
+        io->uv_due = false;
+        uv_run(&io->uv, UV_RUN_NOWAIT);
+    }
+}
+
 /* ---- the loop -------------------------------------------------------------------------------------------- */
+
+/* libuv with nothing to wait for would have us not wait at all. */
+static void on_prepare(uv_prepare_t *prepare)
+{
+    (void)prepare;
+}
 
 struct io *io_new(unsigned worker_threads)
 {
     char workers[16];
     snprintf(workers, sizeof workers, "%u", worker_threads != 0 ? worker_threads : WORKERS_DEFAULT);
     setenv("UV_THREADPOOL_SIZE", workers, 1); /* libuv reads it when the first job comes */
+    setenv("UV_USE_IO_URING", "0", 1);        /* from 1.45 on it would make rings that nothing restricts */
     signal(SIGPIPE, SIG_IGN);                 /* a pipe whose reader left is an error value here */
 
     struct io *io = real_alloc(sizeof *io);
@@ -202,26 +204,28 @@ struct io *io_new(unsigned worker_threads)
     io->passwd_fd = open("/etc/passwd", O_RDONLY | O_CLOEXEC);
     if (io->scratch == NULL || io->epoll_fd < 0 || uv_loop_init(&io->uv) != 0)
         out_of_memory(); /* or out of descriptors at the very start: nothing can be done here either */
+    io->uv_watch = (struct io_watch){.io = io, .fd = uv_backend_fd(&io->uv), .ready = uv_ready};
+    if (io_watch_set(&io->uv_watch, EPOLLIN) != 0)
+        out_of_memory();
     uv_prepare_init(&io->uv, &io->prepare);
-    uv_idle_init(&io->uv, &io->idle);
-    uv_poll_init(&io->uv, &io->poll, io->epoll_fd);
-    io->prepare.data = io->idle.data = io->poll.data = io;
     uv_prepare_start(&io->prepare, on_prepare);
-    uv_poll_start(&io->poll, UV_READABLE, on_poll);
     return io;
 }
 
 void io_run(struct io *io)
 {
     io->running = true;
-    uv_run(&io->uv, UV_RUN_DEFAULT); /* the prepare handle keeps it alive */
-    turn_end(io);                    /* the turn that called io_stop has its end too */
-    io->running = false;
+    turn_end(io); /* of what was asked for before */
+    while (!io->stopped) {
+        turn(io);
+        turn_end(io);
+    }
+    io->running = io->stopped = false;
 }
 
 void io_stop(struct io *io)
 {
-    uv_stop(&io->uv);
+    io->stopped = true;
 }
 
 int64_t io_now_us(const struct io *io)
@@ -311,7 +315,7 @@ void io_free(struct io *io)
     while (io->finishing != NULL)
         io_stream_close(io->finishing);
     uv_walk(&io->uv, close_handle, NULL);
-    /* until handles are closed and running jobs are through; an io_stop() that no io_run() saw ends a turn */
+    /* until handles are closed and running jobs are through */
     while (uv_run(&io->uv, UV_RUN_DEFAULT) != 0)
         ;
     bury(io);

@@ -1,7 +1,7 @@
 /* real.h - what the files of src/io/real/ share: the loop's inside, descriptors watched by it, deferred work.
  *
- * Descriptors are watched by one epoll set of our own, which libuv's loop watches in turn: a stream then costs one
- * epoll_ctl at its birth and one at its end, nothing for each change of mind, and can be freed at the end of its turn.
+ * Descriptors are watched by one epoll set of our own, and libuv's among them: a stream then costs one epoll_ctl at its
+ * birth and one at its end, nothing for each change of mind, and can be freed at the end of its turn.
  */
 #ifndef IO_REAL_H
 #define IO_REAL_H
@@ -43,11 +43,11 @@ struct io_stream;
 struct io {
     uv_loop_t uv;
     uv_prepare_t prepare;
-    uv_idle_t idle; /* runs while `later` has work, so that the loop does not sleep */
-    uv_poll_t poll;
     int epoll_fd;
+    struct io_watch uv_watch; /* libuv's own epoll set */
+    bool uv_due;
     int passwd_fd; /* /etc/passwd, for io_stream_peer_user after the process was confined; or -1 */
-    bool running, closing;
+    bool running, stopped, closing;
     struct io_task later;   /* callbacks that may not come from inside a call */
     struct io_task flushes; /* streams and channels with gathered bytes */
     struct io_watch *dead;

@@ -215,7 +215,7 @@ void sim_kill(struct sim_actor *a)
 
 void sim_kill_at_step(struct sim_actor *a, unsigned n)
 {
-    a->die_at = a->steps + n;
+    a->die_at = n > 0 ? a->steps + n : 0;
 }
 
 void actor_step(void)

@@ -195,7 +195,8 @@ void io_channel_send(struct io_channel *c, uint16_t type, struct vr_str payload,
 
 size_t io_channel_unsent(const struct io_channel *c)
 {
-    size_t n = c->end->under_way > (1u << 20) ? c->end->under_way - (1u << 20) : 0; /* the kernel takes some */
+    size_t n =
+        c->end->under_way > (1u << 20) ? c->end->under_way - (1u << 20) : 0; /* the kernel takes some */
     const struct message *m;
     TAILQ_FOREACH(m, &c->out, entry)
     n += m->n;
@@ -248,7 +249,8 @@ struct io_channel *io_channel_new(struct io *io, int fd, const struct io_channel
     assert(o->kind == OBJECT_CHANNEL);
     struct io_channel *c = calloc(1, sizeof *c);
     assert(c != NULL);
-    *c = (struct io_channel){.io = io, .end = CONTAINER(o, struct channel_end, object), .ops = ops, .arg = arg};
+    *c = (struct io_channel){
+        .io = io, .end = CONTAINER(o, struct channel_end, object), .ops = ops, .arg = arg};
     c->attachment.release = channel_release;
     c->flush.run = flush_task;
     c->hear.run = hear_task;
@@ -282,8 +284,8 @@ struct channel_end *channel_end_of(struct object *o)
     return CONTAINER(o, struct channel_end, object);
 }
 
-void channel_listen(struct object *o, void (*heard)(void *arg, uint16_t type, struct vr_str payload), void (*closed)(void *arg),
-                    void *arg)
+void channel_listen(struct object *o, void (*heard)(void *arg, uint16_t type, struct vr_str payload),
+                    void (*closed)(void *arg), void *arg)
 {
     struct channel_end *e = channel_end_of(o);
     e->heard = heard;

@@ -264,7 +264,8 @@ struct fiber *fiber_new(struct sim_actor *a, size_t stack_size, void (*run)(void
         f = malloc(sizeof *f);
         assert(f != NULL);
         memory_resume(own);
-        stack = mmap(NULL, stack_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        stack = mmap(NULL, stack_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+                     -1, 0);
         assert(stack != MAP_FAILED);
     }
     *f = (struct fiber){.actor = a, .run = run, .arg = arg, .stack = stack, .stack_size = stack_size};

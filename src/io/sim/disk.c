@@ -201,7 +201,8 @@ void disk_name(struct inode *folder, const char *name, struct inode *i)
     renaming_part(renaming_new(), folder, name, i);
 }
 
-void disk_rename(struct inode *from_folder, const char *from, struct inode *to_folder, const char *to, struct inode *i)
+void disk_rename(struct inode *from_folder, const char *from, struct inode *to_folder, const char *to,
+                 struct inode *i)
 {
     struct renaming *r = renaming_new();
     renaming_part(r, to_folder, to, i);
@@ -300,7 +301,8 @@ static void torn(struct inode *i, struct change *c)
     }
     for (size_t at = 0; at < c->n; at += SECTOR)
         if (half())
-            content_write(&i->durable, c->offset + at, c->bytes + at, c->n - at < SECTOR ? c->n - at : SECTOR);
+            content_write(&i->durable, c->offset + at, c->bytes + at,
+                          c->n - at < SECTOR ? c->n - at : SECTOR);
 }
 
 static void forget(struct inode *i)
@@ -355,7 +357,8 @@ void disk_power_loss(void)
     }
     for (i = TAILQ_FIRST(&inodes); i != NULL; i = next) {
         next = TAILQ_NEXT(i, entry);
-        if (i->directory && i->refs == 1 && i != root) { /* a folder whose name was lost: what is in it, too */
+        if (i->directory && i->refs == 1 &&
+            i != root) { /* a folder whose name was lost: what is in it, too */
             names_clear(&i->names);
             names_clear(&i->durable_names);
         }
@@ -364,8 +367,8 @@ void disk_power_loss(void)
     memory_resume(own);
 }
 
-static void walk(const struct inode *folder, char *path, size_t n, void (*each)(void *arg, const char *path, struct vr_str content),
-                 void *arg)
+static void walk(const struct inode *folder, char *path, size_t n,
+                 void (*each)(void *arg, const char *path, struct vr_str content), void *arg)
 {
     const struct name *at;
     for (at = folder->names; at != NULL; at = at->hh.next) {
@@ -379,7 +382,8 @@ static void walk(const struct inode *folder, char *path, size_t n, void (*each)(
     path[n] = '\0';
 }
 
-void sim_disk_walk(const char *folder, void (*each)(void *arg, const char *path, struct vr_str content), void *arg)
+void sim_disk_walk(const char *folder, void (*each)(void *arg, const char *path, struct vr_str content),
+                   void *arg)
 {
     char path[1024];
     struct inode *i = disk_find(folder);

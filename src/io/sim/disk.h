@@ -58,7 +58,8 @@ struct inode *inode_new(bool directory, uint32_t mode);
 void inode_drop(struct inode *i);
 /* Names: inode NULL takes the name away. Two changes of one rename are one. */
 void disk_name(struct inode *folder, const char *name, struct inode *i);
-void disk_rename(struct inode *from_folder, const char *from, struct inode *to_folder, const char *to, struct inode *i);
+void disk_rename(struct inode *from_folder, const char *from, struct inode *to_folder, const char *to,
+                 struct inode *i);
 void disk_write(struct inode *i, uint64_t offset, const void *bytes, size_t n);
 void disk_truncate(struct inode *i, uint64_t size);
 uint64_t disk_mark(void); /* changes so far: a sync that begins now promises these */

@@ -6,9 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void (*answer_question)(struct vr_str name, enum io_dns_type type, struct io_dns_answer *out, int64_t *delay_us);
+static void (*answer_question)(struct vr_str name, enum io_dns_type type, struct io_dns_answer *out,
+                               int64_t *delay_us);
 
-void sim_on_dns(void (*answer)(struct vr_str name, enum io_dns_type type, struct io_dns_answer *out, int64_t *delay_us))
+void sim_on_dns(void (*answer)(struct vr_str name, enum io_dns_type type, struct io_dns_answer *out,
+                               int64_t *delay_us))
 {
     answer_question = answer;
 }

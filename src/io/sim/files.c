@@ -42,7 +42,8 @@ static struct file *file_of(int fd)
 static void takes(int64_t us)
 {
     actor_step();
-    actor_sleep(us / 2 + (int64_t)sim_below((uint64_t)us + 1) + (int64_t)sim_below((uint64_t)disk_trouble.slow_us + 1));
+    actor_sleep(us / 2 + (int64_t)sim_below((uint64_t)us + 1) +
+                (int64_t)sim_below((uint64_t)disk_trouble.slow_us + 1));
 }
 
 int io_fs_open(const char *path, unsigned flags, unsigned mode)

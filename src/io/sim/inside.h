@@ -12,7 +12,7 @@
 #include <sys/queue.h>
 #include <ucontext.h>
 
-#define CONTAINER(p, type, member) ((type *)((char *)(p) - offsetof(type, member)))
+#define CONTAINER(p, type, member) ((type *)((char *)(p)-offsetof(type, member)))
 
 /* ---- core.c ---------------------------------------------------------------------------------------------------------- */
 
@@ -25,7 +25,8 @@ struct event {
     size_t heap_at; /* + 1; 0: not in the heap */
 };
 /* Runs in the scheduler, not in a fiber. The event is freed after it ran; *back (may be NULL) is NULL from then on. */
-void event_start(struct event *e, int64_t after_us); /* embedded ones: owner, run, arg are set; moves a running one */
+void event_start(struct event *e,
+                 int64_t after_us); /* embedded ones: owner, run, arg are set; moves a running one */
 void event_stop(struct event *e);
 void events_drop(const struct sim_actor *owner); /* all of somebody who dies */
 
@@ -119,7 +120,7 @@ void memory_resume(size_t before);
 
 /* loop.c */
 struct sim_actor *io_actor(const struct io *io);
-void io_post(struct io *io, struct task *t);  /* in the next turn */
+void io_post(struct io *io, struct task *t); /* in the next turn */
 void io_unpost(struct io *io, struct task *t);
 void io_flush_later(struct io *io, struct task *t); /* at the end of this turn */
 void loop_died(struct sim_actor *a);
@@ -127,7 +128,8 @@ void loop_died(struct sim_actor *a);
 /* channel.c */
 struct channel_end *channel_end_of(struct object *o);
 /* For the supervisor, who has no loop. arrived is called by the scheduler; payload lives until the return. */
-void channel_listen(struct object *o, void (*arrived)(void *arg, uint16_t type, struct vr_str payload), void (*closed)(void *arg), void *arg);
+void channel_listen(struct object *o, void (*arrived)(void *arg, uint16_t type, struct vr_str payload),
+                    void (*closed)(void *arg), void *arg);
 void channel_unlisten(struct object *o);
 void channel_say(struct object *o, uint16_t type, struct vr_str payload, struct object *passed);
 

@@ -39,9 +39,9 @@ struct end {
     size_t in_n, in_capacity;
     size_t under_way; /* bytes said by this end that the other side has not read */
     int64_t last_at;
-    bool said_end;        /* by this end */
-    bool heard_end;       /* the other's reached this one */
-    bool gone;            /* this end was closed */
+    bool said_end;  /* by this end */
+    bool heard_end; /* the other's reached this one */
+    bool gone;      /* this end was closed */
     bool wants_tls;
 };
 
@@ -469,10 +469,12 @@ bool io_stream_peer_user(const struct io_stream *s, uint32_t *uid, char *name, s
 
 /* ---- TLS ----------------------------------------------------------------------------------------------------------------------- */
 
-void io_stream_start_tls(struct io_stream *s, struct io_tls *context, enum io_tls_verify verify, struct vr_str name)
+void io_stream_start_tls(struct io_stream *s, struct io_tls *context, enum io_tls_verify verify,
+                         struct vr_str name)
 {
     (void)context, (void)verify;
-    snprintf(s->server_name, sizeof s->server_name, "%.*s", VR_STR_ARG(vr_str_sub(name, 0, sizeof s->server_name - 1)));
+    snprintf(s->server_name, sizeof s->server_name, "%.*s",
+             VR_STR_ARG(vr_str_sub(name, 0, sizeof s->server_name - 1)));
     if (s->end == NULL || s->ended)
         return;
     if (vr_buf_size(&s->out) > 0 && !s->end->connection->reset) /* in clear still */
@@ -484,7 +486,8 @@ void io_stream_start_tls(struct io_stream *s, struct io_tls *context, enum io_tl
     io_post(s->io, &s->hear);
 }
 
-void io_stream_start_tls_dane(struct io_stream *s, struct io_tls *context, struct vr_str name, const struct vr_str *tlsa, size_t n)
+void io_stream_start_tls_dane(struct io_stream *s, struct io_tls *context, struct vr_str name,
+                              const struct vr_str *tlsa, size_t n)
 {
     (void)tlsa, (void)n;
     io_stream_start_tls(s, context, IO_TLS_OPPORTUNISTIC, name);
@@ -510,7 +513,8 @@ const char *io_stream_tls_error(const struct io_stream *s)
 
 static bool same_place(const struct io_address *a, const struct io_address *b)
 {
-    return a->family == b->family && a->port == b->port && memcmp(a->ip, b->ip, sizeof a->ip) == 0 && strcmp(a->path, b->path) == 0;
+    return a->family == b->family && a->port == b->port && memcmp(a->ip, b->ip, sizeof a->ip) == 0 &&
+           strcmp(a->path, b->path) == 0;
 }
 
 static void wake_listeners(struct listening *l)
@@ -592,13 +596,15 @@ static void listener_release(struct attachment *a)
     object_drop(&place->object);
 }
 
-struct io_listener *io_listener_new(struct io *io, int fd, void (*accept)(void *arg, struct io_stream *s), void *arg)
+struct io_listener *io_listener_new(struct io *io, int fd, void (*accept)(void *arg, struct io_stream *s),
+                                    void *arg)
 {
     struct object *o = actor_take(fd);
     assert(o->kind == OBJECT_LISTENER);
     struct io_listener *l = calloc(1, sizeof *l);
     assert(l != NULL);
-    *l = (struct io_listener){.io = io, .listening = CONTAINER(o, struct listening, object), .accept = accept, .arg = arg};
+    *l = (struct io_listener){
+        .io = io, .listening = CONTAINER(o, struct listening, object), .accept = accept, .arg = arg};
     l->task.run = accept_task;
     l->attachment.release = listener_release;
     TAILQ_INSERT_TAIL(&io_actor(io)->attachments, &l->attachment, entry);
@@ -667,8 +673,8 @@ static void connect_arrives(void *arg)
     wake_listeners(l);
 }
 
-struct io_stream *io_stream_connect(struct io *io, const struct io_address *to, const struct io_address *from, int64_t timeout_ms,
-                                    const struct io_stream_ops *ops, void *arg)
+struct io_stream *io_stream_connect(struct io *io, const struct io_address *to, const struct io_address *from,
+                                    int64_t timeout_ms, const struct io_stream_ops *ops, void *arg)
 {
     struct sim_fate fate = {0};
     struct io_stream *s = stream_new(io);
@@ -682,13 +688,16 @@ struct io_stream *io_stream_connect(struct io *io, const struct io_address *to, 
         choose_fate(to, io_actor(io)->title, &fate);
     int64_t latency = fate.latency_us > 0 ? fate.latency_us : LATENCY_US;
     if (fate.unreachable || fate.refused || listening_at(to) == NULL) {
-        connect_fails(s, fate.unreachable ? -ETIMEDOUT : -ECONNREFUSED, fate.unreachable ? timeout_ms * 1000 : 2 * latency);
+        connect_fails(s, fate.unreachable ? -ETIMEDOUT : -ECONNREFUSED,
+                      fate.unreachable ? timeout_ms * 1000 : 2 * latency);
         return s;
     }
     struct connection *c = sim_alloc(sizeof *c);
     c->fate = fate;
-    c->client = (struct end){.connection = c, .peer = &c->server, .stream = s, .local = s->local, .remote = *to};
-    c->server = (struct end){.connection = c, .peer = &c->client, .server = true, .local = *to, .remote = s->local};
+    c->client =
+        (struct end){.connection = c, .peer = &c->server, .stream = s, .local = s->local, .remote = *to};
+    c->server =
+        (struct end){.connection = c, .peer = &c->client, .server = true, .local = *to, .remote = s->local};
     c->cut = (struct event){.run = cut, .arg = c};
     c->stall = (struct event){.run = stall, .arg = c};
     if (fate.cut_after_us > 0)

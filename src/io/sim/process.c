@@ -115,7 +115,8 @@ void supervise_died(struct sim_actor *a)
 void supervise_child_ended(struct sim_actor *parent, int pid, int exit_code)
 {
     if (parent->supervise != NULL)
-        tell(parent->supervise, &(struct io_supervise_event){.kind = IO_SUP_CHILD_EXIT, .pid = pid, .exit_code = exit_code});
+        tell(parent->supervise,
+             &(struct io_supervise_event){.kind = IO_SUP_CHILD_EXIT, .pid = pid, .exit_code = exit_code});
 }
 
 void sim_signal(struct sim_actor *a, int signum)
@@ -124,7 +125,8 @@ void sim_signal(struct sim_actor *a, int signum)
         tell(a->supervise, &(struct io_supervise_event){.kind = IO_SUP_SIGNAL, .signum = signum});
 }
 
-int io_supervise_fork(struct io_supervise *s, const char *title, const int *keep, size_t keep_count, int (*run)(void *arg), void *arg)
+int io_supervise_fork(struct io_supervise *s, const char *title, const int *keep, size_t keep_count,
+                      int (*run)(void *arg), void *arg)
 {
     actor_step();
     struct sim_actor *child = actor_new(title, s->actor);
@@ -173,8 +175,8 @@ int64_t io_supervise_now_ms(void)
 static void heard(void *arg, uint16_t type, struct vr_str payload)
 {
     struct watched *w = arg;
-    tell(w->supervise,
-         &(struct io_supervise_event){.kind = IO_SUP_FRAME, .channel_arg = w->arg, .type = type, .payload = payload});
+    tell(w->supervise, &(struct io_supervise_event){
+                           .kind = IO_SUP_FRAME, .channel_arg = w->arg, .type = type, .payload = payload});
 }
 
 static void closed(void *arg)
@@ -189,7 +191,8 @@ int io_supervise_watch(struct io_supervise *s, int channel_fd, void *channel_arg
     struct watched *w = calloc(1, sizeof *w);
     assert(w != NULL);
     memory_resume(own);
-    *w = (struct watched){.supervise = s, .fd = channel_fd, .object = s->actor->fds[channel_fd], .arg = channel_arg};
+    *w = (struct watched){
+        .supervise = s, .fd = channel_fd, .object = s->actor->fds[channel_fd], .arg = channel_arg};
     TAILQ_INSERT_TAIL(&s->watched, w, entry);
     channel_listen(w->object, heard, closed, w);
     return 0;
@@ -205,7 +208,8 @@ void io_supervise_unwatch(struct io_supervise *s, int channel_fd)
             continue;
         for (t = TAILQ_FIRST(&s->told); t != NULL; t = next_told) { /* nothing of it is told any more */
             next_told = TAILQ_NEXT(t, entry);
-            if (t->event.channel_arg == w->arg && (t->event.kind == IO_SUP_FRAME || t->event.kind == IO_SUP_CHANNEL_CLOSED)) {
+            if (t->event.channel_arg == w->arg &&
+                (t->event.kind == IO_SUP_FRAME || t->event.kind == IO_SUP_CHANNEL_CLOSED)) {
                 TAILQ_REMOVE(&s->told, t, entry);
                 free(t);
             }
@@ -215,7 +219,8 @@ void io_supervise_unwatch(struct io_supervise *s, int channel_fd)
     object_drop(actor_take(channel_fd));
 }
 
-int io_supervise_send(struct io_supervise *s, int channel_fd, uint16_t type, struct vr_str payload, int fd_to_pass)
+int io_supervise_send(struct io_supervise *s, int channel_fd, uint16_t type, struct vr_str payload,
+                      int fd_to_pass)
 {
     struct object *passed = fd_to_pass >= 0 ? actor_take(fd_to_pass) : NULL;
     actor_step();

@@ -21,7 +21,7 @@ struct sim_actor;
 void sim_begin(uint64_t seed);
 /* Until nothing is left to do, or virtual time is `until_us`. False: the time is over. */
 bool sim_run(int64_t until_us);
-void sim_stop(void); /* sim_run returns after this event */
+void sim_stop(void);      /* sim_run returns after this event */
 int64_t sim_now_us(void); /* since the beginning of the simulation */
 uint64_t sim_random(void);
 uint64_t sim_below(uint64_t n);        /* 0 … n-1 */
@@ -42,7 +42,7 @@ bool sim_alive(const struct sim_actor *a);
 int sim_exit_code(const struct sim_actor *a); /* of one that ended; -9: killed */
 void sim_kill(struct sim_actor *a);
 /* It dies at one of its next steps (a system call), the n-th from now: in the middle of whatever it does. */
-void sim_kill_at_step(struct sim_actor *a, unsigned n);
+void sim_kill_at_step(struct sim_actor *a, unsigned n); /* 0: not any more */
 void sim_signal(struct sim_actor *a, int signum); /* to one that waits in io_supervise_wait */
 /* Hears of each process that was killed. */
 void sim_on_death(void (*died)(const char *title));
@@ -61,24 +61,28 @@ struct sim_fate {
     int64_t stall_after_us;    /* 0: never. From then on nothing arrives any more, in neither direction */
     bool tls_fails;
 };
-void sim_on_connect(void (*choose)(const struct io_address *to, const char *from_title, struct sim_fate *out));
+void sim_on_connect(void (*choose)(const struct io_address *to, const char *from_title,
+                                   struct sim_fate *out));
 
 /* ---- the disk -------------------------------------------------------------------------------------------------------- */
 
-struct sim_disk_trouble {      /* in force until set anew; all 0: a good disk */
-    unsigned write_fails;      /* per million: -EIO, a part may have been written */
-    unsigned sync_fails;       /* per million: -EIO, what was not synced counts as clean and is lost with the power */
-    bool full;                 /* nothing can grow: -ENOSPC */
-    int64_t slow_us;           /* each operation takes up to this much longer */
+struct sim_disk_trouble { /* in force until set anew; all 0: a good disk */
+    unsigned write_fails; /* per million: -EIO, a part may have been written */
+    unsigned
+        sync_fails;  /* per million: -EIO, what was not synced counts as clean and is lost with the power */
+    bool full;       /* nothing can grow: -ENOSPC */
+    int64_t slow_us; /* each operation takes up to this much longer */
 };
 void sim_disk_trouble(const struct sim_disk_trouble *t);
 /* The content of each file below a folder, as it is now. For the oracle. */
-void sim_disk_walk(const char *folder, void (*each)(void *arg, const char *path, struct vr_str content), void *arg);
+void sim_disk_walk(const char *folder, void (*each)(void *arg, const char *path, struct vr_str content),
+                   void *arg);
 
 /* ---- the DNS --------------------------------------------------------------------------------------------------------- */
 
 /* Answers questions: fills *out (slices must live until the next call). delay_us: how long it takes. */
-void sim_on_dns(void (*answer)(struct vr_str name, enum io_dns_type type, struct io_dns_answer *out, int64_t *delay_us));
+void sim_on_dns(void (*answer)(struct vr_str name, enum io_dns_type type, struct io_dns_answer *out,
+                               int64_t *delay_us));
 
 /* ---- what actors write to standard error ------------------------------------------------------------------------------ */
 

@@ -4,10 +4,13 @@
  *             (2) a batch lies within one segment; the batch that opens a segment begins with its first page
  *             (3) a segment's END record is durable before the next segment bears its name
  *             (4) after a failed write or sync nothing more is written to that segment, and all that waited for it fails
+ * Ways:       a batch that opens a segment is written by a worker, which makes or renames the file first; all others go to the appender
+ *             (io/append.h), and a small one that few wait for may block the loop for as long as a quick sync takes
  * States of a batch: gathering -> writing [commit_start] -> done [commit_done], or failed with its segment [segment_abandon]
  */
 #include "queue/log/inside.h"
 
+#include "io/append.h"
 #include "io/fs.h"
 
 #include <assert.h>
@@ -17,6 +20,8 @@
 #define WAITING_MAX (64u << 20) /* bytes that may wait for the disk */
 #define BATCH_FIRST (64u << 10)
 #define BATCH_KEEP  (4u << 20) /* a larger buffer is not kept for the next batch */
+#define FEW_WAITERS 2u         /* up to so many, hardly anything would be done while a thread commits */
+#define FEW_BYTES   (64u << 10)
 
 void qlog_job(struct qlog *l, void (*work)(void *arg), void (*done)(void *arg), void *arg)
 {
@@ -105,9 +110,13 @@ static void put_record(struct batch *b, uint8_t type, uint8_t version, const str
 {
     struct segment *s = b->segment;
     size_t space = record_space(size);
+    bool first = b->n == (b->opens ? QLOG_HEADER : 0);
     char *p = batch_room(b, space);
-    struct record_header h = {
-        .marker = s->marker, .length = (uint32_t)size, .type = type, .version = version};
+    struct record_header h = {.marker = s->marker,
+                              .length = (uint32_t)size,
+                              .type = type,
+                              .version = version,
+                              .flags = first ? RECORD_FIRST : 0};
     char *at = p + sizeof h;
     for (size_t i = 0; i < count; i++) {
         if (parts[i].n > 0)
@@ -142,6 +151,17 @@ static struct segment *room(struct qlog *l, uint64_t space)
     segment_header_write(s, io_now_us(l->o.io), batch_room(b, QLOG_HEADER));
     s->used = QLOG_HEADER;
     return s;
+}
+
+void qlog_seal(struct qlog *l)
+{
+    struct segment *s = current(l);
+    if (s == NULL || l->writing != NULL || l->first != NULL)
+        return;
+    struct batch *b = batch_new(l, s); /* its own commit: a bad place before it is then known to be damage */
+    put_record(b, QLOG_END, 1, NULL, 0, 0);
+    b->urgent = true;
+    s->sealed = true;
 }
 
 static void lazy_start(struct qlog *l)
@@ -194,21 +214,16 @@ static int open_segment(struct batch *b)
     return segment_file_make(path, b->segment->size);
 }
 
-static void commit_work(void *arg)
+/* The batch that opens a segment. */
+static void opening_work(void *arg)
 {
     struct batch *b = arg;
-    b->status = 0;
-    if (b->opens) {
-        b->fd = open_segment(b);
-        if (b->fd < 0) {
-            b->status = b->fd;
-            return;
-        }
-    }
-    int status = io_fs_pwrite(b->fd, b->bytes, b->n, b->offset);
+    int status = b->fd = open_segment(b);
+    if (status >= 0)
+        status = io_fs_pwrite(b->fd, b->bytes, b->n, b->offset);
     if (status >= 0)
         status = io_fs_datasync(b->fd);
-    if (status >= 0 && b->opens)
+    if (status >= 0)
         status = io_fs_sync_directory(b->log->folder);
     b->status = status < 0 ? status : 0;
 }
@@ -258,7 +273,7 @@ static void segment_abandon(struct qlog *l, struct segment *s, struct batch *fai
     qlog_event_file(l, EVENT_ERROR, "log.write_failed", path, status,
                     "nothing of it was acknowledged; free space or repair the disk under the spool");
     l->counts.failures++;
-    s->sealed = s->abandoned = true;
+    s->sealed = s->abandoned = s->endless = true;
     struct batch *next = l->first != NULL && l->first->segment == s ? l->first : NULL;
     if (next != NULL) { /* of one segment at most one batch waits */
         l->first = next->next;
@@ -266,6 +281,12 @@ static void segment_abandon(struct qlog *l, struct segment *s, struct batch *fai
             l->last = NULL;
     }
     s->used = s->durable;
+    if (l->first != NULL &&
+        l->first->opens) { /* the next one, which waits, was to say that this one ends well */
+        l->first->segment->previous = s->durable > 0 ? s->number : s->previous;
+        l->first->segment->previous_end = s->durable > 0 ? (uint32_t)s->durable : s->previous_end;
+        segment_header_write(l->first->segment, io_now_us(l->o.io), l->first->bytes);
+    }
     if (s->fd >= 0 && s->durable > 0) {
         struct abandonment *a = calloc(1, sizeof *a);
         assert(a != NULL);
@@ -303,6 +324,13 @@ static void commit_done(void *arg)
     qlog_job_done(l);
 }
 
+static void append_done(void *arg, int status)
+{
+    struct batch *b = arg;
+    b->status = status;
+    commit_done(b);
+}
+
 void commit_start(struct qlog *l)
 {
     struct batch *b = l->first;
@@ -320,12 +348,23 @@ void commit_start(struct qlog *l)
         b->spare = l->spare;
         l->spare = 0;
     }
-    qlog_job(l, commit_work, commit_done, b);
+    if (b->opens) {
+        qlog_job(l, opening_work, commit_done, b);
+        return;
+    }
+    bool small = b->waiter_count <= FEW_WAITERS && b->n <= FEW_BYTES;
+    l->jobs++;
+    io_appender_write(l->o.appender, b->fd, b->bytes, b->n, b->offset, small, append_done, b);
 }
 
 bool qlog_idle(const struct qlog *l)
 {
     return l->writing == NULL && l->first == NULL;
+}
+
+uint64_t qlog_waiting(const struct qlog *l)
+{
+    return l->waiting_bytes;
 }
 
 void qlog_flush(struct qlog *l)

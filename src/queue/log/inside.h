@@ -8,7 +8,7 @@
 
 /* ---- on disk (docs/queue-format.md) ------------------------------------------------------------------------------- */
 
-#define QLOG_VERSION     1u
+#define QLOG_VERSION     2u /* 1, which has neither previous_end nor flags, is read as well */
 #define QLOG_BYTE_ORDER  0x01020304u
 #define QLOG_HEADER      4096u /* bytes before the first record */
 #define QLOG_HEADER_COPY 2048u /* where its second copy stands */
@@ -24,8 +24,10 @@ struct segment_header {
     uint64_t number;
     uint64_t size; /* bytes set aside for the segment */
     int64_t created_us;
-    uint32_t marker; /* random: begins each record of this life of the file */
-    uint32_t seed;   /* random: where each record's checksum starts */
+    uint32_t marker;       /* random: begins each record of this life of the file */
+    uint32_t seed;         /* random: where each record's checksum starts */
+    uint32_t previous_end; /* where segment `previous` ends, 0: by itself */
+    uint32_t previous;     /* the one before; in version 1 the checksum of all before */
     uint32_t reserved;
     uint32_t crc; /* of all before */
 };
@@ -35,7 +37,10 @@ struct record_header {
     uint32_t crc; /* of what follows this field and of the payload */
     uint32_t length;
     uint8_t type, version;
-    uint16_t reserved;
+    uint16_t flags;
+};
+enum record_flag {
+    RECORD_FIRST = 1 /* of its commit: all that stands before it was durable when it was written */
 };
 
 /* ---- in memory ---------------------------------------------------------------------------------------------------- */
@@ -50,11 +55,13 @@ struct segment {
     uint64_t durable; /* bytes known to be on disk */
     uint64_t alive;   /* bytes of payload */
     uint32_t records_alive;
-    uint32_t marker, seed;
-    unsigned readers; /* jobs that use fd */
-    bool sealed;      /* no more appends */
-    bool abandoned;   /* a write failed */
-    bool recyclable;  /* its blocks are all written: worth keeping as a spare */
+    uint32_t marker, seed, version;
+    uint32_t previous, previous_end; /* as in its header */
+    unsigned readers;                /* jobs that use fd */
+    bool sealed;                     /* no more appends */
+    bool abandoned;                  /* a write failed */
+    bool endless;    /* it has no END record: the header of the next one tells where it ends */
+    bool recyclable; /* its blocks are all written: worth keeping as a spare */
     bool moving;
     int64_t moved_ms; /* when moving began last: its records die only when their copies are durable */
 };
@@ -87,9 +94,10 @@ struct qlog {
     char folder[QLOG_PATH];
     struct segment **segments; /* by number, ascending; the last is appended to */
     size_t segment_count, segment_capacity;
-    struct batch *writing;      /* the job under way */
-    struct batch *first, *last; /* waiting; the last one gathers */
-    struct batch *unused;       /* buffers kept for the next turn */
+    struct io_appender *own_appender; /* when the owner has none */
+    struct batch *writing;            /* the job under way */
+    struct batch *first, *last;       /* waiting; the last one gathers */
+    struct batch *unused;             /* buffers kept for the next turn */
     uint64_t waiting_bytes;
     struct io_timer *lazy;
     bool lazy_running;
@@ -102,7 +110,7 @@ struct qlog {
     void (*idle)(void *arg);
     void *idle_arg;
     struct mover *mover; /* a segment is being emptied */
-    unsigned jobs;       /* in worker threads */
+    unsigned jobs;       /* in worker threads, and the append under way */
     bool closed;         /* freed when the last job is done */
 };
 
@@ -115,6 +123,11 @@ struct segment *segment_begin(struct qlog *l,
 void segment_header_write(const struct segment *s, int64_t now_us, char page[QLOG_HEADER]);
 /* From the start of a file. 0, -EBADMSG (no valid copy), -ENOTSUP (a version or byte order that this program does not read). */
 int segment_header_read(const char page[QLOG_HEADER], struct segment_header *out);
+/* Where segment number i of these (ascending) ends, as a later one tells; 0: it ends by itself. */
+uint64_t segment_end_told(const struct qlog *l, const uint32_t *numbers, size_t count, size_t i);
+/* Was the file only being made into segment `number` when the power went? status: of segment_header_read. */
+bool segment_never_begun(const char page[QLOG_HEADER], const struct segment_header *h, int status,
+                         uint32_t number);
 int segment_file_make(
     const char *path,
     uint64_t
@@ -146,6 +159,8 @@ struct scan {
     uint64_t size; /* of the file */
     uint64_t at;
     uint32_t marker, seed, number;
+    bool flagged; /* its records tell where commits begin */
+    bool first;   /* the last record did begin one */
     char *window;
     uint64_t window_at;
     size_t window_n, window_capacity;
@@ -162,6 +177,8 @@ void scan_fini(struct scan *s);
 enum scan_step scan_next(struct scan *s, struct qlog_record *out);
 /* From a bad place to the next valid record: its offset, or 0 when there is none. */
 uint64_t scan_resync(struct scan *s);
+/* Does a commit begin at s->at or behind it? If not, a bad place before belongs to the last commit, which nobody was told of. */
+bool scan_commit_begins(struct scan *s);
 
 /* replay.c */
 int replay_all(struct qlog *l);

@@ -40,6 +40,8 @@ static void log_free(struct qlog *l)
         free(b);
     }
     io_timer_free(l->lazy);
+    io_appender_free(l->own_appender);
+    l->own_appender = NULL;
     l->lazy = NULL;
     l->segments = NULL;
     l->segment_count = 0;
@@ -73,7 +75,8 @@ int qlog_open(const struct qlog_options *options, struct qlog **out)
     l->next_number = 1;
     *out = l; /* replay() may call qlog_alive and qlog_dead */
     int status = io_fs_mkdir_all(l->folder, 0700);
-    if (status == 0) /* who made it may have died before this: segments are not durable in a folder that is not */
+    if (status ==
+        0) /* who made it may have died before this: segments are not durable in a folder that is not */
         status = io_fs_sync_parent(l->folder);
     if (status == 0) {
         segments_tidy_spares(l);
@@ -87,6 +90,8 @@ int qlog_open(const struct qlog_options *options, struct qlog **out)
         *out = NULL;
         return status;
     }
+    if (l->o.appender == NULL)
+        l->o.appender = l->own_appender = io_appender_new(l->o.io, IO_APPEND_BEST);
     l->lazy = io_timer_new(l->o.io, lazy_due, l);
     io_on_turn_end(l->o.io, turn_end, l);
     segment_prepare_spare(l);

@@ -14,6 +14,7 @@
 #define QUEUE_LOG_LOG_H
 
 #include "event/event.h"
+#include "io/append.h"
 #include "io/io.h"
 
 #include <veredus/base.h>
@@ -59,9 +60,10 @@ struct qlog_start {
 struct qlog_options {
     struct io *io;
     struct event_log *events;
-    const char *folder;    /* made when missing */
-    uint64_t segment_size; /* raised to 64 KiB, cut to 1 GiB */
-    int64_t lazy_ms;       /* a record that nobody waits for is committed after so long at the latest */
+    struct io_appender *appender; /* the owner's, for as long as the log is open; NULL: the log makes one */
+    const char *folder;           /* made when missing */
+    uint64_t segment_size;        /* raised to 64 KiB, cut to 1 GiB */
+    int64_t lazy_ms; /* a record that nobody waits for is committed after so long at the latest */
     void *arg;
     /* At replay: each record in the order of its writing; payload lives until the return. */
     void (*replay)(void *arg, const struct qlog_record *r);
@@ -78,6 +80,8 @@ struct qlog_options {
 int qlog_open(const struct qlog_options *options, struct qlog **out);
 void qlog_close(struct qlog *l); /* must be idle; files stay */
 
+#define QLOG_CHECKPOINT "checkpoint.index" /* a file of the owner's in the folder: what the log comes to, so far */
+
 enum qlog_when {
     QLOG_URGENT /* somebody waits */,
     QLOG_LAZY /* with the next commit, after lazy_ms at the latest */
@@ -87,8 +91,11 @@ enum qlog_when {
 qlog_position qlog_append(struct qlog *l, uint8_t type, uint8_t version, const struct vr_str *parts,
                           size_t count, enum qlog_when when, void (*durable)(void *arg, int status),
                           void *arg);
-bool qlog_idle(const struct qlog *l); /* nothing appended waits to be durable */
-void qlog_flush(struct qlog *l);      /* commits now what waits */
+bool qlog_idle(const struct qlog *l);        /* nothing appended waits to be durable */
+uint64_t qlog_waiting(const struct qlog *l); /* bytes appended and not durable yet */
+void qlog_flush(struct qlog *l);             /* commits now what waits */
+/* Closes the segment with a commit of its own, so that the next start knows that all before it was durable. Not while something waits. */
+void qlog_seal(struct qlog *l);
 /* Called (from the loop) whenever the log has become idle. */
 void qlog_on_idle(struct qlog *l, void (*idle)(void *arg), void *arg);
 
@@ -116,5 +123,38 @@ uint64_t qlog_bytes_since(const struct qlog *l, qlog_position from);
 bool qlog_holds(const struct qlog *l, qlog_position position); /* its segment is there */
 
 void qlog_counts(const struct qlog *l, struct qlog_counts *out);
+
+/* ---- verify.c: a log that nobody serves, looked at and never changed --------------------------------------------------------- */
+
+enum qlog_fault {
+    /* damage */
+    QLOG_FAULT_RECORD, /* bytes that are no valid record, with valid ones behind them */
+    QLOG_FAULT_END, /* from here on to the end of the file nothing is valid, and it is not the youngest segment */
+    QLOG_FAULT_HEADER,      /* neither copy of the first page's header holds */
+    QLOG_FAULT_HEADER_COPY, /* one of them does not */
+    QLOG_FAULT_VERSION,     /* another version's or machine's segment: not read */
+    QLOG_FAULT_UNREADABLE,  /* the system refused; status says why */
+    /* no damage, but worth telling */
+    QLOG_FAULT_TAIL,    /* a record begun at the end of the youngest segment: was never acknowledged */
+    QLOG_FAULT_UNBEGUN, /* a file that was being made into a segment */
+    QLOG_FAULT_GAP,     /* numbers without a file between two segments: from, to */
+    QLOG_FAULT_SPARE,
+    QLOG_FAULT_ASIDE,  /* ….damaged: set aside at an earlier start */
+    QLOG_FAULT_FOREIGN /* a name that is none of ours */
+};
+struct qlog_finding {
+    enum qlog_fault fault;
+    const char *file;    /* path; the folder's for a gap */
+    uint64_t from, to;   /* offsets in it */
+    int status;          /* UNREADABLE */
+    uint32_t marker;     /* RECORD, END, TAIL: what each record begins with */
+    struct vr_str bytes; /* RECORD, END, TAIL: the first of them, at most QLOG_RECORD_MAX and a header */
+};
+/* Reads all segments of options->folder as qlog_open does and calls options->replay for each valid record in order, but opens files for reading
+ * only. *out: for qlog_alive, qlog_dead and qlog_counts in the meantime and afterwards; never for anything else. 0, or a negative
+ * errno when the folder cannot be listed (*out is NULL then). */
+int qlog_verify(const struct qlog_options *options, void (*found)(void *arg, const struct qlog_finding *f),
+                struct qlog **out);
+void qlog_verify_end(struct qlog *l);
 
 #endif

@@ -14,6 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define PIECE (1u << 20)
+
 struct names {
     uint32_t *numbers;
     size_t count, capacity;
@@ -79,18 +81,24 @@ static int end_badly(struct qlog *l, struct segment *seg, struct scan *s, bool y
     event_u64(l->o.events, "bytes", s->size - s->at);
     event_text(l->o.events, "next", "nothing: what was being written there was not acknowledged");
     event_end(l->o.events);
-    int status = io_fs_truncate(seg->fd, s->at);
-    if (status == 0)
-        status = io_fs_sync(seg->fd);
     seg->recyclable = false;
-    return status;
+    seg->endless = true;
+    return io_fs_truncate(seg->fd, s->at);
 }
 
-static int replay_records(struct qlog *l, struct segment *seg, struct scan *s, bool youngest)
+/* commit_at: where the last commit begins. */
+static int replay_records(struct qlog *l, struct segment *seg, struct scan *s, bool youngest,
+                          uint64_t *commit_at)
 {
+    *commit_at = s->at;
     for (;;) {
         struct qlog_record r;
-        switch (scan_next(s, &r)) {
+        uint64_t at = s->at;
+        s->first = false;
+        enum scan_step step = scan_next(s, &r);
+        if (s->first)
+            *commit_at = at;
+        switch (step) {
         case SCAN_RECORD:
             l->counts.records++;
             l->o.replay(l->o.arg, &r);
@@ -103,6 +111,11 @@ static int replay_records(struct qlog *l, struct segment *seg, struct scan *s, b
             uint64_t from = s->at, to = scan_resync(s);
             if (to == 0)
                 return s->error != 0 ? s->error : end_badly(l, seg, s, youngest);
+            if (youngest && !scan_commit_begins(s)) {
+                s->at =
+                    from; /* torn: some of the last commit came to the disk, and some that stands before it did not */
+                return end_badly(l, seg, s, youngest);
+            }
             damage(l, seg->number, from, to, "checksum or framing does not hold");
             break;
         }
@@ -110,17 +123,24 @@ static int replay_records(struct qlog *l, struct segment *seg, struct scan *s, b
     }
 }
 
-/* Was the file only being made into this segment when the power went? Then its first page is blank still, or that of the file's
- * earlier life, and nothing in it was ever acknowledged as this segment's. */
-static bool never_begun(const char page[QLOG_HEADER], const struct segment_header *h, int status,
-                        uint32_t number)
+/* What was read of the last commit may be in the memory of the system only: its writer may have been killed before the sync, or been told that
+ * the sync failed, after which the system calls the pages clean. So it is written once more before anything is built upon it. */
+static int commit_again(const struct segment *seg, const struct scan *s, uint64_t commit_at)
 {
-    if (status == 0)
-        return h->number != number;
-    for (size_t i = 0; i < QLOG_HEADER; i++)
-        if (page[i] != 0)
-            return false;
-    return true;
+    uint64_t at = commit_at == QLOG_HEADER || !s->flagged ? 0 : commit_at;
+    uint64_t end = s->at + (seg->endless ? 0 : record_space(0));
+    char *piece = malloc(PIECE);
+    assert(piece != NULL);
+    int status = 0;
+    while (at < end && status == 0) {
+        size_t n = end - at < PIECE ? (size_t)(end - at) : PIECE;
+        int64_t got = io_fs_pread(seg->fd, piece, n, at);
+        status = got == (int64_t)n ? io_fs_pwrite(seg->fd, piece, n, at) : got < 0 ? (int)got : -EIO;
+        status = status > 0 ? 0 : status;
+        at += n;
+    }
+    free(piece);
+    return status == 0 ? io_fs_sync(seg->fd) : status;
 }
 
 /* Without its first page nothing of a segment can be told from noise: it is set aside whole. */
@@ -157,6 +177,7 @@ static int take_segment(struct qlog *l, uint32_t number)
         seg->size = h.size;
         seg->marker = h.marker;
         seg->seed = h.seed;
+        seg->version = h.version;
         seg->recyclable = st.size == h.size;
         return 0;
     }
@@ -168,7 +189,7 @@ static int take_segment(struct qlog *l, uint32_t number)
             "the segment was written by another version or machine: serve the spool with that one");
     if (status != -EBADMSG && status != 0)
         return status;
-    return set_aside(l, number, path, !never_begun(page, &h, status, number), st.size);
+    return set_aside(l, number, path, !segment_never_begun(page, &h, status, number), st.size);
 }
 
 /* ---- beginning at a checkpoint -------------------------------------------------------------------------------------- */
@@ -203,25 +224,52 @@ static const char *start_misfit(const struct qlog *l, const struct qlog_start *s
     return older && !found ? "the segment where it ends is not there" : NULL;
 }
 
-static int replay_segment(struct qlog *l, struct segment *seg, const struct qlog_start *start, bool youngest)
+/* end: told by a later segment, 0: nothing was. What stands behind it was refused when it was written. */
+static int replay_segment(struct qlog *l, struct segment *seg, const struct qlog_start *start, bool youngest,
+                          uint64_t end)
 {
     const struct qlog_segment *row = start != NULL ? start_row(start, seg->number) : NULL;
     if (row != NULL && row->complete) {
         seg->used = seg->durable = row->used;
+        seg->endless = true; /* it may be so: the next one tells where it ends */
         return 0;
     }
     struct io_fs_stat st;
     int status = io_fs_fstat(seg->fd, &st);
     if (status != 0)
         return status;
-    struct segment_header h = {.number = seg->number, .marker = seg->marker, .seed = seg->seed};
+    struct segment_header h = {
+        .number = seg->number, .marker = seg->marker, .seed = seg->seed, .version = seg->version};
     struct scan s;
-    scan_init(&s, seg->fd, st.size, &h);
+    scan_init(&s, seg->fd, end != 0 && end < st.size ? end : st.size, &h);
     if (row != NULL)
         s.at = row->used;
-    status = replay_records(l, seg, &s, youngest);
+    uint64_t commit_at;
+    status = replay_records(l, seg, &s, youngest, &commit_at);
+    seg->endless = seg->endless || s.at >= s.size;
+    if (status == 0 && youngest)
+        status = commit_again(seg, &s, commit_at);
     seg->used = seg->durable = s.at;
     scan_fini(&s);
+    return status;
+}
+
+static int replay_taken(struct qlog *l, const struct names *names, uint32_t youngest)
+{
+    const struct qlog_start *start = l->o.start;
+    if (start != NULL) {
+        const char *misfit = start_misfit(l, start);
+        l->o.started(l->o.arg, misfit);
+        start = misfit == NULL ? start : NULL;
+    }
+    int status = 0;
+    for (size_t i = 0, k = 0; i < l->segment_count && status == 0; i++) {
+        struct segment *seg = l->segments[i];
+        while (names->numbers[k] != seg->number) /* some were set aside */
+            k++;
+        status = replay_segment(l, seg, start, seg->number == youngest,
+                                segment_end_told(l, names->numbers, names->count, k));
+    }
     return status;
 }
 
@@ -234,17 +282,11 @@ int replay_all(struct qlog *l)
     for (size_t i = 0; i < names.count && status == 0; i++)
         status = take_segment(l, names.numbers[i]);
     uint32_t youngest = names.count > 0 ? names.numbers[names.count - 1] : 0;
-    free(names.numbers);
-    if (status != 0)
-        return status;
-    l->next_number = youngest + 1;
-    const struct qlog_start *start = l->o.start;
-    if (start != NULL) {
-        const char *misfit = start_misfit(l, start);
-        l->o.started(l->o.arg, misfit);
-        start = misfit == NULL ? start : NULL;
+    if (status == 0) {
+        l->next_number = youngest + 1;
+        status = replay_taken(l, &names, youngest);
     }
-    for (size_t i = 0; i < l->segment_count && status == 0; i++)
-        status = replay_segment(l, l->segments[i], start, l->segments[i]->number == youngest);
-    return status;
+    free(names.numbers);
+    return status == 0 ? io_fs_sync_directory(l->folder)
+                       : status; /* the youngest's name may be as little durable as its last commit */
 }

@@ -20,7 +20,8 @@ void scan_init(struct scan *s, int fd, uint64_t size, const struct segment_heade
                        .at = QLOG_HEADER,
                        .marker = h->marker,
                        .seed = h->seed,
-                       .number = (uint32_t)h->number};
+                       .number = (uint32_t)h->number,
+                       .flagged = h->version >= 2};
 }
 
 void scan_fini(struct scan *s)
@@ -68,6 +69,7 @@ static enum scan_step record_at(struct scan *s, uint64_t at, struct qlog_record 
     *out =
         (struct qlog_record){position_of(s->number, at), h.type, h.version, vr_str(p + sizeof h, h.length)};
     *space = record_space(h.length);
+    s->first = (h.flags & RECORD_FIRST) != 0;
     return h.type == QLOG_END ? SCAN_END : SCAN_RECORD;
 }
 
@@ -101,4 +103,21 @@ uint64_t scan_resync(struct scan *s)
         }
     }
     return 0;
+}
+
+bool scan_commit_begins(struct scan *s)
+{
+    uint64_t back = s->at;
+    bool begins = !s->flagged;
+    enum scan_step step = SCAN_RECORD;
+    while (!begins && (step == SCAN_RECORD || step == SCAN_BAD)) {
+        struct qlog_record r;
+        s->first = false;
+        step = scan_next(s, &r);
+        begins = s->first || step == SCAN_ERROR;
+        if (step == SCAN_BAD && scan_resync(s) == 0)
+            break;
+    }
+    s->at = back;
+    return begins;
 }

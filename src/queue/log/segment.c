@@ -72,7 +72,12 @@ struct segment *segment_find(const struct qlog *l, uint32_t number)
 
 struct segment *segment_begin(struct qlog *l, uint64_t least)
 {
+    const struct segment *before = l->segment_count > 0 ? l->segments[l->segment_count - 1] : NULL;
     struct segment *s = segment_add(l, l->next_number++);
+    if (before != NULL && before->endless) {
+        s->previous = before->number;
+        s->previous_end = (uint32_t)before->durable;
+    }
     uint64_t need = QLOG_HEADER + least + record_space(0);
     s->size = need > l->o.segment_size ? need : l->o.segment_size;
     io_random(l->o.io, &s->marker, sizeof s->marker);
@@ -92,7 +97,9 @@ void segment_header_write(const struct segment *s, int64_t now_us, char page[QLO
                                .size = s->size,
                                .created_us = now_us,
                                .marker = s->marker,
-                               .seed = s->seed};
+                               .seed = s->seed,
+                               .previous = s->previous,
+                               .previous_end = s->previous_end};
     memcpy(h.magic, magic, sizeof magic);
     h.crc = vr_crc32c(0, &h, offsetof(struct segment_header, crc));
     memset(page, 0, QLOG_HEADER);
@@ -100,18 +107,60 @@ void segment_header_write(const struct segment *s, int64_t now_us, char page[QLO
     memcpy(page + QLOG_HEADER_COPY, &h, sizeof h);
 }
 
+static bool checksum_holds(struct segment_header *h)
+{
+    if (h->version > 1)
+        return h->crc == vr_crc32c(0, h, offsetof(struct segment_header, crc));
+    uint32_t crc = h->previous;
+    if (crc != vr_crc32c(0, h, offsetof(struct segment_header, previous)))
+        return false;
+    h->previous = h->previous_end = 0;
+    return true;
+}
+
 int segment_header_read(const char page[QLOG_HEADER], struct segment_header *out)
 {
+    int status = -EBADMSG;
     for (size_t at = 0; at < QLOG_HEADER; at += QLOG_HEADER_COPY) {
         memcpy(out, page + at, sizeof *out);
         if (memcmp(out->magic, magic, sizeof magic) != 0)
             continue;
-        if (out->byte_order != QLOG_BYTE_ORDER || out->version != QLOG_VERSION)
-            return -ENOTSUP;
-        if (out->crc == vr_crc32c(0, out, offsetof(struct segment_header, crc)))
+        bool ours = out->byte_order == QLOG_BYTE_ORDER && out->version >= 1 && out->version <= QLOG_VERSION;
+        if (ours && checksum_holds(out))
             return 0;
+        if (!ours) /* a flipped bit in one copy's version is no other version: the second copy decides */
+            status = -ENOTSUP;
     }
-    return -EBADMSG;
+    return status;
+}
+
+uint64_t segment_end_told(const struct qlog *l, const uint32_t *numbers, size_t count, size_t i)
+{
+    for (size_t next = i + 1; next < count; next++) {
+        char path[QLOG_PATH], page[QLOG_HEADER] = {0};
+        struct segment_header h;
+        segment_path(l, numbers[next], false, path);
+        int fd = io_fs_open(path, IO_FS_READ | IO_FS_NO_FOLLOW, 0);
+        if (fd < 0)
+            continue;
+        int64_t got = io_fs_pread(fd, page, sizeof page, 0);
+        io_fs_close(fd);
+        if (got == (int64_t)sizeof page && segment_header_read(page, &h) == 0 && h.number == numbers[next])
+            return h.previous == numbers[i] ? h.previous_end : 0;
+    } /* one that was only being made, or whose page does not hold, says nothing */
+    return 0;
+}
+
+/* Blank still, or that of the file's earlier life: nothing in it was ever acknowledged as this segment's. */
+bool segment_never_begun(const char page[QLOG_HEADER], const struct segment_header *h, int status,
+                         uint32_t number)
+{
+    if (status == 0)
+        return h->number != number;
+    for (size_t i = 0; i < QLOG_HEADER; i++)
+        if (page[i] != 0)
+            return false;
+    return true;
 }
 
 /* ---- files --------------------------------------------------------------------------------------------------------- */
