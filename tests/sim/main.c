@@ -166,8 +166,10 @@ int main(int argc, char **argv)
             o.first = true;
         else if (c == 'p')
             o.plain = true;
-        else
+        else { /* getopt_long has said which one it does not know */
+            fprintf(stderr, "simulate: see script/simulate --help\n");
             return 64;
+        }
     }
     return one ? run_one(&o, o.from) : run_many(&o);
 }
