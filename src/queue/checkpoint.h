@@ -10,7 +10,6 @@
 #define CHECKPOINT_VERSION    1u
 #define CHECKPOINT_BYTE_ORDER 0x01020304u
 #define CHECKPOINT_BLOCK_MAX  (64u << 20)
-#define CHECKPOINT_SEGMENTS   (1u << 20) /* more there never are */
 
 struct checkpoint_header {
     char magic[8];
