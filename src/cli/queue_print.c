@@ -112,6 +112,12 @@ void queue_print_done(const json_t *end)
         if (strcmp(words[i].op, queue_text_of(end, "op")) == 0)
             done = dry ? words[i].dry : words[i].done;
     printf("%lld message%s %s\n", n, n == 1 ? "" : "s", done);
+    if (json_is_false(json_object_get(end, "safe")) && !dry)
+        fprintf(
+            stderr,
+            "veredus: this is in effect, but the disk took no record of all of it yet, so a crash may undo "
+            "it: veredus tries"
+            " again each second; look for log.write_failed and at the space in the spool's file system\n");
 }
 
 /* ---- the summary ------------------------------------------------------------------------------------------------------------- */

@@ -243,6 +243,18 @@ static void change_message(struct job *j, struct message *m)
     event_end(q->events);
 }
 
+/* Who is told that messages were changed finds them so after any crash. False when the disk takes no more: what could not be
+ * written is tried again (unsaved_again). */
+static bool changes_are_safe(struct job *j)
+{
+    struct qlog *log = j->queue->log;
+    if (j->changed_end == 0) {
+        j->changed_end = qlog_end(log);
+        qlog_flush(log);
+    }
+    return qlog_durable_end(log) >= j->changed_end || qlog_idle(log);
+}
+
 static bool change_turn(struct job *j)
 {
     bool more = true;
@@ -258,10 +270,11 @@ static bool change_turn(struct job *j)
         if (n % MESSAGES_AT_ONCE == 0 && job_turn_over(j))
             break;
     }
-    if (!more)
-        job_add(j, json_pack("{s:b,s:s,s:b,s:I}", "end", 1, "op", j->operation->name, "dry_run", (int)j->dry,
-                             "count", (json_int_t)j->done));
-    return more;
+    if (more || (!j->dry && !changes_are_safe(j)))
+        return true;
+    job_add(j, json_pack("{s:b,s:s,s:b,s:I,s:b}", "end", 1, "op", j->operation->name, "dry_run", (int)j->dry,
+                         "count", (json_int_t)j->done, "safe", (int)(j->queue->unsaved_count == 0)));
+    return false;
 }
 
 /* ---- the request ----------------------------------------------------------------------------------------------------------------------- */

@@ -56,7 +56,8 @@ struct job {
     uint64_t request;
     const struct operation *operation;
     struct pick pick;
-    uint64_t limit, done; /* messages; 0: no limit */
+    uint64_t limit, done;      /* messages; 0: no limit */
+    qlog_position changed_end; /* the log's end behind the last change; 0: not there yet */
     bool full, dry;
     bool reading;     /* control_show is under way: job_turn is called at its end */
     uint64_t untaken; /* bytes of parts that the client has not taken */
