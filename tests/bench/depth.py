@@ -115,10 +115,10 @@ class Depth:
         if sleeping(deep) < recipients:
             raise AssertionError("only %d of %d recipients are still deferred" % (sleeping(deep), recipients))
         self.rates = [statistics.median(rates[server]) for server in (deep, empty)]
+        memory = [processes.pss_mib(next(iter(server.pids("queue")))) for server in (empty, deep)]  # both have had the same load
         self.listing = [statistics.median(rate_while_listing(deep) for _ in range(options.rounds)), self.rates[0]]
         self.first_line = statistics.median(first_line_seconds(deep) for _ in range(options.rounds))
         self.summary = statistics.median(summary_seconds(deep) for _ in range(options.rounds))
-        memory = [processes.pss_mib(next(iter(server.pids("queue")))) for server in (empty, deep)]
         seconds = [statistics.median(restart_seconds(server) for _ in range(options.rounds)) for server in (empty, deep)]
         self.memory, self.restart = (at_a_million(*pair, recipients) for pair in (memory, seconds))
         self.told = ("%d recipients, %d to a message: %.1f MiB (empty %.1f), restart %.2f s (empty %.2f); for a million in proportion; "
