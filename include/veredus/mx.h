@@ -12,40 +12,10 @@
 #ifndef VEREDUS_MX_H
 #define VEREDUS_MX_H
 
-#include <veredus/base.h>
+#include <veredus/dnsq.h>
 
 #define MX_HOSTS_MAX     16 /* of the best preferences; a domain with more names the rest in vain */
 #define MX_ADDRESSES_MAX 8  /* of one host */
-
-enum mx_type { MX_TYPE_A = 1, MX_TYPE_MX = 15, MX_TYPE_AAAA = 28 }; /* the DNS's own numbers */
-
-enum mx_status {
-    MX_STATUS_OK,       /* records */
-    MX_STATUS_NODATA,   /* the name exists, without records of this type */
-    MX_STATUS_NXDOMAIN, /* it does not exist */
-    MX_STATUS_FAILED    /* no answer now */
-};
-
-struct mx_address {
-    uint8_t family; /* 4 or 6 */
-    uint8_t ip[16]; /* network order; 4 bytes used when family is 4 */
-};
-
-struct mx_record {
-    struct vr_str name;        /* MX: host, without the trailing dot; empty: the root (null MX) */
-    uint16_t preference;       /* MX */
-    struct mx_address address; /* A, AAAA */
-};
-
-/* A question, and what the DNS said to it. */
-struct mx_answer {
-    struct vr_str name;
-    enum mx_type type;
-    enum mx_status status;
-    struct vr_str why; /* FAILED: "SERVFAIL", "timed out"; may be empty */
-    const struct mx_record *records;
-    size_t count;
-};
 
 struct mx_query {
     struct vr_str domain; /* or an address literal: "[192.0.2.1]" */
@@ -54,22 +24,17 @@ struct mx_query {
     uint64_t seed;                  /* random, the same for all calls about one query */
     const struct vr_str *own_names; /* ours, without case */
     size_t own_name_count;
-    const struct mx_address *own_addresses; /* where connecting would reach ourselves */
+    const struct dns_address *own_addresses; /* where connecting would reach ourselves */
     size_t own_address_count;
-    const struct mx_answer *answers; /* all that is known so far */
+    const struct dns_answer *answers; /* all that is known so far */
     size_t answer_count;
 };
 
 struct mx_host {
     struct vr_str name; /* as in the MX record; of a literal the literal */
     uint16_t preference;
-    const struct mx_address *addresses;
+    const struct dns_address *addresses;
     size_t address_count; /* at least 1 */
-};
-
-struct mx_question {
-    struct vr_str name;
-    enum mx_type type;
 };
 
 enum mx_verdict {
@@ -81,7 +46,7 @@ enum mx_verdict {
 
 struct mx_result {
     enum mx_verdict verdict;
-    const struct mx_question *questions;
+    const struct dns_question *questions;
     size_t question_count;
     const struct mx_host *hosts;
     size_t host_count;

@@ -24,28 +24,20 @@ struct selection {
     struct mx_result *out;
     struct candidate *candidates;
     size_t candidate_count;
-    struct mx_question *questions;
+    struct dns_question *questions;
     struct mx_host *hosts;
-    const struct mx_answer *failed; /* an address question without an answer */
-    bool cut;                       /* we found ourselves */
+    const struct dns_answer *failed; /* an address question without an answer */
+    bool cut;                        /* we found ourselves */
     bool too_big;
 };
 
-/* ---- what is known ---------------------------------------------------------------------------------------------------------------- */
+/* ---- what is known --------------------------------------------------------------------------------------------------------------- */
 
-static const struct mx_answer *known(const struct mx_query *q, struct vr_str name, enum mx_type type)
+static const struct dns_answer *known_or_ask(struct selection *s, struct vr_str name, enum dns_type type)
 {
-    for (size_t i = 0; i < q->answer_count; i++)
-        if (q->answers[i].type == type && vr_str_equal_nocase(q->answers[i].name, name))
-            return &q->answers[i];
-    return NULL;
-}
-
-static const struct mx_answer *known_or_ask(struct selection *s, struct vr_str name, enum mx_type type)
-{
-    const struct mx_answer *a = known(s->q, name, type);
+    const struct dns_answer *a = dns_answer_find(s->q->answers, s->q->answer_count, name, type);
     if (a == NULL && s->out->question_count < QUESTIONS_MAX)
-        s->questions[s->out->question_count++] = (struct mx_question){name, type};
+        s->questions[s->out->question_count++] = (struct dns_question){name, type};
     return a;
 }
 
@@ -57,10 +49,10 @@ static void verdict(struct selection *s, enum mx_verdict v, const char *enhanced
     s->too_big |= text.n == 0;
 }
 
-static void verdict_failed(struct selection *s, const struct mx_answer *a)
+static void verdict_failed(struct selection *s, const struct dns_answer *a)
 {
     static const char *const types[] = {
-        [MX_TYPE_A] = "IPv4 address", [MX_TYPE_MX] = "MX", [MX_TYPE_AAAA] = "IPv6 address"};
+        [DNS_TYPE_A] = "IPv4 address", [DNS_TYPE_MX] = "MX", [DNS_TYPE_AAAA] = "IPv6 address"};
     verdict(s, MX_TEMPORARY, "4.4.3",
             vr_arena_printf(s->arena, "the DNS does not answer for the %s records of %.*s now (%.*s)",
                             types[a->type], VR_STR_ARG(a->name),
@@ -118,7 +110,7 @@ static void add_candidate(struct selection *s, struct vr_str name, uint16_t pref
 }
 
 /* True when there is something to go on with. */
-static bool candidates_from_mx(struct selection *s, const struct mx_answer *mx)
+static bool candidates_from_mx(struct selection *s, const struct dns_answer *mx)
 {
     bool root = false;
     for (size_t i = 0; i < mx->count; i++) {
@@ -146,20 +138,20 @@ static bool find_candidates(struct selection *s)
         add_candidate(s, q->domain, 0);
         return true;
     }
-    const struct mx_answer *mx = known_or_ask(s, q->domain, MX_TYPE_MX);
+    const struct dns_answer *mx = known_or_ask(s, q->domain, DNS_TYPE_MX);
     if (mx == NULL)
         return false;
-    if (mx->status == MX_STATUS_FAILED) {
+    if (mx->status == DNS_STATUS_FAILED) {
         verdict_failed(s, mx);
         return false;
     }
-    if (mx->status == MX_STATUS_NXDOMAIN) {
+    if (mx->status == DNS_STATUS_NXDOMAIN) {
         verdict(
             s, MX_PERMANENT, "5.1.2",
             vr_arena_printf(s->arena, "the domain %.*s does not exist in the DNS", VR_STR_ARG(q->domain)));
         return false;
     }
-    if (mx->status == MX_STATUS_OK && mx->count > 0)
+    if (mx->status == DNS_STATUS_OK && mx->count > 0)
         return candidates_from_mx(s, mx);
     add_candidate(s, q->domain, 0); /* the implicit MX of RFC 5321 §5.1 */
     return true;
@@ -167,12 +159,12 @@ static bool find_candidates(struct selection *s)
 
 /* ---- addresses -------------------------------------------------------------------------------------------------------------------- */
 
-static size_t gather(const struct mx_query *q, const struct mx_answer *a, struct mx_address *out)
+static size_t gather(const struct mx_query *q, const struct dns_answer *a, struct dns_address *out)
 {
     uint64_t order[MX_ADDRESSES_MAX];
     size_t n = 0;
-    for (size_t i = 0; a != NULL && a->status == MX_STATUS_OK && i < a->count && n < MX_ADDRESSES_MAX; i++) {
-        struct mx_address address = a->records[i].address;
+    for (size_t i = 0; a != NULL && a->status == DNS_STATUS_OK && i < a->count && n < MX_ADDRESSES_MAX; i++) {
+        struct dns_address address = a->records[i].address;
         uint64_t place = random_order(q->seed, address.ip, address.family == 4 ? 4 : 16);
         size_t at = n++;
         for (; at > 0 && place < order[at - 1]; at--) {
@@ -185,7 +177,7 @@ static size_t gather(const struct mx_query *q, const struct mx_answer *a, struct
     return n;
 }
 
-static bool is_own_address(const struct mx_query *q, const struct mx_address *a)
+static bool is_own_address(const struct mx_query *q, const struct dns_address *a)
 {
     for (size_t i = 0; i < q->own_address_count; i++)
         if (q->own_addresses[i].family == a->family &&
@@ -203,14 +195,14 @@ static bool is_own_name(const struct mx_query *q, struct vr_str name)
 }
 
 /* The host's addresses, IPv6 and IPv4 in turn. False when it is ourselves. */
-static bool add_host(struct selection *s, const struct candidate *c, const struct mx_answer *a,
-                     const struct mx_answer *aaaa)
+static bool add_host(struct selection *s, const struct candidate *c, const struct dns_answer *a,
+                     const struct dns_answer *aaaa)
 {
-    struct mx_address v4[MX_ADDRESSES_MAX], v6[MX_ADDRESSES_MAX];
+    struct dns_address v4[MX_ADDRESSES_MAX], v6[MX_ADDRESSES_MAX];
     size_t n4 = gather(s->q, a, v4), n6 = gather(s->q, aaaa, v6), n = 0;
     if (n4 + n6 == 0)
         return true;
-    struct mx_address *all = vr_arena_alloc(s->arena, MX_ADDRESSES_MAX * sizeof *all);
+    struct dns_address *all = vr_arena_alloc(s->arena, MX_ADDRESSES_MAX * sizeof *all);
     if (all == NULL) {
         s->too_big = true;
         return true;
@@ -250,11 +242,11 @@ static void find_addresses(struct selection *s)
     }
     for (size_t i = 0; i < s->candidate_count; i++) {
         const struct candidate *c = &s->candidates[i];
-        const struct mx_answer *aaaa = q->no_ipv6 ? NULL : known_or_ask(s, c->name, MX_TYPE_AAAA);
-        const struct mx_answer *a = q->no_ipv4 ? NULL : known_or_ask(s, c->name, MX_TYPE_A);
-        if (a != NULL && a->status == MX_STATUS_FAILED)
+        const struct dns_answer *aaaa = q->no_ipv6 ? NULL : known_or_ask(s, c->name, DNS_TYPE_AAAA);
+        const struct dns_answer *a = q->no_ipv4 ? NULL : known_or_ask(s, c->name, DNS_TYPE_A);
+        if (a != NULL && a->status == DNS_STATUS_FAILED)
             s->failed = a;
-        else if (aaaa != NULL && aaaa->status == MX_STATUS_FAILED && s->failed == NULL)
+        else if (aaaa != NULL && aaaa->status == DNS_STATUS_FAILED && s->failed == NULL)
             s->failed = aaaa;
         if (!add_host(s, c, a, aaaa)) {
             cut_from(s, c->preference);
@@ -295,9 +287,9 @@ static void no_host(struct selection *s)
                                 VR_STR_ARG(q->domain)));
 }
 
-static void select_literal(struct selection *s, const struct mx_address *address)
+static void select_literal(struct selection *s, const struct dns_address *address)
 {
-    struct mx_address *copy = vr_arena_alloc(s->arena, sizeof *copy);
+    struct dns_address *copy = vr_arena_alloc(s->arena, sizeof *copy);
     if (copy == NULL) {
         s->too_big = true;
         return;
@@ -324,7 +316,7 @@ enum vr_err mx_select(const struct mx_query *q, struct vr_arena *arena, struct m
         return VR_ERR_TOO_BIG;
     out->questions = s.questions;
     out->hosts = s.hosts;
-    struct mx_address literal = {0};
+    struct dns_address literal = {0};
     int family;
     if (address_literal(q->domain, literal.ip, &family)) {
         literal.family = (uint8_t)family;

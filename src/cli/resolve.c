@@ -60,22 +60,22 @@ struct search {
     struct io *io;
     struct vr_arena *arena;
     struct mx_query query;
-    struct mx_answer answers[ANSWERS_MAX];
+    struct dns_answer answers[ANSWERS_MAX];
     bool answered;
 };
 
-static void copy_records(struct search *s, const struct io_dns_answer *from, struct mx_answer *to)
+static void copy_records(struct search *s, const struct io_dns_answer *from, struct dns_answer *to)
 {
-    struct mx_record *records = vr_arena_alloc(s->arena, from->count * sizeof *records);
+    struct dns_record *records = vr_arena_alloc(s->arena, from->count * sizeof *records);
     for (size_t i = 0; records != NULL && i < from->count; i++) {
         const struct io_dns_record *r = &from->records[i];
-        struct mx_record *m = &records[to->count];
-        if (to->type != MX_TYPE_MX && r->data.n != (to->type == MX_TYPE_A ? 4 : 16))
+        struct dns_record *m = &records[to->count];
+        if (to->type != DNS_TYPE_MX && r->data.n != (to->type == DNS_TYPE_A ? 4 : 16))
             continue;
         m->preference = r->preference;
         m->name = vr_arena_dup(s->arena, r->name);
-        m->address.family = to->type == MX_TYPE_A ? 4 : 6;
-        if (to->type != MX_TYPE_MX)
+        m->address.family = to->type == DNS_TYPE_A ? 4 : 6;
+        if (to->type != DNS_TYPE_MX)
             memcpy(m->address.ip, r->data.p, r->data.n);
         to->count++;
     }
@@ -84,12 +84,12 @@ static void copy_records(struct search *s, const struct io_dns_answer *from, str
 
 static void answered(void *arg, const struct io_dns_answer *a)
 {
-    static const enum mx_status statuses[] = {[IO_DNS_OK] = MX_STATUS_OK,
-                                              [IO_DNS_NODATA] = MX_STATUS_NODATA,
-                                              [IO_DNS_NXDOMAIN] = MX_STATUS_NXDOMAIN,
-                                              [IO_DNS_FAILED] = MX_STATUS_FAILED};
+    static const enum dns_status statuses[] = {[IO_DNS_OK] = DNS_STATUS_OK,
+                                               [IO_DNS_NODATA] = DNS_STATUS_NODATA,
+                                               [IO_DNS_NXDOMAIN] = DNS_STATUS_NXDOMAIN,
+                                               [IO_DNS_FAILED] = DNS_STATUS_FAILED};
     struct search *s = arg;
-    struct mx_answer *m = &s->answers[s->query.answer_count];
+    struct dns_answer *m = &s->answers[s->query.answer_count];
     m->status = statuses[a->status];
     m->why = vr_arena_dup(s->arena, vr_str_from(a->why));
     if (a->status == IO_DNS_OK)
@@ -98,11 +98,11 @@ static void answered(void *arg, const struct io_dns_answer *a)
     io_stop(s->io);
 }
 
-static void ask(struct search *s, struct io_dns *dns, const struct mx_question *q)
+static void ask(struct search *s, struct io_dns *dns, const struct dns_question *q)
 {
     assert(s->query.answer_count < ANSWERS_MAX); /* mx_select asks for no more than MX_HOSTS_MAX hosts */
     struct vr_str name = vr_arena_dup(s->arena, q->name);
-    s->answers[s->query.answer_count] = (struct mx_answer){.name = name, .type = q->type};
+    s->answers[s->query.answer_count] = (struct dns_answer){.name = name, .type = q->type};
     s->answered = false;
     io_dns_ask(dns, name, (enum io_dns_type)q->type, answered, s);
     while (!s->answered)
@@ -131,7 +131,7 @@ static bool add_targets(struct resolve *out, const struct mx_host *hosts, size_t
     out->targets = vr_arena_alloc(out->arena, all * sizeof *out->targets);
     for (size_t i = 0; out->targets != NULL && i < n; i++)
         for (size_t k = 0; k < hosts[i].address_count; k++) {
-            const struct mx_address *a = &hosts[i].addresses[k];
+            const struct dns_address *a = &hosts[i].addresses[k];
             struct resolve_target *t = &out->targets[out->count++];
             t->host = vr_arena_dup(out->arena, hosts[i].name);
             t->address = (struct io_address){.family = a->family == 4 ? IO_INET : IO_INET6, .port = port};
@@ -171,7 +171,7 @@ static void search(struct io *io, const char *dns_server, struct vr_str name, bo
 void resolve_host(struct io *io, const char *dns_server, struct vr_str host, uint16_t port,
                   struct resolve *out)
 {
-    static const struct mx_address loopback[] = {{4, {127, 0, 0, 1}}, {6, {[15] = 1}}};
+    static const struct dns_address loopback[] = {{4, {127, 0, 0, 1}}, {6, {[15] = 1}}};
     const struct mx_host local = {.name = host, .addresses = loopback, .address_count = 2};
     if (!vr_str_equal_nocase(host, VR_STR("localhost")))
         search(io, dns_server, host, true, port, out);

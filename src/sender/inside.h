@@ -36,7 +36,7 @@ struct sender {
     struct idle_key *idle_keys;         /* pool.c */
     unsigned connection_count, connection_max, idle_count, idle_max;
     struct io_timer *cancel_timer, *last_timer; /* of the drain */
-    struct mx_address *own_addresses;
+    struct dns_address *own_addresses;
     size_t own_address_count;
     bool own_wildcard4, own_wildcard6; /* we listen on all addresses */
 };

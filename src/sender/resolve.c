@@ -14,14 +14,14 @@
 struct question {
     struct resolve *resolve;
     struct io_dns_query *query;
-    struct mx_question question;
+    struct dns_question question;
 };
 
 struct resolve {
     struct connection *connection;
     struct vr_arena arena;
     struct mx_query query;
-    struct mx_answer answers[ANSWERS_MAX];
+    struct dns_answer answers[ANSWERS_MAX];
     size_t answer_count;
     struct question questions[ANSWERS_MAX];
     size_t open; /* asked, not answered */
@@ -58,13 +58,13 @@ void resolve_free(struct resolve *r)
     free(r);
 }
 
-static void copy_records(struct resolve *r, const struct io_dns_answer *from, struct mx_answer *to)
+static void copy_records(struct resolve *r, const struct io_dns_answer *from, struct dns_answer *to)
 {
-    struct mx_record *records =
+    struct dns_record *records =
         vr_arena_alloc(&r->arena, (from->count > 0 ? from->count : 1) * sizeof *records);
-    size_t wanted = to->type == MX_TYPE_A ? 4 : to->type == MX_TYPE_AAAA ? 16 : 0;
+    size_t wanted = to->type == DNS_TYPE_A ? 4 : to->type == DNS_TYPE_AAAA ? 16 : 0;
     for (size_t i = 0; records != NULL && i < from->count; i++) {
-        struct mx_record *m = &records[to->count];
+        struct dns_record *m = &records[to->count];
         m->preference = from->records[i].preference;
         m->name = vr_arena_dup(&r->arena, from->records[i].name);
         if (wanted != from->records[i].data.n && wanted != 0)
@@ -82,13 +82,13 @@ static void answered(void *arg, const struct io_dns_answer *a)
 {
     struct question *q = arg;
     struct resolve *r = q->resolve;
-    static const enum mx_status statuses[] = {[IO_DNS_OK] = MX_STATUS_OK,
-                                              [IO_DNS_NODATA] = MX_STATUS_NODATA,
-                                              [IO_DNS_NXDOMAIN] = MX_STATUS_NXDOMAIN,
-                                              [IO_DNS_FAILED] = MX_STATUS_FAILED};
-    struct mx_answer *m = &r->answers[r->answer_count++];
-    *m =
-        (struct mx_answer){.name = q->question.name, .type = q->question.type, .status = statuses[a->status]};
+    static const enum dns_status statuses[] = {[IO_DNS_OK] = DNS_STATUS_OK,
+                                               [IO_DNS_NODATA] = DNS_STATUS_NODATA,
+                                               [IO_DNS_NXDOMAIN] = DNS_STATUS_NXDOMAIN,
+                                               [IO_DNS_FAILED] = DNS_STATUS_FAILED};
+    struct dns_answer *m = &r->answers[r->answer_count++];
+    *m = (struct dns_answer){
+        .name = q->question.name, .type = q->question.type, .status = statuses[a->status]};
     if (a->status == IO_DNS_FAILED)
         m->why = vr_arena_dup(&r->arena, vr_str_from(a->why));
     if (a->status == IO_DNS_OK)

@@ -38,7 +38,7 @@ static void know_own_addresses(struct sender *s)
             s->own_wildcard6 |= a->family == IO_INET6;
             continue;
         }
-        struct mx_address *own = &s->own_addresses[s->own_address_count++];
+        struct dns_address *own = &s->own_addresses[s->own_address_count++];
         own->family = a->family == IO_INET ? 4 : 6;
         memcpy(own->ip, a->ip, n);
     }

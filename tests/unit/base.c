@@ -1,5 +1,6 @@
 /* base.c - slices, arenas, buffers, codes. */
 #include <veredus/base.h>
+#include <veredus/dnsq.h>
 
 #include "lib_testing.h"
 
@@ -330,6 +331,22 @@ static void test_names_of_errors(void **state)
     assert_non_null(vr_err_name((enum vr_err)99));
 }
 
+static void test_answers_are_found(void **state)
+{
+    (void)state;
+    const struct dns_answer answers[] = {
+        {.name = VR_STR("a.test"), .type = DNS_TYPE_A, .status = DNS_STATUS_FAILED},
+        {.name = VR_STR("A.test."), .type = DNS_TYPE_TXT, .status = DNS_STATUS_NODATA},
+        {.name = VR_STR(""), .type = DNS_TYPE_MX, .status = DNS_STATUS_OK},
+    };
+    assert_ptr_equal(dns_answer_find(answers, 3, VR_STR("a.TEST"), DNS_TYPE_TXT), &answers[1]);
+    assert_ptr_equal(dns_answer_find(answers, 3, VR_STR("a.test."), DNS_TYPE_A), &answers[0]);
+    assert_ptr_equal(dns_answer_find(answers, 3, VR_STR("."), DNS_TYPE_MX), &answers[2]);
+    assert_null(dns_answer_find(answers, 3, VR_STR("a.test"), DNS_TYPE_MX));
+    assert_null(dns_answer_find(answers, 3, VR_STR("aa.test"), DNS_TYPE_A));
+    assert_null(dns_answer_find(NULL, 0, VR_STR("a.test"), DNS_TYPE_A));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -339,7 +356,7 @@ int main(void)
         cmocka_unit_test(test_buffer),          cmocka_unit_test(test_buffer_as_queue),
         cmocka_unit_test(test_buffer_format),   cmocka_unit_test(test_base64),
         cmocka_unit_test(test_crc32c),          cmocka_unit_test(test_siphash),
-        cmocka_unit_test(test_names_of_errors),
+        cmocka_unit_test(test_names_of_errors), cmocka_unit_test(test_answers_are_found),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -17,53 +17,53 @@
 /* One row per record set. data: "10 mx1.example 20 mx2.example", "192.0.2.1 192.0.2.2", "!nx", "!fail", "" (no data) */
 struct zone_row {
     const char *name;
-    enum mx_type type;
+    enum dns_type type;
     const char *data;
 };
 
 #define RECORDS_MAX 40
 struct found {
-    struct mx_answer answer;
-    struct mx_record records[RECORDS_MAX];
+    struct dns_answer answer;
+    struct dns_record records[RECORDS_MAX];
 };
 
 static void read_records(struct found *f, const char *data)
 {
     struct vr_str rest = vr_str_from(data), word;
     while (vr_str_split(&rest, ' ', &word)) {
-        struct mx_record *r = &f->records[f->answer.count++];
+        struct dns_record *r = &f->records[f->answer.count++];
         assert_true(f->answer.count <= RECORDS_MAX);
         char text[64];
         snprintf(text, sizeof text, "%.*s", VR_STR_ARG(word));
-        if (f->answer.type == MX_TYPE_MX) {
+        if (f->answer.type == DNS_TYPE_MX) {
             uint64_t preference;
             assert_true(vr_str_to_u64(word, &preference));
             r->preference = (uint16_t)preference;
             (void)vr_str_split(&rest, ' ', &word);
             r->name = vr_str_equal(word, VR_STR(".")) ? vr_str(NULL, 0) : word;
         } else {
-            r->address.family = f->answer.type == MX_TYPE_A ? 4 : 6;
-            assert_int_equal(inet_pton(f->answer.type == MX_TYPE_A ? AF_INET : AF_INET6, text, r->address.ip),
-                             1);
+            r->address.family = f->answer.type == DNS_TYPE_A ? 4 : 6;
+            assert_int_equal(
+                inet_pton(f->answer.type == DNS_TYPE_A ? AF_INET : AF_INET6, text, r->address.ip), 1);
         }
     }
     f->answer.records = f->records;
 }
 
-static void look_up(const struct zone_row *zone, struct mx_question q, struct found *f)
+static void look_up(const struct zone_row *zone, struct dns_question q, struct found *f)
 {
     memset(f, 0, sizeof *f);
     f->answer.name = q.name;
     f->answer.type = q.type;
-    f->answer.status = MX_STATUS_NODATA;
+    f->answer.status = DNS_STATUS_NODATA;
     for (; zone->name != NULL; zone++) {
         if (zone->type != q.type || !vr_str_equal_nocase(vr_str_from(zone->name), q.name))
             continue;
-        f->answer.status = MX_STATUS_OK;
+        f->answer.status = DNS_STATUS_OK;
         if (strcmp(zone->data, "!nx") == 0)
-            f->answer.status = MX_STATUS_NXDOMAIN;
+            f->answer.status = DNS_STATUS_NXDOMAIN;
         else if (strcmp(zone->data, "!fail") == 0)
-            f->answer.status = MX_STATUS_FAILED;
+            f->answer.status = DNS_STATUS_FAILED;
         else
             read_records(f, zone->data);
         return;
@@ -78,7 +78,7 @@ static void resolve(struct mx_query q, const struct zone_row *zone, struct vr_bu
 {
     struct vr_arena arena;
     struct mx_result r;
-    static struct mx_answer known[128];
+    static struct dns_answer known[128];
     vr_arena_init(&arena, 1 << 20);
     *asked = 0;
     for (;;) {
@@ -108,7 +108,7 @@ static void resolve(struct mx_query q, const struct zone_row *zone, struct vr_bu
         vr_buf_addf(out, "%.*s=", VR_STR_ARG(r.hosts[i].name));
         for (size_t k = 0; k < r.hosts[i].address_count; k++) {
             char text[64];
-            const struct mx_address *a = &r.hosts[i].addresses[k];
+            const struct dns_address *a = &r.hosts[i].addresses[k];
             assert_non_null(inet_ntop(a->family == 4 ? AF_INET : AF_INET6, a->ip, text, sizeof text));
             vr_buf_addf(out, "%s%s", k > 0 ? "," : "", text);
         }
@@ -119,42 +119,42 @@ static void resolve(struct mx_query q, const struct zone_row *zone, struct vr_bu
 /* ---- the table ---------------------------------------------------------------------------------------------------- */
 
 static const struct zone_row zone[] = {
-    {"two.test", MX_TYPE_MX, "20 b.test 10 a.test"},
-    {"a.test", MX_TYPE_A, "192.0.2.1"},
-    {"a.test", MX_TYPE_AAAA, "2001:db8::1"},
-    {"b.test", MX_TYPE_A, "192.0.2.2"},
-    {"bare.test", MX_TYPE_A, "192.0.2.3"},
-    {"null.test", MX_TYPE_MX, "0 ."},
-    {"nullish.test", MX_TYPE_MX, "0 . 10 a.test"},
-    {"gone.test", MX_TYPE_MX, "!nx"},
-    {"empty.test", MX_TYPE_MX, ""},
-    {"down.test", MX_TYPE_MX, "!fail"},
-    {"downhost.test", MX_TYPE_A, "!fail"},
-    {"viadown.test", MX_TYPE_MX, "10 downhost.test"},
-    {"halfdown.test", MX_TYPE_MX, "10 downhost.test 20 b.test"},
-    {"self.test", MX_TYPE_MX, "10 a.test 20 ME.test 20 b.test 30 c.test"},
-    {"selfbest.test", MX_TYPE_MX, "10 me.test 20 a.test"},
-    {"selfip.test", MX_TYPE_MX, "10 a.test 20 alias-of-me.test 20 b.test 30 c.test"},
-    {"selfipbest.test", MX_TYPE_MX, "10 alias-of-me.test 20 b.test"},
-    {"selfdown.test", MX_TYPE_MX, "10 downhost.test 20 me.test"},
-    {"alias-of-me.test", MX_TYPE_A, "192.0.2.77"},
-    {"c.test", MX_TYPE_A, "192.0.2.9"},
-    {"odd.test", MX_TYPE_MX, "5 192.0.2.5 6 [192.0.2.5] 7 bad_.-x..y 10 a.test"},
-    {"allodd.test", MX_TYPE_MX, "5 192.0.2.5"},
-    {"nohost.test", MX_TYPE_MX, "5 missing.test 6 missing2.test"},
-    {"skip.test", MX_TYPE_MX, "5 missing.test 6 b.test"},
-    {"twice.test", MX_TYPE_MX, "20 a.test 10 b.test 5 A.test"},
-    {"six.test", MX_TYPE_MX, "10 six-host.test"},
-    {"six-host.test", MX_TYPE_AAAA, "2001:db8::6"},
-    {"v6down.test", MX_TYPE_MX, "10 v6down-host.test"},
-    {"v6down-host.test", MX_TYPE_AAAA, "!fail"},
-    {"v6down-host.test", MX_TYPE_A, "192.0.2.8"},
+    {"two.test", DNS_TYPE_MX, "20 b.test 10 a.test"},
+    {"a.test", DNS_TYPE_A, "192.0.2.1"},
+    {"a.test", DNS_TYPE_AAAA, "2001:db8::1"},
+    {"b.test", DNS_TYPE_A, "192.0.2.2"},
+    {"bare.test", DNS_TYPE_A, "192.0.2.3"},
+    {"null.test", DNS_TYPE_MX, "0 ."},
+    {"nullish.test", DNS_TYPE_MX, "0 . 10 a.test"},
+    {"gone.test", DNS_TYPE_MX, "!nx"},
+    {"empty.test", DNS_TYPE_MX, ""},
+    {"down.test", DNS_TYPE_MX, "!fail"},
+    {"downhost.test", DNS_TYPE_A, "!fail"},
+    {"viadown.test", DNS_TYPE_MX, "10 downhost.test"},
+    {"halfdown.test", DNS_TYPE_MX, "10 downhost.test 20 b.test"},
+    {"self.test", DNS_TYPE_MX, "10 a.test 20 ME.test 20 b.test 30 c.test"},
+    {"selfbest.test", DNS_TYPE_MX, "10 me.test 20 a.test"},
+    {"selfip.test", DNS_TYPE_MX, "10 a.test 20 alias-of-me.test 20 b.test 30 c.test"},
+    {"selfipbest.test", DNS_TYPE_MX, "10 alias-of-me.test 20 b.test"},
+    {"selfdown.test", DNS_TYPE_MX, "10 downhost.test 20 me.test"},
+    {"alias-of-me.test", DNS_TYPE_A, "192.0.2.77"},
+    {"c.test", DNS_TYPE_A, "192.0.2.9"},
+    {"odd.test", DNS_TYPE_MX, "5 192.0.2.5 6 [192.0.2.5] 7 bad_.-x..y 10 a.test"},
+    {"allodd.test", DNS_TYPE_MX, "5 192.0.2.5"},
+    {"nohost.test", DNS_TYPE_MX, "5 missing.test 6 missing2.test"},
+    {"skip.test", DNS_TYPE_MX, "5 missing.test 6 b.test"},
+    {"twice.test", DNS_TYPE_MX, "20 a.test 10 b.test 5 A.test"},
+    {"six.test", DNS_TYPE_MX, "10 six-host.test"},
+    {"six-host.test", DNS_TYPE_AAAA, "2001:db8::6"},
+    {"v6down.test", DNS_TYPE_MX, "10 v6down-host.test"},
+    {"v6down-host.test", DNS_TYPE_AAAA, "!fail"},
+    {"v6down-host.test", DNS_TYPE_A, "192.0.2.8"},
     {NULL, 0, NULL},
 };
 
 static const struct vr_str own_names[] = {{"me.test", 7}};
-static const struct mx_address own_addresses[] = {{4, {192, 0, 2, 77}},
-                                                  {6, {0x20, 1, 0xd, 0xb8, [15] = 0x77}}};
+static const struct dns_address own_addresses[] = {{4, {192, 0, 2, 77}},
+                                                   {6, {0x20, 1, 0xd, 0xb8, [15] = 0x77}}};
 
 static const struct row {
     const char *domain;
@@ -232,11 +232,11 @@ static void shuffled(void **state)
 {
     (void)state;
     static const struct zone_row even[] = {
-        {"even.test", MX_TYPE_MX, "10 x.test 10 y.test 10 z.test 20 w.test"},
-        {"x.test", MX_TYPE_A, "192.0.2.1"},
-        {"y.test", MX_TYPE_A, "192.0.2.2"},
-        {"z.test", MX_TYPE_A, "192.0.2.3"},
-        {"w.test", MX_TYPE_A, "192.0.2.4"},
+        {"even.test", DNS_TYPE_MX, "10 x.test 10 y.test 10 z.test 20 w.test"},
+        {"x.test", DNS_TYPE_A, "192.0.2.1"},
+        {"y.test", DNS_TYPE_A, "192.0.2.2"},
+        {"z.test", DNS_TYPE_A, "192.0.2.3"},
+        {"w.test", DNS_TYPE_A, "192.0.2.4"},
         {NULL, 0, NULL}};
     unsigned first[3] = {0};
     struct vr_buf out;
@@ -267,7 +267,7 @@ static void bounds(void **state)
     for (int i = 0; i < 40; i++)
         m += (size_t)snprintf(a + m, sizeof a - m, "%s192.0.2.%d", i ? " " : "", i + 1);
     const struct zone_row crowd[] = {
-        {"crowd.test", MX_TYPE_MX, mx}, {"h39.test", MX_TYPE_A, a}, {NULL, 0, NULL}};
+        {"crowd.test", DNS_TYPE_MX, mx}, {"h39.test", DNS_TYPE_A, a}, {NULL, 0, NULL}};
     struct vr_buf out;
     vr_buf_init(&out, 4096);
     size_t asked;
