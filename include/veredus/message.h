@@ -69,5 +69,8 @@ size_t message_date_write(char out[MESSAGE_DATE_SIZE], int64_t time, int zone_mi
 /* RFC 3339, UTC, for logs: "2026-11-23T16:52:51.123Z". */
 #define MESSAGE_RFC3339_SIZE 32
 size_t message_rfc3339_write(char out[MESSAGE_RFC3339_SIZE], int64_t time_us);
+/* RFC 3339 §5.6 date-time, with any offset; *time in seconds since 1970, fractions dropped. VR_ERR_SYNTAX for anything else, and for days that no
+ * month has. */
+enum vr_err message_rfc3339_parse(struct vr_str text, int64_t *time);
 
 #endif

@@ -70,6 +70,15 @@ struct smtp_client_event {
     bool sent_dot;           /* FAILED: the final dot had been sent, so the message may have been taken */
 };
 
+/* What the last EHLO reply said behind its keywords; 0: nothing. */
+struct smtp_client_limits {
+    uint64_t size;            /* SIZE, RFC 1870 */
+    uint64_t mail_max;        /* LIMITS MAILMAX: transactions of a session, RFC 9422 */
+    uint64_t rcpt_max;        /* LIMITS RCPTMAX: recipients of a transaction */
+    uint64_t rcpt_domain_max; /* LIMITS RCPTDOMAINMAX: domains among the recipients of a session */
+    uint64_t deliver_by_min;  /* DELIVERBY: the least seconds of BY=…;R, RFC 2852 */
+};
+
 struct smtp_client;
 struct smtp_client *smtp_client_new(const struct smtp_client_config *config, int64_t now_ms);
 void smtp_client_free(struct smtp_client *c);
@@ -80,7 +89,8 @@ struct vr_str smtp_client_pending(const struct smtp_client *c);
 void smtp_client_sent(struct smtp_client *c, size_t n);
 void smtp_client_secured(struct smtp_client *c, int64_t now_ms); /* the handshake succeeded; EHLO again */
 /* Starts a transaction after READY. What mail and rcpts point to must live until its last event. Parameters that the server does not
- * offer are left out (DSN, SIZE, BODY, MT-PRIORITY; RFC 3461 §5.2.x is the owner's care: see smtp_client_offers). mail->size is sent as SIZE. */
+ * offer are left out; what that means for the message is the owner's care: see smtp_client_offers (DSN: RFC 3461 §5.2, DELIVERBY: RFC 2852 §4.1,
+ * REQUIRETLS: RFC 8689 §4.2.1, BINARYMIME: RFC 3030 §3, …). mail->size is sent as SIZE. */
 void smtp_client_mail(struct smtp_client *c, const struct smtp_mail *mail, const struct smtp_rcpt *rcpts, size_t n,
                       int64_t now_ms);
 /* Message bytes after BODY, in any split, CRLF line ends expected; dots are doubled here. Watch the size of pending: send before
@@ -90,7 +100,7 @@ void smtp_client_body_end(struct smtp_client *c, int64_t now_ms);
 /* VRFY/NOOP-like keepalive of an idle connection is not needed; RSET before reuse is not sent (transactions end by themselves). */
 void smtp_client_quit(struct smtp_client *c, int64_t now_ms); /* after READY, instead of a transaction */
 unsigned smtp_client_offers(const struct smtp_client *c);          /* enum smtp_extension bits of the last EHLO */
-uint64_t smtp_client_size_limit(const struct smtp_client *c);      /* of SIZE; 0: none named */
+const struct smtp_client_limits *smtp_client_limits(const struct smtp_client *c);
 int64_t smtp_client_deadline(const struct smtp_client *c);         /* INT64_MAX: none */
 void smtp_client_tick(struct smtp_client *c, int64_t now_ms);      /* past the deadline: FAILED, code 0, "timed out waiting for …" */
 

@@ -29,7 +29,11 @@ struct smtp_server_config {         /* shared by many sessions, must outlive the
     struct vr_str auth_mechanisms;  /* "PLAIN LOGIN SCRAM-SHA-256"; empty: AUTH is not offered */
     bool auth_in_clear;             /* AUTH also without TLS (lab use) */
     bool auth_required;             /* no MAIL without AUTH: 530 5.7.0 */
-    bool priorities;                /* MT-PRIORITY is offered (RFC 6710): the owner sees to it that strangers raise nothing, §4.1 */
+    unsigned offers;                /* enum smtp_extension bits, such as smtp_extensions_for(SMTP_WHERE_MX); 0: SMTP_EXT_BASIC. Whoever offers more keeps
+                                       what the RFC promises (MT-PRIORITY: that strangers raise nothing, RFC 6710 §4.1; …) */
+    struct vr_str solicit;          /* keywords behind NO-SOLICITING (RFC 3865 §2.3); empty: none */
+    uint32_t deliver_by_min;        /* seconds behind DELIVERBY (RFC 2852 §3): a shorter BY=…;R is refused, 555; 0: none named */
+    uint32_t hold_max;              /* seconds behind FUTURERELEASE (RFC 4865 §3): a later release is refused, 501 5.7.1; 0: one day */
     bool vrfy;                      /* VRFY is put to the owner; else 252 */
     uint64_t size_max;              /* bytes of a message; 0: no limit. 552 5.3.4 */
     unsigned rcpt_max;              /* recipients of a transaction: 452 4.5.3 for the rest (§4.5.3.1.10) */
@@ -103,6 +107,12 @@ int64_t smtp_server_deadline(const struct smtp_server *s);
 void smtp_server_tick(struct smtp_server *s, int64_t now_ms);
 /* Ends the session as soon as it is between commands: 421 with this text (shutdown), CLOSE follows. */
 void smtp_server_shutdown(struct smtp_server *s, struct smtp_reply r);
+/* Offers more to this session from now on (rows of smtp_extensions[] with SMTP_WHERE_GRANTED): enum smtp_extension bits. */
+void smtp_server_grant(struct smtp_server *s, unsigned bits);
+/* What the next EHLO offers, and what parameters are taken now. */
+unsigned smtp_server_offered(const struct smtp_server *s);
+/* The time of day, for what the EHLO reply and MAIL say of it (FUTURERELEASE): seconds since 1970 at now_ms. Without it FUTURERELEASE is not offered. */
+void smtp_server_clock(struct smtp_server *s, int64_t unix_seconds, int64_t now_ms);
 bool smtp_server_in_transaction(const struct smtp_server *s); /* MAIL was accepted, the end not yet settled */
 bool smtp_server_is_extended(const struct smtp_server *s);    /* EHLO/LHLO was used: "ESMTP" in Received */
 bool smtp_server_authenticated(const struct smtp_server *s);

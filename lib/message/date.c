@@ -281,3 +281,65 @@ size_t message_rfc3339_write(char out[MESSAGE_RFC3339_SIZE], int64_t time_us)
                      month, dom, second / 3600, second / 60 % 60, second % 60, ms);
     return n < MESSAGE_RFC3339_SIZE ? (size_t)n : MESSAGE_RFC3339_SIZE - 1;
 }
+
+/* Exactly n digits at the start. */
+static bool take_digits(struct vr_str *text, unsigned n, int64_t *out)
+{
+    uint64_t value;
+    if (text->n < n || !vr_str_to_u64(vr_str_sub(*text, 0, n), &value))
+        return false;
+    *out = (int64_t)value;
+    *text = vr_str_from_pos(*text, n);
+    return true;
+}
+
+static bool take_char(struct vr_str *text, char c)
+{
+    if (text->n == 0 || vr_lower(text->p[0]) != c)
+        return false;
+    *text = vr_str_from_pos(*text, 1);
+    return true;
+}
+
+/* "Z", or "+hh:mm": seconds east of UTC */
+static bool take_offset(struct vr_str *text, int64_t *seconds)
+{
+    int64_t hour, minute;
+    bool minus = text->n > 0 && text->p[0] == '-';
+    *seconds = 0;
+    if (take_char(text, 'z'))
+        return true;
+    if (!take_char(text, minus ? '-' : '+') || !take_digits(text, 2, &hour) || !take_char(text, ':') ||
+        !take_digits(text, 2, &minute) || hour > 23 || minute > 59)
+        return false;
+    *seconds = (hour * 60 + minute) * (minus ? -60 : 60);
+    return true;
+}
+
+enum vr_err message_rfc3339_parse(struct vr_str text, int64_t *time)
+{
+    int64_t year, month, day, hour, minute, second, offset;
+    if (!take_digits(&text, 4, &year) || !take_char(&text, '-') || !take_digits(&text, 2, &month) ||
+        !take_char(&text, '-') || !take_digits(&text, 2, &day) || !take_char(&text, 't') ||
+        !take_digits(&text, 2, &hour) || !take_char(&text, ':') || !take_digits(&text, 2, &minute) ||
+        !take_char(&text, ':') || !take_digits(&text, 2, &second))
+        return VR_ERR_SYNTAX;
+    if (take_char(&text, '.')) {
+        size_t digits = 0;
+        while (digits < text.n && text.p[digits] >= '0' && text.p[digits] <= '9')
+            digits++;
+        if (digits == 0)
+            return VR_ERR_SYNTAX;
+        text = vr_str_from_pos(text, digits);
+    }
+    if (!take_offset(&text, &offset) || text.n > 0 || month < 1 || month > 12 || day < 1 || hour > 23 ||
+        minute > 59 || second > 60)
+        return VR_ERR_SYNTAX;
+    int64_t at = days_from_civil(year, (unsigned)month, (unsigned)day), back_year;
+    unsigned back_month, back_day; /* 30 February is another day when it comes back */
+    civil_from_days(at, &back_year, &back_month, &back_day);
+    if (back_day != (unsigned)day)
+        return VR_ERR_SYNTAX;
+    *time = at * 86400 + hour * 3600 + minute * 60 + (second > 59 ? 59 : second) - offset;
+    return VR_OK;
+}

@@ -357,7 +357,7 @@ unsigned smtp_client_offers(const struct smtp_client *c)
     return c->offers;
 }
 
-uint64_t smtp_client_size_limit(const struct smtp_client *c)
+const struct smtp_client_limits *smtp_client_limits(const struct smtp_client *c)
 {
-    return c->size_limit;
+    return &c->limits;
 }

@@ -68,7 +68,7 @@ struct smtp_client {
     size_t scanned, lines; /* of the reply being read */
     uint16_t code;         /* its code so far; 0 before its first line */
     unsigned offers, mechanisms;
-    uint64_t size_limit;
+    struct smtp_client_limits limits;
     bool tls, clear_after_refusal, authenticated, ready_due, eof, failed_due;
     bool begun, early;               /* a reply has begun, and that was before its command had left */
     bool held;                       /* a reply was read, and is acted upon at the next call */

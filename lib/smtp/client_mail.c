@@ -8,6 +8,8 @@
  */
 #include "client_inside.h"
 
+#include <veredus/message.h>
+
 #include <assert.h>
 #include <stdlib.h>
 
@@ -78,6 +80,25 @@ static void add_parameter(struct vr_buf *out, struct vr_str keyword, struct vr_s
     vr_buf_add(out, value);
 }
 
+/* "2026-11-23T16:52:51Z" */
+static void add_time(struct vr_buf *out, const char *keyword, int64_t seconds)
+{
+    char date[MESSAGE_RFC3339_SIZE];
+    size_t n = message_rfc3339_write(date, seconds * 1000000);
+    vr_buf_addf(out, " %s=%.*sZ", keyword, (int)n - 5, date); /* without milliseconds */
+}
+
+static void send_times(struct smtp_client *c, const struct smtp_mail *m)
+{
+    if ((c->offers & SMTP_EXT_DELIVERBY) && m->by != SMTP_BY_NONE)
+        vr_buf_addf(&c->out, " BY=%d;%s%s", m->by_seconds, m->by == SMTP_BY_RETURN ? "R" : "N",
+                    m->by_trace ? "T" : "");
+    if ((c->offers & SMTP_EXT_FUTURERELEASE) && m->hold_for > 0)
+        vr_buf_addf(&c->out, " HOLDFOR=%u", m->hold_for);
+    else if ((c->offers & SMTP_EXT_FUTURERELEASE) && m->hold_until > 0)
+        add_time(&c->out, "HOLDUNTIL", m->hold_until);
+}
+
 static void send_mail(struct smtp_client *c)
 {
     const struct smtp_mail *m = c->tx.mail;
@@ -90,12 +111,21 @@ static void send_mail(struct smtp_client *c)
     }
     if ((c->offers & SMTP_EXT_8BITMIME) && m->body == SMTP_BODY_8BITMIME)
         vr_buf_add(out, VR_STR(" BODY=8BITMIME"));
+    if ((c->offers & SMTP_EXT_BINARYMIME) && m->body == SMTP_BODY_BINARYMIME)
+        vr_buf_add(out, VR_STR(" BODY=BINARYMIME"));
+    if ((c->offers & SMTP_EXT_SMTPUTF8) && m->utf8)
+        vr_buf_add(out, VR_STR(" SMTPUTF8"));
+    if ((c->offers & SMTP_EXT_REQUIRETLS) && m->require_tls)
+        vr_buf_add(out, VR_STR(" REQUIRETLS"));
     if ((c->offers & SMTP_EXT_DSN) && m->ret != DSN_RET_NONE)
         vr_buf_add(out, m->ret == DSN_RET_FULL ? VR_STR(" RET=FULL") : VR_STR(" RET=HDRS"));
     if (c->offers & SMTP_EXT_DSN)
         add_parameter(out, VR_STR(" ENVID="), m->envid);
     if ((c->offers & SMTP_EXT_MT_PRIORITY) && m->priority >= -9 && m->priority <= 9 && m->priority != 0)
         vr_buf_addf(out, " MT-PRIORITY=%d", m->priority); /* none is 0, RFC 6710 §4.1 */
+    send_times(c, m);
+    if ((c->offers & SMTP_EXT_NO_SOLICITING))
+        add_parameter(out, VR_STR(" SOLICIT="), m->solicit);
     if (c->authenticated && (c->offers & SMTP_EXT_AUTH))
         add_parameter(out, VR_STR(" AUTH="), m->auth);
     vr_buf_add(out, VR_STR("\r\n"));
@@ -112,6 +142,10 @@ static void send_rcpt(struct smtp_client *c, const struct smtp_rcpt *r)
     }
     if (c->offers & SMTP_EXT_DSN)
         add_parameter(out, VR_STR(" ORCPT="), r->orcpt);
+    if ((c->offers & SMTP_EXT_RRVS) && r->rrvs != SMTP_RRVS_NONE) {
+        add_time(out, "RRVS", r->valid_since);
+        vr_buf_add(out, r->rrvs == SMTP_RRVS_CONTINUE ? VR_STR(";C") : VR_STR(";R"));
+    }
     vr_buf_add(out, VR_STR("\r\n"));
 }
 
@@ -127,7 +161,7 @@ static bool settled_here(struct smtp_client *c)
     struct client_transaction *t = &c->tx;
     const char *fault = address_fault(&t->mail->reverse_path, "5.1.7");
     c->fanned = (struct smtp_client_event){.command = "MAIL"};
-    if (c->size_limit > 0 && t->mail->size > c->size_limit) /* RFC 1870 §6.1 */
+    if (c->limits.size > 0 && t->mail->size > c->limits.size) /* RFC 1870 §6.1 */
         own_verdict(&c->fanned, 552, "5.3.4",
                     "the message is larger than the server's limit (SIZE): not sent to the server");
     else if (fault != NULL)

@@ -17,7 +17,7 @@ static void say(struct smtp_client *c, struct vr_str verb, enum client_stage sta
 void client_say_hello(struct smtp_client *c)
 {
     c->offers = c->mechanisms = 0;
-    c->size_limit = 0;
+    c->limits = (struct smtp_client_limits){0};
     say(c, c->config->lmtp ? VR_STR("LHLO") : VR_STR("EHLO"), STAGE_EHLO);
 }
 
@@ -54,6 +54,53 @@ static void read_mechanisms(struct smtp_client *c, struct vr_str rest)
                 c->mechanisms |= known[i].bit;
 }
 
+/* RFC 9422 §3: NAME=number, in any order; names that we do not know are passed over. */
+static void read_limits(struct smtp_client *c, struct vr_str rest)
+{
+    struct smtp_client_limits *l = &c->limits;
+    const struct {
+        const char *name;
+        uint64_t *value;
+    } known[] = {
+        {"MAILMAX", &l->mail_max}, {"RCPTMAX", &l->rcpt_max}, {"RCPTDOMAINMAX", &l->rcpt_domain_max}};
+    struct vr_str one;
+    while (vr_str_split(&rest, ' ', &one)) {
+        size_t equals = vr_str_find(one, '=');
+        uint64_t n;
+        for (size_t i = 0; equals != VR_NPOS && i < sizeof known / sizeof *known; i++)
+            if (vr_str_equal_nocase(vr_str_sub(one, 0, equals), vr_str_from(known[i].name)) &&
+                vr_str_to_u64(vr_str_from_pos(one, equals + 1), &n))
+                *known[i].value = n;
+    }
+}
+
+static void read_size(struct smtp_client *c, struct vr_str rest)
+{
+    uint64_t limit;
+    if (vr_str_to_u64(vr_str_trim(rest), &limit))
+        c->limits.size = limit;
+}
+
+/* RFC 2852 §3: the least time, and options that nobody has defined, separated by commas */
+static void read_deliver_by(struct smtp_client *c, struct vr_str rest)
+{
+    uint64_t least;
+    struct vr_str first = vr_str_trim(rest);
+    if (vr_str_to_u64(vr_str_sub(first, 0, vr_str_find(first, ',')), &least))
+        c->limits.deliver_by_min = least;
+}
+
+/* What stands behind a keyword. */
+static const struct {
+    enum smtp_extension bit;
+    void (*read)(struct smtp_client *c, struct vr_str rest);
+} values[] = {
+    {SMTP_EXT_SIZE, read_size},
+    {SMTP_EXT_AUTH, read_mechanisms},
+    {SMTP_EXT_LIMITS, read_limits},
+    {SMTP_EXT_DELIVERBY, read_deliver_by},
+};
+
 static void read_offer(struct smtp_client *c, struct vr_str line)
 {
     struct vr_str keyword;
@@ -63,11 +110,9 @@ static void read_offer(struct smtp_client *c, struct vr_str line)
         if (!vr_str_equal_nocase(keyword, vr_str_from(smtp_extensions[i].keyword)))
             continue;
         c->offers |= smtp_extensions[i].bit;
-        uint64_t limit;
-        if (smtp_extensions[i].bit == SMTP_EXT_SIZE && vr_str_to_u64(vr_str_trim(line), &limit))
-            c->size_limit = limit;
-        else if (smtp_extensions[i].bit == SMTP_EXT_AUTH)
-            read_mechanisms(c, line);
+        for (size_t k = 0; k < sizeof values / sizeof *values; k++)
+            if (values[k].bit == smtp_extensions[i].bit)
+                values[k].read(c, line);
     }
 }
 

@@ -332,33 +332,6 @@ enum smtp_server_event_kind smtp_server_next(struct smtp_server *s, struct smtp_
 
 /* ---- answers ------------------------------------------------------------------------------------------------------ */
 
-static void answer_ehlo(struct smtp_server *s, struct smtp_reply r)
-{
-    s->greeted = r.code == 250;
-    if (r.code != 250 || !s->extended) {
-        server_reply(s, r);
-        server_count_refusal(s, r);
-        return;
-    }
-    struct vr_buf *out = &s->out;
-    const struct smtp_server_config *c = s->config;
-    vr_buf_addf(out, "250-%.*s\r\n", VR_STR_ARG(r.text));
-    for (size_t i = 0; i < smtp_extension_count; i++) {
-        enum smtp_extension bit = smtp_extensions[i].bit;
-        if ((bit == SMTP_EXT_STARTTLS && (s->tls || !c->starttls)) ||
-            (bit == SMTP_EXT_AUTH && (!server_auth_offered(s) || s->authenticated)) ||
-            (bit == SMTP_EXT_MT_PRIORITY && !c->priorities))
-            continue;
-        vr_buf_addf(out, "250-%s", smtp_extensions[i].keyword);
-        if (bit == SMTP_EXT_SIZE && c->size_max > 0)
-            vr_buf_addf(out, " %llu", (unsigned long long)c->size_max);
-        else if (bit == SMTP_EXT_AUTH)
-            vr_buf_addf(out, " %.*s", VR_STR_ARG(c->auth_mechanisms));
-        vr_buf_add(out, VR_STR("\r\n"));
-    }
-    vr_buf_add(out, VR_STR("250 HELP\r\n"));
-}
-
 static void answer_mail(struct smtp_server *s, struct smtp_reply r)
 {
     s->in_mail = r.code / 100 == 2;
@@ -424,7 +397,7 @@ void smtp_server_answer(struct smtp_server *s, struct smtp_reply r, int64_t now_
         return; /* closed meanwhile (too much output): nobody hears the answer */
     switch (asked) {
     case SMTP_SERVER_EHLO:
-        answer_ehlo(s, r);
+        server_answer_ehlo(s, r);
         break;
     case SMTP_SERVER_MAIL:
         answer_mail(s, r);

@@ -84,6 +84,21 @@ static struct smtp_reply address_fault(const char *enhanced, const char *why)
     return (struct smtp_reply){501, enhanced, vr_str_from(why)};
 }
 
+/* Times that the EHLO reply said are not taken. */
+static const char *time_fault(const struct smtp_server *s)
+{
+    const struct smtp_mail *m = &s->mail;
+    int64_t now = server_unix_time(s), hold_max = server_hold_max(s);
+    if (m->hold_for > hold_max || (m->hold_until != 0 && m->hold_until > now + hold_max))
+        return "the message would be held longer than this server holds any; see FUTURERELEASE in the EHLO "
+               "reply";
+    if (m->hold_until != 0 && m->hold_until <= now)
+        return "the time of HOLDUNTIL has passed already";
+    if (m->by == SMTP_BY_RETURN && m->by_seconds < (int64_t)s->config->deliver_by_min)
+        return "the time of BY is shorter than this server can promise; see DELIVERBY in the EHLO reply";
+    return NULL;
+}
+
 static enum smtp_server_event_kind verb_mail(struct smtp_server *s, struct vr_str line,
                                              struct vr_str argument, struct smtp_server_event *ev)
 {
@@ -106,7 +121,7 @@ static enum smtp_server_event_kind verb_mail(struct smtp_server *s, struct vr_st
         return server_refuse(s, ev, line, address_fault("5.1.7", why));
     }
     if ((rest.n > 0 && rest.p[0] != ' ') ||
-        smtp_mail_params(&s->arena, rest, &s->mail, &code, &enhanced, &why) != VR_OK) {
+        smtp_mail_params(&s->arena, rest, server_takes(s), &s->mail, &code, &enhanced, &why) != VR_OK) {
         server_transaction_end(s);
         if (rest.n > 0 && rest.p[0] != ' ')
             return REFUSE(501, "5.5.4", "a blank must stand between the address and its parameters");
@@ -116,9 +131,10 @@ static enum smtp_server_event_kind verb_mail(struct smtp_server *s, struct vr_st
         server_transaction_end(s);
         return REFUSE(555, "5.5.4", "parameters need EHLO");
     }
-    if (s->mail.has_priority && !s->config->priorities) {
-        server_transaction_end(s);
-        return REFUSE(555, "5.5.4", "MT-PRIORITY is not offered here; see the EHLO reply");
+    const char *text;
+    if ((text = time_fault(s)) != NULL) {
+        server_transaction_end(s); /* RFC 2852 §4, RFC 4865 §4.2 */
+        return server_refuse(s, ev, line, (struct smtp_reply){555, "5.5.4", vr_str_from(text)});
     }
     if (s->config->size_max > 0 && s->mail.size > s->config->size_max) { /* RFC 1870 §6.1 */
         server_transaction_end(s);
@@ -152,7 +168,7 @@ static enum smtp_server_event_kind verb_rcpt(struct smtp_server *s, struct vr_st
         return server_refuse(s, ev, line, address_fault("5.1.3", why));
     if (rest.n > 0 && rest.p[0] != ' ')
         return REFUSE(501, "5.5.4", "a blank must stand between the address and its parameters");
-    if (smtp_rcpt_params(&s->arena, rest, rcpt, &code, &enhanced, &why) != VR_OK)
+    if (smtp_rcpt_params(&s->arena, rest, server_takes(s), rcpt, &code, &enhanced, &why) != VR_OK)
         return server_refuse(s, ev, line, (struct smtp_reply){code, enhanced, vr_str_from(why)});
     if (!s->extended && vr_str_trim(rest).n > 0)
         return REFUSE(555, "5.5.4", "parameters need EHLO");

@@ -39,6 +39,8 @@ struct smtp_server {
     enum smtp_server_event_kind awaiting; /* the event that wants an answer; IDLE: none */
     bool tls, extended, greeted, authenticated, in_mail, eof, skipping, close_due, shutdown;
     uint16_t close_code;
+    unsigned granted;    /* enum smtp_extension */
+    int64_t unix_offset; /* seconds since 1970 at `now` 0; 0: not told */
     uint64_t skipped;
     unsigned rcpts, errors, commands, replies_due; /* replies_due: LMTP */
     struct vr_arena arena;
@@ -62,6 +64,12 @@ void server_count_refusal(struct smtp_server *s,
 void server_forget_secret(struct smtp_server *s);
 bool server_auth_offered(const struct smtp_server *s);
 enum smtp_server_event_kind server_await(struct smtp_server *s, enum smtp_server_event_kind kind);
+
+/* server_ehlo.c */
+unsigned server_takes(const struct smtp_server *s); /* whose parameters are taken now */
+void server_answer_ehlo(struct smtp_server *s, struct smtp_reply r);
+uint32_t server_hold_max(const struct smtp_server *s); /* seconds */
+int64_t server_unix_time(const struct smtp_server *s); /* seconds since 1970; 0: not told */
 
 /* server_commands.c: one command line, or the response to a challenge, without CRLF */
 enum smtp_server_event_kind server_command(struct smtp_server *s, struct vr_str line,

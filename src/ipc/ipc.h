@@ -96,6 +96,16 @@ struct envelope_rcpt {
     uint32_t notify;       /* enum dsn_notify bits, 0: not given */
     struct vr_str orcpt;   /* xtext; empty: not given */
     bool catch_all;        /* the receiver found no mailbox, only the domain's catch-all */
+    uint8_t rrvs;          /* enum smtp_rrvs, RFC 7293 */
+    int64_t valid_since;   /* seconds since 1970 */
+};
+
+/* What a message asks of each hop. Bits of envelope.asks and delivery.asks. */
+enum envelope_asks {
+    ENVELOPE_UTF8 = 1 << 0,         /* SMTPUTF8 was given: addresses or header fields are in UTF-8 (RFC 6531) */
+    ENVELOPE_REQUIRE_TLS = 1 << 1,  /* REQUIRETLS (RFC 8689) */
+    ENVELOPE_TLS_OPTIONAL = 1 << 2, /* "TLS-Required: No" in the header: delivery matters more than TLS (RFC 8689 §5) */
+    ENVELOPE_BY_TRACE = 1 << 3      /* BY=…T */
 };
 
 struct envelope {
@@ -114,14 +124,20 @@ struct envelope {
     struct envelope_rcpt *rcpts;
     uint32_t rcpt_count;
     int8_t priority;           /* -9..9, RFC 6710 */
+    uint8_t asks;              /* enum envelope_asks */
+    uint8_t by;                /* enum smtp_by: what becomes of it when it is late (RFC 2852) */
+    int64_t deliver_by;        /* seconds since 1970; only with `by` */
+    int64_t hold_until;        /* seconds since 1970; 0: at once (RFC 4865) */
+    struct vr_str auth;        /* AUTH= of the MAIL command, xtext; empty: not given (RFC 4954 §5) */
+    struct vr_str solicit;     /* RFC 3865 */
 };
 /* The queue stores it as it is packed. Who changes it: a new RECORD_MESSAGE_VERSION, and what was written before must still be read
- * (ipc_get_envelope_1, docs/queue-format.md). */
+ * (ipc_get_envelope_of, docs/queue-format.md). */
 void ipc_put_envelope(struct vr_buf *b, const struct envelope *e);
 /* Slices point into the payload; rcpts into the arena. False: malformed or too many recipients for the arena. */
 bool ipc_get_envelope(struct ipc_reader *r, struct vr_arena *arena, struct envelope *out);
-/* Of version 1, which ends with the recipients. */
-bool ipc_get_envelope_1(struct ipc_reader *r, struct vr_arena *arena, struct envelope *out);
+/* Of any version, when nothing stands behind it: 1 ends with the recipients, 2 with the priority. */
+bool ipc_get_envelope_of(struct ipc_reader *r, struct vr_arena *arena, struct envelope *out);
 
 /* ---- queue ids ------------------------------------------------------------------------------------------------ */
 
@@ -162,6 +178,8 @@ struct delivery_rcpt {
     uint32_t notify;
     struct vr_str orcpt;
     uint16_t attempt;       /* attempts before this one */
+    uint8_t rrvs;           /* as in the envelope */
+    int64_t valid_since;
 };
 struct delivery {
     uint64_t id;            /* of this delivery attempt */
@@ -170,6 +188,9 @@ struct delivery {
     struct vr_str reverse_path;
     uint8_t body, ret;
     int8_t priority;
+    uint8_t asks, by;       /* as in the envelope */
+    int64_t deliver_by;
+    struct vr_str auth, solicit;
     struct vr_str envid;
     struct vr_str prefix;
     struct vr_str content;  /* empty when the descriptor holds it */

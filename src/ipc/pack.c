@@ -97,6 +97,62 @@ static void *get_array(struct ipc_reader *r, struct vr_arena *arena, uint32_t n,
     return p;
 }
 
+/* What version 3 added. Most messages ask for nothing: one byte. */
+enum { ASKED_TIMES = 1, ASKED_TEXTS = 2, ASKED_RRVS = 4 };
+
+static unsigned what_is_asked(const struct envelope *e)
+{
+    unsigned what = 0;
+    if (e->asks != 0 || e->by != 0 || e->hold_until != 0)
+        what |= ASKED_TIMES;
+    if (e->auth.n > 0 || e->solicit.n > 0)
+        what |= ASKED_TEXTS;
+    for (uint32_t i = 0; i < e->rcpt_count; i++)
+        if (e->rcpts[i].rrvs != 0)
+            what |= ASKED_RRVS;
+    return what;
+}
+
+static void put_asked(struct vr_buf *b, const struct envelope *e)
+{
+    unsigned what = what_is_asked(e);
+    ipc_put_u8(b, (uint8_t)what);
+    if (what & ASKED_TIMES) {
+        ipc_put_u8(b, e->asks);
+        ipc_put_u8(b, e->by);
+        ipc_put_u64(b, (uint64_t)e->deliver_by);
+        ipc_put_u64(b, (uint64_t)e->hold_until);
+    }
+    if (what & ASKED_TEXTS) {
+        ipc_put_str(b, e->auth);
+        ipc_put_str(b, e->solicit);
+    }
+    for (uint32_t i = 0; what & ASKED_RRVS && i < e->rcpt_count; i++) {
+        ipc_put_u8(b, e->rcpts[i].rrvs);
+        ipc_put_u64(b, (uint64_t)e->rcpts[i].valid_since);
+    }
+}
+
+static void get_asked(struct ipc_reader *r, struct envelope *out)
+{
+    unsigned what = ipc_get_u8(r);
+    if (what & ASKED_TIMES) {
+        out->asks = ipc_get_u8(r);
+        out->by = ipc_get_u8(r);
+        out->deliver_by = (int64_t)ipc_get_u64(r);
+        out->hold_until = (int64_t)ipc_get_u64(r);
+    }
+    if (what & ASKED_TEXTS) {
+        out->auth = ipc_get_str(r);
+        out->solicit = ipc_get_str(r);
+    }
+    for (uint32_t i = 0; what & ASKED_RRVS && i < out->rcpt_count && !r->bad; i++) {
+        out->rcpts[i].rrvs = ipc_get_u8(r);
+        out->rcpts[i].valid_since = (int64_t)ipc_get_u64(r);
+    }
+    r->bad = r->bad || what > (ASKED_TIMES | ASKED_TEXTS | ASKED_RRVS);
+}
+
 void ipc_put_envelope(struct vr_buf *b, const struct envelope *e)
 {
     ipc_put_u64(b, e->id);
@@ -119,10 +175,11 @@ void ipc_put_envelope(struct vr_buf *b, const struct envelope *e)
         ipc_put_str(b, r->orcpt);
         ipc_put_u8(b, r->catch_all);
     }
-    ipc_put_u8(b, (uint8_t)e->priority); /* last: version 1 is what stands before it */
+    ipc_put_u8(b, (uint8_t)e->priority); /* version 1 ends before it, version 2 behind it */
+    put_asked(b, e);
 }
 
-bool ipc_get_envelope_1(struct ipc_reader *r, struct vr_arena *arena, struct envelope *out)
+static void get_envelope_1(struct ipc_reader *r, struct vr_arena *arena, struct envelope *out)
 {
     *out = (struct envelope){0};
     out->id = ipc_get_u64(r);
@@ -147,14 +204,25 @@ bool ipc_get_envelope_1(struct ipc_reader *r, struct vr_arena *arena, struct env
         rcpt->catch_all = ipc_get_u8(r) != 0;
     }
     out->rcpt_count = r->bad ? 0 : n;
-    return !r->bad;
 }
 
 bool ipc_get_envelope(struct ipc_reader *r, struct vr_arena *arena, struct envelope *out)
 {
-    if (!ipc_get_envelope_1(r, arena, out))
-        return false;
+    get_envelope_1(r, arena, out);
     out->priority = (int8_t)ipc_get_u8(r);
+    get_asked(r, out);
+    if (r->bad)
+        out->rcpt_count = 0;
+    return !r->bad;
+}
+
+bool ipc_get_envelope_of(struct ipc_reader *r, struct vr_arena *arena, struct envelope *out)
+{
+    get_envelope_1(r, arena, out);
+    if (r->rest.n > 0)
+        out->priority = (int8_t)ipc_get_u8(r);
+    if (r->rest.n > 0)
+        get_asked(r, out);
     if (r->bad)
         out->rcpt_count = 0;
     return !r->bad;
@@ -207,6 +275,11 @@ void ipc_put_delivery(struct vr_buf *b, const struct delivery *d)
     ipc_put_u8(b, d->body);
     ipc_put_u8(b, d->ret);
     ipc_put_u8(b, (uint8_t)d->priority);
+    ipc_put_u8(b, d->asks);
+    ipc_put_u8(b, d->by);
+    ipc_put_u64(b, (uint64_t)d->deliver_by);
+    ipc_put_str(b, d->auth);
+    ipc_put_str(b, d->solicit);
     ipc_put_str(b, d->envid);
     ipc_put_str(b, d->prefix);
     ipc_put_str(b, d->content);
@@ -220,6 +293,8 @@ void ipc_put_delivery(struct vr_buf *b, const struct delivery *d)
         ipc_put_u32(b, d->rcpts[i].notify);
         ipc_put_str(b, d->rcpts[i].orcpt);
         ipc_put_u32(b, d->rcpts[i].attempt);
+        ipc_put_u8(b, d->rcpts[i].rrvs);
+        ipc_put_u64(b, (uint64_t)d->rcpts[i].valid_since);
     }
 }
 
@@ -233,6 +308,11 @@ bool ipc_get_delivery(struct ipc_reader *r, struct vr_arena *arena, struct deliv
     out->body = ipc_get_u8(r);
     out->ret = ipc_get_u8(r);
     out->priority = (int8_t)ipc_get_u8(r);
+    out->asks = ipc_get_u8(r);
+    out->by = ipc_get_u8(r);
+    out->deliver_by = (int64_t)ipc_get_u64(r);
+    out->auth = ipc_get_str(r);
+    out->solicit = ipc_get_str(r);
     out->envid = ipc_get_str(r);
     out->prefix = ipc_get_str(r);
     out->content = ipc_get_str(r);
@@ -240,13 +320,15 @@ bool ipc_get_delivery(struct ipc_reader *r, struct vr_arena *arena, struct deliv
     out->large = ipc_get_u8(r) != 0;
     out->arrival_us = (int64_t)ipc_get_u64(r);
     uint32_t n = ipc_get_u32(r);
-    out->rcpts = get_array(r, arena, n, 20, sizeof *out->rcpts);
+    out->rcpts = get_array(r, arena, n, 29, sizeof *out->rcpts);
     for (uint32_t i = 0; i < n && !r->bad; i++) {
         out->rcpts[i].index = ipc_get_u32(r);
         out->rcpts[i].address = ipc_get_str(r);
         out->rcpts[i].notify = ipc_get_u32(r);
         out->rcpts[i].orcpt = ipc_get_str(r);
         out->rcpts[i].attempt = (uint16_t)ipc_get_u32(r);
+        out->rcpts[i].rrvs = ipc_get_u8(r);
+        out->rcpts[i].valid_since = (int64_t)ipc_get_u64(r);
     }
     out->rcpt_count = r->bad ? 0 : n;
     return ipc_done(r);

@@ -180,6 +180,8 @@ static void fill_recipients(const struct dispatch *d, const struct record_messag
                                         .address = recipient_address(m, to),
                                         .notify = to->notify,
                                         .orcpt = r->envelope.rcpts[to->parent].orcpt,
+                                        .rrvs = r->envelope.rcpts[to->parent].rrvs,
+                                        .valid_since = r->envelope.rcpts[to->parent].valid_since,
                                         .attempt = to->attempts};
     }
 }
@@ -203,6 +205,11 @@ static bool send_delivery(struct queue *q, struct dispatch *d, struct vr_str pay
                                .body = e->body,
                                .ret = e->ret,
                                .priority = e->priority,
+                               .asks = e->asks,
+                               .by = e->by,
+                               .deliver_by = e->deliver_by,
+                               .auth = e->auth,
+                               .solicit = e->solicit,
                                .envid = e->envid,
                                .prefix = e->prefix,
                                .content = r.body,

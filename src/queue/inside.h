@@ -171,7 +171,7 @@ uint8_t notify_of_child(uint8_t parent, uint32_t siblings);
 enum record_type { RECORD_MESSAGE = 1, RECORD_RESULT = 2, RECORD_EXPAND = 3 };
 #define RECORD_VERSION 1 /* of RESULT and EXPAND */
 #define RECORD_MESSAGE_VERSION                                                                               \
-    2 /* 1: an envelope without the priority; it is read, and written anew when moved */
+    3 /* 1: an envelope without the priority, 2: without what it asks of each hop; read, and written anew when moved */
 
 struct record_target {
     uint32_t parent;
@@ -179,8 +179,7 @@ struct record_target {
 };
 struct record_message {
     struct envelope envelope;
-    struct vr_str
-        envelope_bytes; /* as packed by ipc_put_envelope; of version 1: without the priority behind it */
+    struct vr_str envelope_bytes;  /* as packed by ipc_put_envelope, or by an earlier version */
     struct record_target *targets; /* recipients beyond the given ones: what aliases expanded to */
     uint32_t target_count;
     struct vr_str

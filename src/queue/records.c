@@ -35,11 +35,7 @@ bool record_message_read(struct vr_str payload, struct vr_arena *arena, struct r
     struct ipc_reader r = ipc_reader(payload);
     out->envelope_bytes = ipc_get_str(&r);
     struct ipc_reader e = ipc_reader(out->envelope_bytes);
-    if (!ipc_get_envelope_1(&e, arena, &out->envelope))
-        return false;
-    if (e.rest.n > 0) /* else: version 1 */
-        out->envelope.priority = (int8_t)ipc_get_u8(&e);
-    if (!ipc_done(&e))
+    if (!ipc_get_envelope_of(&e, arena, &out->envelope) || !ipc_done(&e))
         return false;
     uint32_t n = ipc_get_u32(&r);
     if (r.bad || (uint64_t)n * 8 > r.rest.n)

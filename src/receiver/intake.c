@@ -40,6 +40,14 @@ struct transaction *transaction_new(struct session *s, const struct smtp_mail *m
     e->body = (uint8_t)mail->body;
     e->ret = (uint8_t)mail->ret;
     e->priority = mail->priority;
+    e->asks = (uint8_t)((mail->utf8 ? ENVELOPE_UTF8 : 0) | (mail->require_tls ? ENVELOPE_REQUIRE_TLS : 0) |
+                        (mail->by_trace ? ENVELOPE_BY_TRACE : 0));
+    e->by = (uint8_t)mail->by;
+    int64_t now = io_now_us(s->receiver->io) / 1000000;
+    e->deliver_by = mail->by != SMTP_BY_NONE ? now + mail->by_seconds : 0;
+    e->hold_until = mail->hold_for > 0 ? now + mail->hold_for : mail->hold_until;
+    e->auth = vr_arena_dup(&t->arena, mail->auth);
+    e->solicit = vr_arena_dup(&t->arena, mail->solicit);
     e->envid = vr_arena_dup(&t->arena, mail->envid);
     e->user = vr_arena_dup(&t->arena, vr_str_from(s->user));
     e->client = vr_arena_dup(&t->arena, vr_str_from(s->client));
@@ -60,7 +68,10 @@ bool transaction_add_rcpt(struct transaction *t, const struct smtp_rcpt *rcpt, b
         e->rcpts = more;
         t->rcpt_capacity = capacity;
     }
-    struct envelope_rcpt r = {.notify = rcpt->notify, .catch_all = catch_all};
+    struct envelope_rcpt r = {.notify = rcpt->notify,
+                              .catch_all = catch_all,
+                              .rrvs = (uint8_t)rcpt->rrvs,
+                              .valid_since = rcpt->valid_since};
     r.address = address_text(&t->arena, &rcpt->forward_path);
     r.orcpt = vr_arena_dup(&t->arena, rcpt->orcpt);
     if (r.address.n == 0 || r.orcpt.n != rcpt->orcpt.n)

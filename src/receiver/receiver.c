@@ -12,7 +12,9 @@
 
 #define SWEEP_MS         1000
 #define DESCRIPTORS_KEPT 48
-#define MECHANISMS       "SCRAM-SHA-256 PLAIN LOGIN"
+/* Extensions whose promises this program keeps; each listener offers those of them that smtp_extensions[] gives to its role. */
+#define KEPT       (SMTP_EXT_BASIC | SMTP_EXT_MT_PRIORITY | SMTP_EXT_LIMITS)
+#define MECHANISMS "SCRAM-SHA-256 PLAIN LOGIN"
 
 static struct io_tls *load_tls(const struct config *c, char error[256])
 {
@@ -41,8 +43,9 @@ static void listener_init(struct listener *l, struct receiver *r, const struct c
     l->smtp = (struct smtp_server_config){
         .hostname = c->hostname,
         .banner = VR_STR("veredus"),
+        .offers =
+            KEPT & smtp_extensions_for(l->submission || l->local ? SMTP_WHERE_SUBMISSION : SMTP_WHERE_MX),
         .starttls = !l->local,
-        .priorities = true,
         .size_max = c->message_size,
         .rcpt_max = c->recipients,
         .text_line_max = c->line_length,

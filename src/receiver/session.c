@@ -31,6 +31,7 @@ static void on_ehlo(struct session *s, const struct smtp_server_event *ev)
     free(s->helo);
     s->helo = strndup(ev->name.p, ev->name.n);
     assert(s->helo != NULL);
+    smtp_server_clock(s->engine, io_now_us(s->receiver->io) / 1000000, now(s));
     smtp_server_answer(s->engine, (struct smtp_reply){250, NULL, s->receiver->config->hostname}, now(s));
 }
 

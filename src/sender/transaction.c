@@ -72,7 +72,15 @@ static bool gather_mail(struct connection *c)
                                  .body = (enum smtp_body)j->d.body,
                                  .ret = (enum dsn_ret)j->d.ret,
                                  .envid = j->d.envid,
+                                 .auth = j->d.auth,
+                                 .solicit = j->d.solicit,
+                                 .by = (enum smtp_by)j->d.by,
+                                 .by_trace = j->d.asks & ENVELOPE_BY_TRACE,
+                                 .utf8 = j->d.asks & ENVELOPE_UTF8,
+                                 .require_tls = j->d.asks & ENVELOPE_REQUIRE_TLS,
                                  .priority = j->d.priority};
+    if (j->d.by != SMTP_BY_NONE) /* what is left of it, RFC 2852 §4.1.4 */
+        c->mail.by_seconds = (int32_t)(j->d.deliver_by - io_now_us(c->sender->io) / 1000000);
     c->mail.reverse_path.null = j->d.reverse_path.n == 0;
     if (c->mail.reverse_path.null ||
         (read_address(j, j->d.reverse_path, &c->mail.reverse_path) && !c->mail.reverse_path.utf8))
@@ -84,7 +92,7 @@ static bool gather_mail(struct connection *c)
 
 static void check_size(struct connection *c)
 {
-    uint64_t limit = smtp_client_size_limit(c->engine), size = message_size(c->job);
+    uint64_t limit = smtp_client_limits(c->engine)->size, size = message_size(c->job);
     if (limit == 0 || size <= limit)
         return;
     char text[600];

@@ -67,13 +67,13 @@ static void check_params(struct vr_str in, size_t memory)
     struct smtp_mail m = {0};
     struct smtp_rcpt r = {0};
     vr_arena_init(&arena, memory);
-    enum vr_err e = smtp_mail_params(&arena, in, &m, &code, &enhanced, &why);
+    enum vr_err e = smtp_mail_params(&arena, in, ~0u, &m, &code, &enhanced, &why);
     check_fault(e, code, enhanced, why);
     if (e == VR_OK) {
         assert(m.envid.n == 0 || dsn_envid_check(m.envid) == VR_OK);
         assert(vr_str_find(m.auth, '\r') == VR_NPOS && vr_str_find(m.auth, '\n') == VR_NPOS);
     }
-    e = smtp_rcpt_params(&arena, in, &r, &code, &enhanced, &why);
+    e = smtp_rcpt_params(&arena, in, ~0u, &r, &code, &enhanced, &why);
     check_fault(e, code, enhanced, why);
     if (e == VR_OK) {
         assert(r.orcpt.n == 0 || dsn_orcpt_check(r.orcpt) == VR_OK);

@@ -192,7 +192,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                                    .starttls = data[0] & 1 && !(data[0] & 64),
                                    .lmtp = data[0] & 2,
                                    .vrfy = data[0] & 4,
-                                   .priorities = !(data[0] & 32),
+                                   .offers = data[0] & 32 ? SMTP_EXT_BASIC : ~0u,
                                    .rcpt_max = data[0] & 8 ? 3 : 0,
                                    .size_max = data[0] & 16 ? 200 : 0,
                                    .text_line_max = data[0] & 32 ? 1000 : 0};

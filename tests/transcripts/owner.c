@@ -57,14 +57,26 @@ static void hear_mail(struct owner *o, const struct smtp_mail *m)
     o->from = address_text(&o->arena, &m->reverse_path);
     if (m->size > 0)
         vr_buf_addf(&o->params, " size=%llu", (unsigned long long)m->size);
-    if (m->body == SMTP_BODY_8BITMIME)
-        vr_buf_addf(&o->params, " body=8bitmime");
+    static const char *const bodies[] = {"", " body=8bitmime", " body=binarymime"};
+    vr_buf_addf(&o->params, "%s", bodies[m->body]);
     if (m->ret != DSN_RET_NONE)
         vr_buf_addf(&o->params, " ret=%s", m->ret == DSN_RET_FULL ? "full" : "hdrs");
     if (m->has_priority)
         vr_buf_addf(&o->params, " priority=%d", m->priority);
     add_param(&o->params, " envid=", m->envid);
     add_param(&o->params, " auth=", m->auth);
+    add_param(&o->params, " solicit=", m->solicit);
+    if (m->utf8)
+        vr_buf_addf(&o->params, " utf8");
+    if (m->require_tls)
+        vr_buf_addf(&o->params, " requiretls");
+    if (m->by != SMTP_BY_NONE)
+        vr_buf_addf(&o->params, " by=%d;%s%s", m->by_seconds, m->by == SMTP_BY_RETURN ? "R" : "N",
+                    m->by_trace ? "T" : "");
+    if (m->hold_for > 0)
+        vr_buf_addf(&o->params, " holdfor=%u", m->hold_for);
+    if (m->hold_until > 0)
+        vr_buf_addf(&o->params, " holduntil=%lld", (long long)m->hold_until);
     if (vr_str_equal_nocase(m->reverse_path.domain, VR_STR("refused.test")))
         decide(o, SMTP_REPLY(550, "5.7.1", "nothing is taken from refused.test"));
     else
@@ -99,6 +111,9 @@ static void hear_rcpt(struct owner *o, const struct smtp_rcpt *r)
         dsn_notify_write(&o->to, r->notify);
     }
     add_param(&o->to, ";orcpt=", r->orcpt);
+    if (r->rrvs != SMTP_RRVS_NONE)
+        vr_buf_addf(&o->to, ";rrvs=%lld%s", (long long)r->valid_since,
+                    r->rrvs == SMTP_RRVS_CONTINUE ? "C" : "R");
     assert(o->rcpts < sizeof o->late / sizeof *o->late);
     o->late[o->rcpts++] = vr_str_equal_nocase(r->forward_path.local, VR_STR("late"));
 }

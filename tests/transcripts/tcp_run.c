@@ -78,7 +78,8 @@ static bool write_all(struct tcp *c, struct vr_str s)
     return true;
 }
 
-static bool expect_line(struct tcp *c, const struct step *step)
+/* The next line: what it is, without taking it. */
+static bool next_line(struct tcp *c, const struct step *step, struct vr_str *line)
 {
     size_t end;
     while ((end = vr_str_find_str(vr_buf_str(&c->in), VR_STR("\r\n"))) == VR_NPOS) {
@@ -88,10 +89,21 @@ static bool expect_line(struct tcp *c, const struct step *step)
             return complain(c, step->line, "the server has said nothing for 15 seconds, this was expected",
                             step->text);
     }
-    struct vr_str line = vr_str_sub(vr_buf_str(&c->in), 0, end);
-    if (!pattern_matches(step->text, line))
-        return complain(c, step->line, "the server said", line);
-    vr_buf_consume(&c->in, end + 2);
+    *line = vr_str_sub(vr_buf_str(&c->in), 0, end);
+    return true;
+}
+
+static bool expect_line(struct tcp *c, const struct step *step)
+{
+    struct vr_str line;
+    do {
+        if (!next_line(c, step, &line))
+            return false;
+        bool matches = pattern_matches(step->text, line);
+        if (!matches)
+            return step->any || complain(c, step->line, "the server said", line);
+        vr_buf_consume(&c->in, line.n + 2);
+    } while (step->any);
     return true;
 }
 

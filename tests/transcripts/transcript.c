@@ -1,6 +1,8 @@
 /* transcript.c - reads the text file of a transcript; README.md has the format. */
 #include "transcript.h"
 
+#include <veredus/message.h>
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -105,14 +107,41 @@ static bool set_greeting(struct transcript *t, struct vr_str value)
     return true;
 }
 
+/* Keywords of smtp_extensions[]. */
+static bool set_extensions(struct transcript *t, struct vr_str key, struct vr_str keywords)
+{
+    struct vr_str one;
+    unsigned bits = 0;
+    while (vr_str_split(&keywords, ' ', &one)) {
+        unsigned before = bits;
+        for (size_t i = 0; i < smtp_extension_count; i++)
+            if (vr_str_equal(one, vr_str_from(smtp_extensions[i].keyword)))
+                bits |= smtp_extensions[i].bit;
+        if (bits == before)
+            return false;
+    }
+    if (vr_str_equal(key, VR_STR("offer")))
+        t->config.offers |= bits;
+    else if (vr_str_equal(key, VR_STR("withhold")))
+        t->config.offers &= ~bits;
+    else
+        t->granted |= bits;
+    return bits != 0;
+}
+
 static bool set_number(struct transcript *t, struct vr_str key, uint64_t n)
 {
     const struct {
         const char *key;
         unsigned *value;
-    } numbers[] = {{"rcpt_max", &t->config.rcpt_max},         {"error_max", &t->config.error_max},
-                   {"line_max", &t->config.text_line_max},    {"command_max", &t->config.command_max},
-                   {"received_max", &t->config.received_max}, {NULL, NULL}};
+    } numbers[] = {{"rcpt_max", &t->config.rcpt_max},
+                   {"error_max", &t->config.error_max},
+                   {"line_max", &t->config.text_line_max},
+                   {"command_max", &t->config.command_max},
+                   {"received_max", &t->config.received_max},
+                   {"hold_max", &t->config.hold_max},
+                   {"deliver_by_min", &t->config.deliver_by_min},
+                   {NULL, NULL}};
     for (unsigned i = 0; numbers[i].key != NULL; i++)
         if (vr_str_equal(key, vr_str_from(numbers[i].key))) {
             *numbers[i].value = (unsigned)n;
@@ -144,9 +173,14 @@ static bool read_setting(struct transcript *t, struct vr_str text, unsigned line
         good = set_greeting(t, value);
     else if (vr_str_equal(key, VR_STR("vrfy")))
         good = t->config.vrfy = vr_str_equal(value, VR_STR("yes"));
-    else if (vr_str_equal(key, VR_STR("priorities"))) {
-        t->config.priorities = false;
-        good = vr_str_equal(value, VR_STR("no"));
+    else if (vr_str_equal(key, VR_STR("offer")) || vr_str_equal(key, VR_STR("withhold")) ||
+             vr_str_equal(key, VR_STR("grant")))
+        good = set_extensions(t, key, value);
+    else if (vr_str_equal(key, VR_STR("solicit"))) {
+        t->config.solicit = vr_arena_dup(&t->arena, value);
+        good = value.n > 0;
+    } else if (vr_str_equal(key, VR_STR("clock"))) {
+        good = message_rfc3339_parse(value, &t->unix_seconds) == VR_OK;
     } else
         good = vr_str_to_u64(value, &n) && set_number(t, key, n);
     t->tcp = t->tcp && vr_str_equal(key, VR_STR("role")) && vr_str_equal(value, VR_STR("mx"));
@@ -175,13 +209,14 @@ static bool read_step(struct transcript *t, struct vr_str text, unsigned line)
     uint64_t times = 1;
     if (letter == NULL || colon == VR_NPOS || (raw && *letter != 'C'))
         return fail(t, line, "a line begins with C: C! S: T: E: W: X: @ or #");
-    if (colon > 1 && (text.p[1] != '*' || !vr_str_to_u64(vr_str_sub(text, 2, colon - 2), &times)))
+    bool any = *letter == 'S' && colon == 2 && text.p[1] == '*';
+    if (colon > 1 && !any && (text.p[1] != '*' || !vr_str_to_u64(vr_str_sub(text, 2, colon - 2), &times)))
         return fail(t, line, "between the letter and the colon only *N may stand");
     struct vr_str rest = vr_str_from_pos(text, colon + 1);
     if (rest.n > 0 && rest.p[0] == ' ')
         rest = vr_str_from_pos(rest, 1);
 
-    struct step step = {.kind = kinds[letter - letters], .line = line};
+    struct step step = {.kind = kinds[letter - letters], .line = line, .any = any};
     struct vr_buf plain;
     vr_buf_init(&plain, 8u << 20);
     bool good = unescape(&plain, rest);
@@ -238,8 +273,10 @@ bool transcript_read(struct transcript *t, const char *path)
 {
     *t = (struct transcript){.path = path, .tcp = true};
     vr_arena_init(&t->arena, 64u << 20);
-    t->config = (struct smtp_server_config){
-        .hostname = VR_STR("mx.d.test"), .starttls = true, .priorities = true, .size_max = 10u << 20};
+    t->config = (struct smtp_server_config){.hostname = VR_STR("mx.d.test"),
+                                            .offers = SMTP_EXT_BASIC | SMTP_EXT_MT_PRIORITY,
+                                            .starttls = true,
+                                            .size_max = 10u << 20};
     t->greeting = SMTP_REPLY(220, NULL, "");
     t->steps = calloc(STEPS_MAX, sizeof *t->steps);
     struct vr_str rest, text;

@@ -18,6 +18,7 @@ struct step {
     unsigned line; /* in the file */
     struct vr_str text;
     int64_t wait_ms;
+    bool any; /* of the server: all lines that match, be there none or many */
 };
 
 struct transcript {
@@ -25,6 +26,8 @@ struct transcript {
     struct vr_str title;
     struct smtp_server_config config;
     struct smtp_reply greeting;
+    unsigned granted;     /* enum smtp_extension */
+    int64_t unix_seconds; /* 0: the engine is not told the time of day */
     bool implicit_tls;
     bool tcp; /* may be run against a server that is not of our making */
     struct step *steps;

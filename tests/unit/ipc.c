@@ -1,6 +1,8 @@
 /* ipc.c - frames: who may send what, packing and unpacking whatever comes; queue ids; names of destinations. */
 #include "ipc/ipc.h"
 
+#include <veredus/smtp.h>
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -106,8 +108,12 @@ static void test_fields(void **state)
 
 static void put_all(void)
 {
-    struct envelope_rcpt rcpts[] = {{VR_STR("a@x.test"), DSN_NOTIFY_SUCCESS, VR_STR("rfc822;a@y"), false},
-                                    {VR_STR("b@x.test"), 0, {NULL, 0}, true}};
+    struct envelope_rcpt rcpts[] = {
+        {.address = VR_STR("a@x.test"), .notify = DSN_NOTIFY_SUCCESS, .orcpt = VR_STR("rfc822;a@y")},
+        {.address = VR_STR("b@x.test"),
+         .catch_all = true,
+         .rrvs = SMTP_RRVS_CONTINUE,
+         .valid_since = 1396566060}};
     struct envelope e = {.id = 77,
                          .arrival_us = 1795452771000000,
                          .reverse_path = VR_STR("from@x.test"),
@@ -122,7 +128,13 @@ static void put_all(void)
                          .large = true,
                          .rcpts = rcpts,
                          .rcpt_count = 2,
-                         .priority = -7};
+                         .priority = -7,
+                         .asks = ENVELOPE_REQUIRE_TLS | ENVELOPE_BY_TRACE,
+                         .by = SMTP_BY_RETURN,
+                         .deliver_by = 1795452999,
+                         .hold_until = -5,
+                         .auth = VR_STR("<>"),
+                         .solicit = VR_STR("org.example:ADV")};
     ipc_put_envelope(&buf, &e);
 }
 
@@ -149,16 +161,50 @@ static void test_envelope(void **state)
     assert_str(e.rcpts[0].orcpt, VR_STR("rfc822;a@y"));
     assert_true(e.rcpts[1].catch_all && !e.rcpts[0].catch_all);
     assert_int_equal(e.priority, -7);
-    r = ipc_reader(vr_str_sub(vr_buf_str(&buf), 0, vr_buf_size(&buf) - 1)); /* version 1 ends before it */
-    assert_true(ipc_get_envelope_1(&r, &arena, &e));
-    assert_true(ipc_done(&r) && e.rcpt_count == 2 && e.priority == 0);
+    assert_int_equal(e.asks, ENVELOPE_REQUIRE_TLS | ENVELOPE_BY_TRACE);
+    assert_int_equal(e.by, SMTP_BY_RETURN);
+    assert_true(e.deliver_by == 1795452999 && e.hold_until == -5);
+    assert_str(e.auth, VR_STR("<>"));
+    assert_str(e.solicit, VR_STR("org.example:ADV"));
+    assert_int_equal(e.rcpts[0].rrvs, SMTP_RRVS_NONE);
+    assert_int_equal(e.rcpts[1].rrvs, SMTP_RRVS_CONTINUE);
+    assert_true(e.rcpts[1].valid_since == 1396566060);
+    for (size_t cut = 1; cut < 40;
+         cut++) { /* what is missing at the end is not taken for an earlier version */
+        r = ipc_reader(vr_str_sub(vr_buf_str(&buf), 0, vr_buf_size(&buf) - cut));
+        assert_false(ipc_get_envelope(&r, &arena, &e));
+    }
+}
+
+/* What was stored by an earlier version ends before what was added since. */
+static void test_envelope_of_earlier_versions(void **state)
+{
+    (void)state;
+    struct envelope_rcpt rcpt = {.address = VR_STR("a@x.test")};
+    struct envelope e = {.id = 77, .rcpts = &rcpt, .rcpt_count = 1, .priority = 4};
+    ipc_put_envelope(&buf, &e);
+    struct vr_str all = vr_buf_str(&buf);
+    struct ipc_reader r = ipc_reader(vr_str_sub(all, 0, all.n - 2)); /* 1 */
+    assert_true(ipc_get_envelope_of(&r, &arena, &e) && ipc_done(&r));
+    assert_true(e.rcpt_count == 1 && e.priority == 0);
+    r = ipc_reader(vr_str_sub(all, 0, all.n - 1)); /* 2 */
+    assert_true(ipc_get_envelope_of(&r, &arena, &e) && ipc_done(&r));
+    assert_true(e.rcpt_count == 1 && e.priority == 4);
+    r = ipc_reader(all); /* 3 */
+    assert_true(ipc_get_envelope_of(&r, &arena, &e) && ipc_done(&r));
+    assert_true(e.rcpt_count == 1 && e.priority == 4 && e.asks == 0);
 }
 
 static void test_delivery_and_result(void **state)
 {
     (void)state;
-    struct delivery_rcpt to[] = {{3, VR_STR("a@x.test"), DSN_NOTIFY_DELAY, VR_STR("rfc822;o@y"), 0},
-                                 {9, VR_STR("b@x.test"), 0, {NULL, 0}, 65535}};
+    struct delivery_rcpt to[] = {{.index = 3,
+                                  .address = VR_STR("a@x.test"),
+                                  .notify = DSN_NOTIFY_DELAY,
+                                  .orcpt = VR_STR("rfc822;o@y"),
+                                  .rrvs = SMTP_RRVS_REJECT,
+                                  .valid_since = 1396566060},
+                                 {.index = 9, .address = VR_STR("b@x.test"), .attempt = 65535}};
     struct delivery d = {.id = 5,
                          .message = 77,
                          .next_hop = {NEXT_HOP_LMTP, VR_STR("/run/lmtp"), 0, NEXT_HOP_TLS_VERIFY, 4, 2},
@@ -166,6 +212,11 @@ static void test_delivery_and_result(void **state)
                          .body = 1,
                          .ret = DSN_RET_FULL,
                          .priority = 9,
+                         .asks = ENVELOPE_UTF8,
+                         .by = SMTP_BY_NOTIFY,
+                         .deliver_by = -3,
+                         .auth = VR_STR("a@x"),
+                         .solicit = VR_STR("b"),
                          .envid = VR_STR("E"),
                          .prefix = VR_STR("P: 1\r\n"),
                          .content = VR_STR("text"),
@@ -178,7 +229,10 @@ static void test_delivery_and_result(void **state)
     struct ipc_reader r = ipc_reader(vr_buf_str(&buf));
     assert_true(ipc_get_delivery(&r, &arena, &got));
     assert_true(got.id == 5 && got.message == 77 && got.body == 1 && got.ret == DSN_RET_FULL &&
-                got.priority == 9 && got.content_size == 4 && !got.large && got.arrival_us == 42);
+                got.priority == 9 && got.asks == ENVELOPE_UTF8 && got.by == SMTP_BY_NOTIFY &&
+                got.deliver_by == -3 && got.auth.n == 3 && got.solicit.n == 1 &&
+                got.rcpts[0].rrvs == SMTP_RRVS_REJECT && got.rcpts[0].valid_since == 1396566060 &&
+                got.content_size == 4 && !got.large && got.arrival_us == 42);
     assert_true(got.next_hop.kind == NEXT_HOP_LMTP && got.next_hop.port == 0 &&
                 got.next_hop.tls == NEXT_HOP_TLS_VERIFY && got.next_hop.route == 4 &&
                 got.next_hop.domain == 2);
@@ -306,6 +360,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_who_may, setup, teardown),
         cmocka_unit_test_setup_teardown(test_fields, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_envelope_of_earlier_versions, setup, teardown),
         cmocka_unit_test_setup_teardown(test_envelope, setup, teardown),
         cmocka_unit_test_setup_teardown(test_delivery_and_result, setup, teardown),
         cmocka_unit_test_setup_teardown(test_damaged, setup, teardown),

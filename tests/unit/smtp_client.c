@@ -37,7 +37,7 @@ static const char *const good[] = {
     "E:RCPT 1 450 4.2.1 \"RCPT\" 4.2.1 later\nC:DATA\nS:354 go\nE:BODY\n!body x\n!end\nC:x\nC:.\nS:250 ok\n"
     "E:RESULT * 250 - \".\" ok\nE:READY\n" BYE,
     /* parameters, where offered */
-    PIPELINED "!offers 23 10000\n!mail 2 size 8bit dsn\n"
+    PIPELINED "!offers 4194327 10000\n!mail 2 size 8bit dsn\n"
               "C:MAIL FROM:<a@client.example> SIZE=5000 BODY=8BITMIME RET=HDRS ENVID=QQ314159\n"
               "C:RCPT TO:<r0@server.example> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;r0@server.example\nC:RCPT "
               "TO:<r1@server.example>\n"

@@ -228,7 +228,7 @@ static void do_offers(struct play *p, char *argument)
 {
     char got[64];
     snprintf(got, sizeof got, "%u %llu", smtp_client_offers(p->client),
-             (unsigned long long)smtp_client_size_limit(p->client));
+             (unsigned long long)smtp_client_limits(p->client)->size);
     assert_string_equal(got, argument);
 }
 

@@ -10,6 +10,9 @@
 
 #include <cmocka.h>
 
+#define CLASSIC (SMTP_EXT_BASIC | SMTP_EXT_MT_PRIORITY)
+#define ALL     (~0u)
+
 static struct vr_arena arena;
 
 static int set_up(void **state)
@@ -65,8 +68,8 @@ static void mail_good(void **state)
         uint16_t code = 1;
         const char *enhanced, *why;
         print_message("%s\n", rows[i].text);
-        assert_int_equal(smtp_mail_params(&arena, vr_str_from(rows[i].text), &m, &code, &enhanced, &why),
-                         VR_OK);
+        assert_int_equal(
+            smtp_mail_params(&arena, vr_str_from(rows[i].text), CLASSIC, &m, &code, &enhanced, &why), VR_OK);
         assert_int_equal(code, 0);
         assert_true(m.size == rows[i].size);
         assert_int_equal(m.body, rows[i].body);
@@ -96,8 +99,8 @@ static void rcpt_good(void **state)
         uint16_t code = 1;
         const char *enhanced, *why;
         print_message("%s\n", rows[i].text);
-        assert_int_equal(smtp_rcpt_params(&arena, vr_str_from(rows[i].text), &r, &code, &enhanced, &why),
-                         VR_OK);
+        assert_int_equal(
+            smtp_rcpt_params(&arena, vr_str_from(rows[i].text), CLASSIC, &r, &code, &enhanced, &why), VR_OK);
         assert_int_equal(code, 0);
         assert_int_equal(r.notify, rows[i].notify);
         assert_text(r.orcpt, rows[i].orcpt);
@@ -180,7 +183,8 @@ static void mail_bad(void **state)
         struct smtp_mail m = {0};
         uint16_t code;
         const char *enhanced, *why;
-        enum vr_err e = smtp_mail_params(&arena, vr_str_from(rows[i].text), &m, &code, &enhanced, &why);
+        enum vr_err e =
+            smtp_mail_params(&arena, vr_str_from(rows[i].text), CLASSIC, &m, &code, &enhanced, &why);
         assert_fault(&rows[i], e, code, enhanced, why);
     }
 }
@@ -210,7 +214,8 @@ static void rcpt_bad(void **state)
         struct smtp_rcpt r = {0};
         uint16_t code;
         const char *enhanced, *why;
-        enum vr_err e = smtp_rcpt_params(&arena, vr_str_from(rows[i].text), &r, &code, &enhanced, &why);
+        enum vr_err e =
+            smtp_rcpt_params(&arena, vr_str_from(rows[i].text), CLASSIC, &r, &code, &enhanced, &why);
         assert_fault(&rows[i], e, code, enhanced, why);
     }
 }
@@ -222,9 +227,11 @@ static void nul_inside(void **state)
     struct smtp_mail m = {0};
     uint16_t code;
     const char *enhanced, *why;
-    assert_int_not_equal(smtp_mail_params(&arena, VR_STR("SIZE=1\0"), &m, &code, &enhanced, &why), VR_OK);
+    assert_int_not_equal(smtp_mail_params(&arena, VR_STR("SIZE=1\0"), CLASSIC, &m, &code, &enhanced, &why),
+                         VR_OK);
     assert_int_equal(code, 501);
-    assert_int_not_equal(smtp_mail_params(&arena, VR_STR("ENVID=a\0b"), &m, &code, &enhanced, &why), VR_OK);
+    assert_int_not_equal(smtp_mail_params(&arena, VR_STR("ENVID=a\0b"), CLASSIC, &m, &code, &enhanced, &why),
+                         VR_OK);
     assert_int_equal(code, 501);
 }
 
@@ -237,7 +244,8 @@ static void arena_full(void **state)
     struct smtp_mail m = {0};
     uint16_t code;
     const char *enhanced, *why;
-    assert_int_not_equal(smtp_mail_params(&small, VR_STR("ENVID=abc"), &m, &code, &enhanced, &why), VR_OK);
+    assert_int_not_equal(smtp_mail_params(&small, VR_STR("ENVID=abc"), CLASSIC, &m, &code, &enhanced, &why),
+                         VR_OK);
     assert_int_equal(code, 452);
     assert_string_equal(enhanced, "4.5.3");
     vr_arena_fini(&small);
@@ -254,32 +262,210 @@ static void too_many(void **state)
     struct smtp_mail m = {0};
     uint16_t code;
     const char *enhanced, *why;
-    assert_int_not_equal(smtp_mail_params(&arena, vr_buf_str(&text), &m, &code, &enhanced, &why), VR_OK);
+    assert_int_not_equal(smtp_mail_params(&arena, vr_buf_str(&text), CLASSIC, &m, &code, &enhanced, &why),
+                         VR_OK);
     assert_int_equal(code, 501);
     vr_buf_fini(&text);
 }
 
-/* The table of extensions: each bit once, each keyword once. */
+/* ---- parameters of the other extensions ------------------------------------------------------------------------ */
+
+static struct smtp_mail read_mail(const char *text)
+{
+    struct smtp_mail m = {0};
+    uint16_t code;
+    const char *enhanced, *why;
+    print_message("%s\n", text);
+    assert_int_equal(smtp_mail_params(&arena, vr_str_from(text), ALL, &m, &code, &enhanced, &why), VR_OK);
+    return m;
+}
+
+static void mail_of_extensions(void **state)
+{
+    (void)state;
+    struct smtp_mail m =
+        read_mail("BODY=binarymime SMTPUTF8 REQUIRETLS SOLICIT=org.example:ADV,net.example:X-1_y");
+    assert_true(m.body == SMTP_BODY_BINARYMIME && m.utf8 && m.require_tls);
+    assert_text(m.solicit, "org.example:ADV,net.example:X-1_y");
+    m = read_mail("HOLDFOR=1");
+    assert_true(m.hold_for == 1 && m.hold_until == 0);
+    m = read_mail("HOLDFOR=999999999");
+    assert_int_equal(m.hold_for, 999999999);
+    m = read_mail("HOLDUNTIL=2026-12-31T08:00:00Z");
+    assert_true(m.hold_for == 0 && m.hold_until == 1798704000);
+    m = read_mail("HOLDUNTIL=2026-12-31T08:00:00.5+01:30");
+    assert_true(m.hold_until == 1798704000 - 5400);
+    static const struct {
+        const char *text;
+        int seconds;
+        enum smtp_by by;
+        bool trace;
+    } rows[] = {{"BY=120;R", 120, SMTP_BY_RETURN, false},
+                {"BY=+5;rt", 5, SMTP_BY_RETURN, true},
+                {"BY=-999999999;N", -999999999, SMTP_BY_NOTIFY, false},
+                {"BY=0;NT", 0, SMTP_BY_NOTIFY, true},
+                {"by=000000001;n", 1, SMTP_BY_NOTIFY, false}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        m = read_mail(rows[i].text);
+        assert_int_equal(m.by_seconds, rows[i].seconds);
+        assert_int_equal(m.by, rows[i].by);
+        assert_int_equal(m.by_trace, rows[i].trace);
+    }
+}
+
+static void rcpt_of_extensions(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        enum smtp_rrvs rrvs;
+    } rows[] = {{"RRVS=2014-04-03T23:01:00Z", SMTP_RRVS_REJECT},
+                {"RRVS=2014-04-03T23:01:00Z;R", SMTP_RRVS_REJECT},
+                {"rrvs=2014-04-03t23:01:00z;c NOTIFY=NEVER", SMTP_RRVS_CONTINUE}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct smtp_rcpt r = {0};
+        uint16_t code;
+        const char *enhanced, *why;
+        print_message("%s\n", rows[i].text);
+        assert_int_equal(smtp_rcpt_params(&arena, vr_str_from(rows[i].text), ALL, &r, &code, &enhanced, &why),
+                         VR_OK);
+        assert_int_equal(r.rrvs, rows[i].rrvs);
+        assert_true(r.valid_since == 1396566060);
+    }
+}
+
+static void wrong_values_of_extensions(void **state)
+{
+    (void)state;
+    static const char *const mail[] = {"SMTPUTF8=",
+                                       "SMTPUTF8=yes",
+                                       "REQUIRETLS=1",
+                                       "BODY=BINARY",
+                                       "HOLDFOR",
+                                       "HOLDFOR=0",
+                                       "HOLDFOR=01",
+                                       "HOLDFOR=-1",
+                                       "HOLDFOR=1000000000",
+                                       "HOLDFOR=1 HOLDUNTIL=2026-12-31T08:00:00Z",
+                                       "HOLDUNTIL=2026-12-31T08:00:00Z HOLDFOR=1",
+                                       "HOLDUNTIL=2026-12-31",
+                                       "HOLDUNTIL=2026-02-29T08:00:00Z",
+                                       "HOLDUNTIL=2026-12-31T24:00:00Z",
+                                       "HOLDUNTIL=2026-12-31T08:00:00",
+                                       "HOLDUNTIL=1969-12-31T08:00:00Z",
+                                       "HOLDUNTIL=2026-12-31T08:00:00.Z",
+                                       "HOLDUNTIL=2026-12-31T08:00:00+1:00",
+                                       "BY",
+                                       "BY=120",
+                                       "BY=;R",
+                                       "BY=120;",
+                                       "BY=120;X",
+                                       "BY=120;RX",
+                                       "BY=120;RTT",
+                                       "BY=0;R",
+                                       "BY=-1;R",
+                                       "BY=1234567890;N",
+                                       "BY=+-1;N",
+                                       "BY=1;T",
+                                       "SOLICIT",
+                                       "SOLICIT=",
+                                       "SOLICIT=,a",
+                                       "SOLICIT=a,",
+                                       "SOLICIT=a,,b",
+                                       "SOLICIT=1a",
+                                       "SOLICIT=a+b",
+                                       "SOLICIT=a,:b"};
+    static const char *const rcpt[] = {"RRVS",
+                                       "RRVS=",
+                                       "RRVS=2014-04-03",
+                                       "RRVS=2014-04-03T23:01:00Z;",
+                                       "RRVS=2014-04-03T23:01:00Z;X",
+                                       "RRVS=2014-04-03T23:01:00Z;RC"};
+    uint16_t code;
+    const char *enhanced, *why;
+    for (size_t i = 0; i < sizeof mail / sizeof *mail; i++) {
+        struct smtp_mail m = {0};
+        enum vr_err e = smtp_mail_params(&arena, vr_str_from(mail[i]), ALL, &m, &code, &enhanced, &why);
+        assert_fault(&(struct bad_row){mail[i], 501}, e, code, enhanced, why);
+    }
+    for (size_t i = 0; i < sizeof rcpt / sizeof *rcpt; i++) {
+        struct smtp_rcpt r = {0};
+        enum vr_err e = smtp_rcpt_params(&arena, vr_str_from(rcpt[i]), ALL, &r, &code, &enhanced, &why);
+        assert_fault(&(struct bad_row){rcpt[i], 501}, e, code, enhanced, why);
+    }
+}
+
+/* ---- the table of extensions ------------------------------------------------------------------------------------ */
+
+/* Each bit once, each keyword once, and every field that the documentation is made of. */
 static void extension_table(void **state)
 {
     (void)state;
     unsigned seen = 0;
     for (size_t i = 0; i < smtp_extension_count; i++) {
-        assert_int_equal(seen & smtp_extensions[i].bit, 0);
-        seen |= smtp_extensions[i].bit;
-        assert_int_equal(strncmp(smtp_extensions[i].rfc, "RFC ", 4), 0);
+        const struct smtp_extension_row *row = &smtp_extensions[i];
+        assert_int_equal(seen & row->bit, 0);
+        seen |= row->bit;
+        assert_true(strncmp(row->rfc, "RFC ", 4) == 0 || row->keyword[0] == 'X');
+        assert_true(row->purpose[0] != '\0' && row->test[0] != '\0' && row->server != 0);
+        assert_ptr_equal(smtp_extension_find(row->bit), row);
         for (size_t j = 0; j < i; j++)
-            assert_string_not_equal(smtp_extensions[i].keyword, smtp_extensions[j].keyword);
+            assert_string_not_equal(row->keyword, smtp_extensions[j].keyword);
     }
-    assert_int_equal(seen, (SMTP_EXT_MT_PRIORITY << 1) - 1);
+    assert_int_equal(seen, (SMTP_EXT_HELP << 1) - 1);
+    assert_null(smtp_extension_find(SMTP_EXT_HELP << 1));
+    assert_int_equal(smtp_extensions_for(SMTP_WHERE_MX) & (SMTP_EXT_AUTH | SMTP_EXT_FUTURERELEASE), 0);
+    assert_int_equal(smtp_extensions_for(SMTP_WHERE_LMTP) & (SMTP_EXT_STARTTLS | SMTP_EXT_ETRN), 0);
+    assert_int_not_equal(smtp_extensions_for(SMTP_WHERE_SUBMISSION) & SMTP_EXT_FUTURERELEASE, 0);
+}
+
+/* A parameter of something that is not offered is not known; what the table names has a reader. */
+static void parameters_follow_the_table(void **state)
+{
+    (void)state;
+    uint16_t code;
+    const char *enhanced, *why;
+    for (size_t i = 0; i < smtp_extension_count; i++) {
+        const struct smtp_extension_row *row = &smtp_extensions[i];
+        struct vr_str list = vr_str_from(row->mail_parameters), one;
+        while (vr_str_split(&list, ' ', &one)) {
+            struct smtp_mail m = {0};
+            unsigned others = row->bit == SMTP_EXT_8BITMIME || row->bit == SMTP_EXT_BINARYMIME
+                                  ? (unsigned)(SMTP_EXT_8BITMIME | SMTP_EXT_BINARYMIME) /* both have BODY */
+                                  : (unsigned)row->bit;
+            struct vr_str text = vr_arena_printf(&arena, "%.*s=?", VR_STR_ARG(one));
+            smtp_mail_params(&arena, text, row->bit, &m, &code, &enhanced, &why);
+            assert_int_not_equal(code, 555); /* there is a reader; most do not like the value */
+            smtp_mail_params(&arena, text, ~others, &m, &code, &enhanced, &why);
+            assert_int_equal(code, 555);
+        }
+        list = vr_str_from(row->rcpt_parameters);
+        while (vr_str_split(&list, ' ', &one)) {
+            struct smtp_rcpt r = {0};
+            struct vr_str text = vr_arena_printf(&arena, "%.*s=?", VR_STR_ARG(one));
+            smtp_rcpt_params(&arena, text, row->bit, &r, &code, &enhanced, &why);
+            assert_int_equal(code, 501);
+            smtp_rcpt_params(&arena, text, ~(unsigned)row->bit, &r, &code, &enhanced, &why);
+            assert_int_equal(code, 555);
+        }
+    }
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(mail_good), cmocka_unit_test(rcpt_good),       cmocka_unit_test(mail_bad),
-        cmocka_unit_test(rcpt_bad),  cmocka_unit_test(nul_inside),      cmocka_unit_test(arena_full),
-        cmocka_unit_test(too_many),  cmocka_unit_test(extension_table),
+        cmocka_unit_test(mail_good),
+        cmocka_unit_test(rcpt_good),
+        cmocka_unit_test(mail_bad),
+        cmocka_unit_test(rcpt_bad),
+        cmocka_unit_test(nul_inside),
+        cmocka_unit_test(arena_full),
+        cmocka_unit_test(too_many),
+        cmocka_unit_test(extension_table),
+        cmocka_unit_test(mail_of_extensions),
+        cmocka_unit_test(rcpt_of_extensions),
+        cmocka_unit_test(wrong_values_of_extensions),
+        cmocka_unit_test(parameters_follow_the_table),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
