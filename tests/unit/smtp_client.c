@@ -59,6 +59,31 @@ static const char *const good[] = {
     "!mail 1 urgent\nC:MAIL FROM:<a@client.example>\nS:250 ok\nC:RCPT TO:<r0@server.example>\nS:250 ok\n"
     "E:RCPT 0 250 - \"RCPT\" ok\nC:DATA\nS:354 go\nE:BODY\n!end\nC:.\nS:250 ok\n"
     "E:RESULT * 250 - \".\" ok\nE:READY\n" BYE,
+    /* what further extensions carry, where they are offered */
+    GREETED
+    "S:250-server.example\nS:250-SMTPUTF8\nS:250-REQUIRETLS\nS:250-DELIVERBY 30\nS:250-FUTURERELEASE 99999 "
+    "2030-01-01T00:00:00Z\nS:250-NO-SOLICITING net.example:X\nS:250 RRVS\nE:READY\n!limits 0 0 0 0 30\n!mail "
+    "1 asks\n"
+    "C:MAIL FROM:<a@client.example> SMTPUTF8 REQUIRETLS BY=60;RT HOLDFOR=3600 SOLICIT=org.example:ADV\nS:250 "
+    "ok\n"
+    "C:RCPT TO:<r0@server.example> RRVS=2014-04-03T23:01:00Z;R\nS:250 ok\nE:RCPT 0 250 - \"RCPT\" "
+    "ok\nC:DATA\n"
+    "S:354 go\nE:BODY\n!end\nC:.\nS:250 ok\nE:RESULT * 250 - \".\" ok\nE:READY\n!mail 1 late\n"
+    "C:MAIL FROM:<a@client.example> BY=-7;N HOLDUNTIL=2026-12-31T08:00:00Z\nS:250 ok\n"
+    "C:RCPT TO:<r0@server.example> RRVS=1970-01-01T00:00:00Z;C\nS:250 ok\nE:RCPT 0 250 - \"RCPT\" "
+    "ok\nC:DATA\n"
+    "S:354 go\nE:BODY\n!end\nC:.\nS:250 ok\nE:RESULT * 250 - \".\" ok\nE:READY\n" BYE,
+    /* … and where they are not */
+    PLAIN_ESMTP
+    "!mail 1 asks\nC:MAIL FROM:<a@client.example>\nS:250 ok\nC:RCPT TO:<r0@server.example>\nS:250 ok\n"
+    "E:RCPT 0 250 - \"RCPT\" ok\nC:DATA\nS:354 go\nE:BODY\n!end\nC:.\nS:250 ok\n"
+    "E:RESULT * 250 - \".\" ok\nE:READY\n" BYE,
+    /* limits are read in any order, what we do not know is passed over (RFC 9422), and so is what is no number */
+    GREETED
+    "S:250-server.example\nS:250-SIZE 10000\nS:250 LIMITS RCPTMAX=10 X MAILMAX=2 OTHER=7 rcptdomainmax=1 "
+    "MAILMAX=x\nE:READY\n!limits 10000 2 10 1 0\n" BYE,
+    GREETED "S:250-server.example\nS:250-SIZE 1k\nS:250-DELIVERBY ,later\nS:250 LIMITS\nE:READY\n!limits 0 0 "
+            "0 0 0\n" BYE,
     /* LMTP: a result for each accepted recipient */
     LMTP
     "!mail 3\nC:MAIL FROM:<a@client.example>\nC:RCPT TO:<r0@server.example>\nC:RCPT TO:<r1@server.example>\n"

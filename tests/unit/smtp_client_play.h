@@ -150,6 +150,22 @@ static void do_mail(struct play *p, char *argument)
         p->mail.priority = -9;
     if (strstr(argument, "auth") != NULL)
         p->mail.auth = VR_STR("<>");
+    if (strstr(argument, "asks") != NULL) { /* all that further extensions carry */
+        p->mail.utf8 = p->mail.require_tls = p->mail.by_trace = true;
+        p->mail.by = SMTP_BY_RETURN;
+        p->mail.by_seconds = 60;
+        p->mail.hold_for = 3600;
+        p->mail.solicit = VR_STR("org.example:ADV");
+        p->rcpts[0].rrvs = SMTP_RRVS_REJECT;
+        p->rcpts[0].valid_since = 1396566060;
+    }
+    if (strstr(argument, "late") != NULL) {
+        p->mail.by = SMTP_BY_NOTIFY;
+        p->mail.by_seconds = -7;
+        p->mail.hold_until = 1798704000;
+        p->rcpts[0].rrvs = SMTP_RRVS_CONTINUE;
+        p->rcpts[0].valid_since = 0;
+    }
     if (strstr(argument, "dsn") != NULL) {
         p->mail.ret = DSN_RET_HDRS;
         p->mail.envid = VR_STR("QQ314159");
@@ -232,6 +248,17 @@ static void do_offers(struct play *p, char *argument)
     assert_string_equal(got, argument);
 }
 
+/* "limits SIZE MAILMAX RCPTMAX RCPTDOMAINMAX BY": what the EHLO reply said behind its keywords */
+static void do_limits(struct play *p, char *argument)
+{
+    const struct smtp_client_limits *l = smtp_client_limits(p->client);
+    char got[128];
+    snprintf(got, sizeof got, "%llu %llu %llu %llu %llu", (unsigned long long)l->size,
+             (unsigned long long)l->mail_max, (unsigned long long)l->rcpt_max,
+             (unsigned long long)l->rcpt_domain_max, (unsigned long long)l->deliver_by_min);
+    assert_string_equal(got, argument);
+}
+
 /* Tells the engine that n bytes were sent, without looking at them. */
 static void do_sent(struct play *p, char *argument)
 {
@@ -241,9 +268,9 @@ static void do_sent(struct play *p, char *argument)
 static const struct {
     const char *name;
     void (*run)(struct play *p, char *argument);
-} owner_verbs[] = {{"mail", do_mail},     {"body", do_body}, {"end", do_end},   {"secured", do_secured},
-                   {"quit", do_quit},     {"eof", do_eof},   {"tick", do_tick}, {"raw", do_raw},
-                   {"offers", do_offers}, {"sent", do_sent}};
+} owner_verbs[] = {{"mail", do_mail},     {"body", do_body},     {"end", do_end},   {"secured", do_secured},
+                   {"quit", do_quit},     {"eof", do_eof},       {"tick", do_tick}, {"raw", do_raw},
+                   {"offers", do_offers}, {"limits", do_limits}, {"sent", do_sent}};
 
 static void owner_does(struct play *p, char *line)
 {
