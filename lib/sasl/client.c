@@ -1,59 +1,53 @@
-/* client.c - the client side of PLAIN, LOGIN and SCRAM-SHA-256.
+/* client.c - the client side: the engine, and all mechanisms but SCRAM (client_scram.c): each an initial response and a step.
  *
- * Promise: SCRAM is complete only when the server has proved that it knows the password too (RFC 5802 §3).
- * Tests:   tests/unit/sasl.c
+ * Promise: an exchange is complete only when all that the mechanism asks of the server was done; what was secret is wiped.
+ * Tests:   tests/unit/sasl.c, tests/fuzz/fuzz_sasl.c
  */
-#include "inside.h"
+#include "client_inside.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#define ITERATIONS_MAX 1000000 /* under half a second: a hostile server must not keep us computing */
-
-typedef enum vr_err client_step(struct sasl_client *c, struct vr_str challenge, struct vr_str *out);
-
-struct sasl_client {
-    const struct client_mechanism *mechanism;
-    unsigned at;
-    bool complete;
-    struct vr_buf user, password;
-    uint8_t nonce[SCRAM_NONCE_BYTES];
-    uint8_t server_signature[SASL_HASH];
-    struct scram_texts texts;
-};
-
-struct client_mechanism {
-    const char *name;
-    bool (*initial)(struct sasl_client *c, struct vr_str *out);
+struct sasl_client_row {
+    unsigned bits;
+    client_initial *initial; /* NULL: the server speaks first */
     client_step *step;
 };
 
-/* ---- PLAIN, LOGIN ------------------------------------------------------------------------------------------------------------ */
+void client_keep_refusal(struct sasl_client *c, struct vr_str text)
+{
+    vr_buf_reset(&c->refusal);
+    for (size_t i = 0; i < text.n && i < c->refusal.max; i++)
+        vr_buf_add_byte(&c->refusal, (unsigned char)text.p[i] >= 0x20 && text.p[i] != 0x7f ? text.p[i] : '?');
+}
+
+/* For mechanisms of one message: the empty challenge asks for what could have come with AUTH. */
+static enum vr_err step_once(struct sasl_client *c, struct vr_str challenge, struct vr_str *out)
+{
+    if (challenge.n > 0 || c->at > 0)
+        return VR_ERR_SYNTAX;
+    return c->row->initial(c, out) ? VR_OK : VR_ERR_TOO_BIG;
+}
+
+static bool done_by(struct sasl_client *c, struct vr_str *out)
+{
+    *out = vr_buf_str(&c->out);
+    c->at = 1;
+    c->complete = true;
+    return !c->out.too_big;
+}
+
+/* ---- PLAIN, LOGIN, EXTERNAL --------------------------------------------------------------------------------------- */
 
 static bool initial_plain(struct sasl_client *c, struct vr_str *out)
 {
-    struct vr_buf *b = &c->texts.out;
+    struct vr_buf *b = &c->out;
     vr_buf_reset(b);
     vr_buf_add_byte(b, '\0');
     vr_buf_add(b, vr_buf_str(&c->user));
     vr_buf_add_byte(b, '\0');
     vr_buf_add(b, vr_buf_str(&c->password));
-    *out = vr_buf_str(b);
-    c->complete = true;
-    return !b->too_big;
-}
-
-static enum vr_err step_plain(struct sasl_client *c, struct vr_str challenge, struct vr_str *out)
-{
-    if (challenge.n > 0 || c->at++ > 0)
-        return VR_ERR_SYNTAX;
-    return initial_plain(c, out) ? VR_OK : VR_ERR_TOO_BIG;
-}
-
-static bool initial_login(struct sasl_client *c, struct vr_str *out)
-{
-    (void)c, (void)out;
-    return false;
+    return done_by(c, out);
 }
 
 /* The prompts differ between servers: their order does not. */
@@ -68,134 +62,160 @@ static enum vr_err step_login(struct sasl_client *c, struct vr_str challenge, st
     return VR_OK;
 }
 
-/* ---- SCRAM-SHA-256 -------------------------------------------------------------------------------------------------------------- */
-
-static bool initial_scram(struct sasl_client *c, struct vr_str *out)
+static bool initial_external(struct sasl_client *c, struct vr_str *out)
 {
-    struct vr_buf *bare = &c->texts.first_bare, *b = &c->texts.out;
-    struct vr_str user = vr_buf_str(&c->user);
-    vr_buf_reset(bare);
-    vr_buf_add(bare, VR_STR("n="));
-    for (size_t i = 0; i < user.n; i++) {
-        if (user.p[i] == ',' || user.p[i] == '=')
-            vr_buf_add(bare, user.p[i] == ',' ? VR_STR("=2C") : VR_STR("=3D"));
-        else
-            vr_buf_add_byte(bare, user.p[i]);
+    vr_buf_reset(&c->out);
+    vr_buf_add(&c->out, vr_buf_str(&c->user));
+    return done_by(c, out);
+}
+
+/* ---- CRAM-MD5 ------------------------------------------------------------------------------------------------------- */
+
+static enum vr_err step_cram(struct sasl_client *c, struct vr_str challenge, struct vr_str *out)
+{
+    struct sasl_cram_keys keys;
+    char digest[32];
+    if (c->at > 0 || challenge.n == 0)
+        return VR_ERR_SYNTAX;
+    bool good =
+        sasl_cram_derive(vr_buf_str(&c->password), &keys) == VR_OK && cram_digest(&keys, challenge, digest);
+    sasl_wipe(&keys, sizeof keys);
+    if (!good)
+        return VR_ERR_UNSUPPORTED;
+    vr_buf_reset(&c->out);
+    vr_buf_add(&c->out, vr_buf_str(&c->user));
+    vr_buf_add_byte(&c->out, ' ');
+    vr_buf_add(&c->out, vr_str(digest, sizeof digest));
+    return done_by(c, out) ? VR_OK : VR_ERR_TOO_BIG;
+}
+
+/* ---- OAUTHBEARER, XOAUTH2 ------------------------------------------------------------------------------------------- */
+
+static bool token_message(struct sasl_client *c, struct vr_str *out)
+{
+    vr_buf_add(&c->out, VR_STR("auth=Bearer "));
+    vr_buf_add(&c->out, vr_buf_str(&c->token));
+    vr_buf_add(&c->out, VR_STR("\1\1"));
+    return done_by(c, out);
+}
+
+static bool initial_oauthbearer(struct sasl_client *c, struct vr_str *out)
+{
+    struct vr_buf *b = &c->out;
+    vr_buf_reset(b);
+    vr_buf_reserve(b, vr_buf_size(&c->token) + 1024); /* growing would leave copies of the token behind */
+    vr_buf_add(b, VR_STR("n,"));
+    if (vr_buf_size(&c->user) > 0) {
+        vr_buf_add(b, VR_STR("a="));
+        saslname_write(b, vr_buf_str(&c->user));
     }
-    vr_buf_add(bare, VR_STR(",r="));
-    vr_base64_encode(bare, vr_str((const char *)c->nonce, sizeof c->nonce));
+    vr_buf_add(b, VR_STR(",\1"));
+    if (vr_buf_size(&c->host) > 0)
+        vr_buf_addf(b, "host=%.*s\1", VR_STR_ARG(vr_buf_str(&c->host)));
+    if (c->port != 0)
+        vr_buf_addf(b, "port=%u\1", c->port);
+    return token_message(c, out);
+}
+
+static bool initial_xoauth2(struct sasl_client *c, struct vr_str *out)
+{
+    struct vr_buf *b = &c->out;
     vr_buf_reset(b);
-    vr_buf_add(b, VR_STR("n,,"));
-    vr_buf_add(b, vr_buf_str(bare));
-    *out = vr_buf_str(b);
-    c->at = 1;
-    return !b->too_big && !bare->too_big;
+    vr_buf_reserve(b, vr_buf_size(&c->token) + 512);
+    vr_buf_add(b, VR_STR("user="));
+    vr_buf_add(b, vr_buf_str(&c->user));
+    vr_buf_add_byte(b, '\1');
+    return token_message(c, out);
 }
 
-struct server_first {
-    struct vr_str nonce, salt_base64;
-    uint64_t iterations;
-};
-
-static bool read_server_first(struct sasl_client *c, struct vr_str in, struct server_first *out)
-{
-    struct vr_str rest = in, iterations, ours = vr_buf_str(&c->texts.first_bare);
-    ours = vr_str_from_pos(ours, vr_str_find_str(ours, VR_STR(",r=")) + 3);
-    return scram_attribute(&rest, 'r', &out->nonce) && scram_nonce_valid(out->nonce) &&
-           vr_str_starts(out->nonce, ours) && out->nonce.n > ours.n &&
-           scram_attribute(&rest, 's', &out->salt_base64) && scram_attribute(&rest, 'i', &iterations) &&
-           vr_str_to_u64(iterations, &out->iterations) && out->iterations >= 4096 &&
-           out->iterations <= ITERATIONS_MAX;
-}
-
-static bool make_proof(struct sasl_client *c, const struct server_first *f, uint8_t proof[SASL_HASH])
-{
-    uint8_t salted[SASL_HASH], key[SASL_HASH], stored[SASL_HASH], server[SASL_HASH], signature[SASL_HASH];
-    struct vr_str message = vr_buf_str(&c->texts.auth_message);
-    struct vr_buf salt;
-    vr_buf_init(&salt, SCRAM_MESSAGE_MAX);
-    bool good = vr_base64_decode(&salt, f->salt_base64) == VR_OK && vr_buf_size(&salt) > 0 &&
-                scram_salted(vr_buf_str(&c->password), vr_buf_str(&salt), (uint32_t)f->iterations, salted) &&
-                scram_keys(salted, key, stored, server) && scram_hmac(stored, message, signature) &&
-                scram_hmac(server, message, c->server_signature);
-    for (size_t i = 0; good && i < SASL_HASH; i++)
-        proof[i] = (uint8_t)(key[i] ^ signature[i]);
-    scram_wipe(salted, sizeof salted);
-    scram_wipe(key, sizeof key);
-    vr_buf_fini(&salt);
-    return good;
-}
-
-static enum vr_err scram_answer(struct sasl_client *c, struct vr_str in, struct vr_str *out)
-{
-    struct server_first f;
-    uint8_t proof[SASL_HASH];
-    if (!read_server_first(c, in, &f) || !vr_buf_add(&c->texts.server_first, in))
-        return VR_ERR_SYNTAX;
-    struct vr_buf *b = &c->texts.out;
-    vr_buf_reset(b);
-    vr_buf_add(b, VR_STR("c=biws,r=")); /* base64 of "n,,": no channel binding */
-    vr_buf_add(b, f.nonce);
-    if (b->too_big || !scram_auth_message(&c->texts, vr_buf_str(b)))
-        return VR_ERR_TOO_BIG;
-    if (!make_proof(c, &f, proof))
-        return VR_ERR_SYNTAX;
-    vr_buf_add(b, VR_STR(",p="));
-    vr_base64_encode(b, vr_str((const char *)proof, sizeof proof));
-    *out = vr_buf_str(b);
-    c->at = 2;
-    return b->too_big ? VR_ERR_TOO_BIG : VR_OK;
-}
-
-static enum vr_err scram_verify(struct sasl_client *c, struct vr_str in, struct vr_str *out)
-{
-    struct vr_str rest = in, verifier;
-    struct vr_buf bytes;
-    vr_buf_init(&bytes, SASL_HASH);
-    c->complete = scram_attribute(&rest, 'v', &verifier) && vr_base64_decode(&bytes, verifier) == VR_OK &&
-                  vr_buf_size(&bytes) == SASL_HASH &&
-                  scram_equal(vr_buf_str(&bytes).p, c->server_signature, SASL_HASH);
-    vr_buf_fini(&bytes);
-    *out = vr_str("", 0);
-    c->at = 3;
-    return c->complete ? VR_OK : VR_ERR_STATE;
-}
-
-static enum vr_err step_scram(struct sasl_client *c, struct vr_str challenge, struct vr_str *out)
+/* A challenge behind the token tells why it is refused; it wants an answer before the refusal comes (RFC 7628 §3.2.3). */
+static enum vr_err step_token(struct sasl_client *c, struct vr_str challenge, struct vr_str *out)
 {
     if (c->at == 0)
-        return challenge.n == 0 && initial_scram(c, out) ? VR_OK : VR_ERR_SYNTAX;
-    if (c->at == 1)
-        return scram_answer(c, challenge, out);
-    return c->at == 2 ? scram_verify(c, challenge, out) : VR_ERR_STATE;
+        return step_once(c, challenge, out);
+    if (c->at > 1)
+        return VR_ERR_STATE;
+    c->at = 2;
+    c->complete = false;
+    client_keep_refusal(c, challenge);
+    *out = c->mechanism->bit == SASL_OAUTHBEARER ? VR_STR("\1") : VR_STR("");
+    return VR_OK;
 }
 
-/* ---- the engine -------------------------------------------------------------------------------------------------------------- */
+/* ---- the engine -------------------------------------------------------------------------------------------------------- */
 
-static const struct client_mechanism mechanisms[] = {{"PLAIN", initial_plain, step_plain},
-                                                     {"LOGIN", initial_login, step_login},
-                                                     {"SCRAM-SHA-256", initial_scram, step_scram}};
+static const struct sasl_client_row rows[] = {
+    {SASL_SCRAM_SHA_256_PLUS | SASL_SCRAM_SHA_1_PLUS | SASL_SCRAM_SHA_256 | SASL_SCRAM_SHA_1,
+     client_scram_initial, client_scram_step},
+    {SASL_EXTERNAL, initial_external, step_once},
+    {SASL_OAUTHBEARER, initial_oauthbearer, step_token},
+    {SASL_XOAUTH2, initial_xoauth2, step_token},
+    {SASL_PLAIN, initial_plain, step_once},
+    {SASL_LOGIN, NULL, step_login},
+    {SASL_CRAM_MD5, NULL, step_cram},
+};
 
-struct sasl_client *sasl_client_new(struct vr_str mechanism, struct vr_str user, struct vr_str password,
-                                    const uint8_t nonce[18])
+static bool binding_there(const struct sasl_binding *b)
 {
-    size_t i = 0;
-    while (i < sizeof mechanisms / sizeof *mechanisms &&
-           !vr_str_equal_nocase(mechanism, vr_str_from(mechanisms[i].name)))
-        i++;
-    if (i == sizeof mechanisms / sizeof *mechanisms || !sasl_text_valid(user, SASL_USER_MAX) ||
-        !sasl_text_valid(password, SASL_PASSWORD_MAX))
-        return NULL;
-    struct sasl_client *c = calloc(1, sizeof *c);
+    return b->tls_exporter.n > 0 || b->tls_server_end_point.n > 0;
+}
+
+/* Is there what the mechanism needs, in a form that it can carry? */
+static bool fit(const struct sasl_mechanism *m, const struct sasl_client_config *config)
+{
+    bool may_be_nobody = m->bit == SASL_EXTERNAL || m->bit == SASL_OAUTHBEARER;
+    if ((config->user.n > 0 || !may_be_nobody) && !sasl_text_valid(config->user, SASL_USER_MAX))
+        return false;
+    if (m->secret == SASL_BY_PASSWORD && !sasl_text_valid(config->password, SASL_PASSWORD_MAX))
+        return false;
+    if (m->secret == SASL_BY_TOKEN && !sasl_token_valid(config->token))
+        return false;
+    if (config->host.n > 0 && !sasl_text_valid(config->host, SASL_USER_MAX))
+        return false;
+    return !m->plus || binding_there(&config->binding);
+}
+
+static struct vr_str keep_binding(char room[SASL_BINDING_MAX], struct vr_str data)
+{
+    if (data.n == 0 || data.n > SASL_BINDING_MAX)
+        return vr_str(NULL, 0);
+    memcpy(room, data.p, data.n);
+    return vr_str(room, data.n);
+}
+
+static void keep_config(struct sasl_client *c, const struct sasl_client_config *config)
+{
+    memcpy(c->nonce, config->nonce, sizeof c->nonce);
+    c->port = config->port;
+    c->plus_unseen = config->plus_unseen;
+    c->binding.tls_exporter = keep_binding(c->exporter, config->binding.tls_exporter);
+    c->binding.tls_server_end_point = keep_binding(c->end_point, config->binding.tls_server_end_point);
+    vr_buf_add(&c->user, config->user);
+    vr_buf_add(&c->host, config->host);
+    if (c->mechanism->secret == SASL_BY_PASSWORD)
+        vr_buf_add(&c->password, config->password);
+    if (c->mechanism->secret == SASL_BY_TOKEN)
+        vr_buf_add(&c->token, config->token);
+}
+
+struct sasl_client *sasl_client_new(struct vr_str mechanism, const struct sasl_client_config *config)
+{
+    const struct sasl_mechanism *m = sasl_mechanism_find(mechanism);
+    struct sasl_client *c = m != NULL && fit(m, config) ? calloc(1, sizeof *c) : NULL;
     if (c == NULL)
         return NULL;
-    c->mechanism = &mechanisms[i];
-    memcpy(c->nonce, nonce, sizeof c->nonce);
+    c->mechanism = m;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        if (rows[i].bits & (unsigned)m->bit)
+            c->row = &rows[i];
     vr_buf_init(&c->user, SASL_USER_MAX);
     vr_buf_init(&c->password, SASL_PASSWORD_MAX);
-    vr_buf_add(&c->user, user);
-    vr_buf_add(&c->password, password);
+    vr_buf_init(&c->token, SASL_TOKEN_MAX);
+    vr_buf_init(&c->host, SASL_USER_MAX);
+    vr_buf_init(&c->out, SASL_MESSAGE_MAX);
+    vr_buf_init(&c->refusal, SCRAM_MESSAGE_MAX);
     scram_texts_init(&c->texts);
+    keep_config(c, config);
     return c;
 }
 
@@ -203,25 +223,34 @@ void sasl_client_free(struct sasl_client *c)
 {
     if (c == NULL)
         return;
-    scram_wipe(c->password.p, c->password.capacity);
-    scram_wipe(c->texts.out.p, c->texts.out.capacity);
+    struct vr_buf *const secrets[] = {&c->password, &c->token, &c->out};
+    for (size_t i = 0; i < sizeof secrets / sizeof *secrets; i++) {
+        sasl_wipe_buf(secrets[i]);
+        vr_buf_fini(secrets[i]);
+    }
     vr_buf_fini(&c->user);
-    vr_buf_fini(&c->password);
+    vr_buf_fini(&c->host);
+    vr_buf_fini(&c->refusal);
     scram_texts_fini(&c->texts);
     free(c);
 }
 
 bool sasl_client_initial(struct sasl_client *c, struct vr_str *out)
 {
-    return c->mechanism->initial(c, out);
+    return c->row->initial != NULL && c->row->initial(c, out);
 }
 
 enum vr_err sasl_client_step(struct sasl_client *c, struct vr_str challenge, struct vr_str *out)
 {
-    return c->mechanism->step(c, challenge, out);
+    return c->row->step(c, challenge, out);
 }
 
 bool sasl_client_complete(const struct sasl_client *c)
 {
     return c->complete;
+}
+
+struct vr_str sasl_client_refusal(const struct sasl_client *c)
+{
+    return vr_buf_str(&c->refusal);
 }

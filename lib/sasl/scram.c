@@ -1,6 +1,6 @@
-/* scram.c - the arithmetic and the grammar that both sides of SCRAM-SHA-256 share (RFC 5802 §2.2, §3, §7; RFC 7677).
+/* scram.c - the arithmetic and the grammar that both sides of SCRAM share (RFC 5802 §2.2, §3, §5.1, §7; RFC 7677).
  *
- * Tests: tests/unit/sasl.c (RFC 7677 §3)
+ * Tests: tests/unit/sasl.c (RFC 5802 §5, RFC 7677 §3)
  */
 #include "inside.h"
 
@@ -8,39 +8,58 @@
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 
-bool scram_hash(const void *data, size_t n, uint8_t out[SASL_HASH])
+static const EVP_MD *digest(enum sasl_hash h)
 {
-    return EVP_Digest(data, n, out, NULL, EVP_sha256(), NULL) == 1;
+    return h == SASL_SHA1 ? EVP_sha1() : EVP_sha256();
 }
 
-bool scram_hmac(const uint8_t key[SASL_HASH], struct vr_str text, uint8_t out[SASL_HASH])
+size_t sasl_hash_size(enum sasl_hash h)
 {
-    unsigned n = SASL_HASH;
-    return HMAC(EVP_sha256(), key, SASL_HASH, (const unsigned char *)text.p, text.n, out, &n) != NULL;
+    return h == SASL_SHA1 ? 20 : 32;
 }
 
-bool scram_salted(struct vr_str password, struct vr_str salt, uint32_t iterations, uint8_t out[SASL_HASH])
+bool scram_hash(enum sasl_hash h, const void *data, size_t n, uint8_t out[SASL_HASH_MAX])
+{
+    return EVP_Digest(data, n, out, NULL, digest(h), NULL) == 1;
+}
+
+bool scram_hmac(enum sasl_hash h, const uint8_t *key, struct vr_str text, uint8_t out[SASL_HASH_MAX])
+{
+    unsigned n = SASL_HASH_MAX;
+    return HMAC(digest(h), key, (int)sasl_hash_size(h), (const unsigned char *)text.p, text.n, out, &n) !=
+           NULL;
+}
+
+bool scram_salted(enum sasl_hash h, struct vr_str password, struct vr_str salt, uint32_t iterations,
+                  uint8_t out[SASL_HASH_MAX])
 {
     return PKCS5_PBKDF2_HMAC(password.p, (int)password.n, (const unsigned char *)salt.p, (int)salt.n,
-                             (int)iterations, EVP_sha256(), SASL_HASH, out) == 1;
+                             (int)iterations, digest(h), (int)sasl_hash_size(h), out) == 1;
 }
 
-bool scram_keys(const uint8_t salted[SASL_HASH], uint8_t client_key[SASL_HASH], uint8_t stored[SASL_HASH],
-                uint8_t server[SASL_HASH])
+bool scram_keys(enum sasl_hash h, const uint8_t *salted, uint8_t client_key[SASL_HASH_MAX],
+                uint8_t stored[SASL_HASH_MAX], uint8_t server[SASL_HASH_MAX])
 {
-    return scram_hmac(salted, VR_STR("Client Key"), client_key) &&
-           scram_hash(client_key, SASL_HASH, stored) && scram_hmac(salted, VR_STR("Server Key"), server);
+    return scram_hmac(h, salted, VR_STR("Client Key"), client_key) &&
+           scram_hash(h, client_key, sasl_hash_size(h), stored) &&
+           scram_hmac(h, salted, VR_STR("Server Key"), server);
 }
 
-bool scram_equal(const void *a, const void *b, size_t n)
+bool sasl_equal(const void *a, const void *b, size_t n)
 {
     return CRYPTO_memcmp(a, b, n) == 0;
 }
 
-void scram_wipe(void *p, size_t n)
+void sasl_wipe(void *p, size_t n)
 {
     if (p != NULL)
         OPENSSL_cleanse(p, n);
+}
+
+void sasl_wipe_buf(struct vr_buf *b)
+{
+    sasl_wipe(b->p, b->capacity);
+    vr_buf_reset(b);
 }
 
 bool scram_attribute(struct vr_str *rest, char name, struct vr_str *value)
@@ -62,6 +81,33 @@ bool scram_nonce_valid(struct vr_str nonce)
     return nonce.n > 0 && nonce.n <= 512;
 }
 
+void saslname_write(struct vr_buf *out, struct vr_str name)
+{
+    for (size_t i = 0; i < name.n; i++) {
+        if (name.p[i] == ',' || name.p[i] == '=')
+            vr_buf_add(out, name.p[i] == ',' ? VR_STR("=2C") : VR_STR("=3D"));
+        else
+            vr_buf_add_byte(out, name.p[i]);
+    }
+}
+
+bool saslname_read(struct vr_str in, struct vr_buf *out)
+{
+    for (size_t i = 0; i < in.n; i++) {
+        struct vr_str code = vr_str_sub(in, i, 3);
+        if (in.p[i] != '=') {
+            vr_buf_add_byte(out, in.p[i]);
+            continue;
+        }
+        bool comma = vr_str_equal(code, VR_STR("=2C"));
+        if (!comma && !vr_str_equal(code, VR_STR("=3D")))
+            return false;
+        vr_buf_add_byte(out, comma ? ',' : '=');
+        i += 2;
+    }
+    return !out->too_big;
+}
+
 bool sasl_text_valid(struct vr_str s, size_t max)
 {
     for (size_t i = 0; i < s.n; i++)
@@ -72,18 +118,18 @@ bool sasl_text_valid(struct vr_str s, size_t max)
 
 void scram_texts_init(struct scram_texts *t)
 {
+    vr_buf_init(&t->gs2, SCRAM_MESSAGE_MAX);
     vr_buf_init(&t->first_bare, SCRAM_MESSAGE_MAX);
     vr_buf_init(&t->server_first, SCRAM_MESSAGE_MAX);
     vr_buf_init(&t->auth_message, 3 * SCRAM_MESSAGE_MAX + 2);
-    vr_buf_init(&t->out, SCRAM_MESSAGE_MAX);
 }
 
 void scram_texts_fini(struct scram_texts *t)
 {
+    vr_buf_fini(&t->gs2);
     vr_buf_fini(&t->first_bare);
     vr_buf_fini(&t->server_first);
     vr_buf_fini(&t->auth_message);
-    vr_buf_fini(&t->out);
 }
 
 bool scram_auth_message(struct scram_texts *t, struct vr_str final_without_proof)
@@ -97,18 +143,29 @@ bool scram_auth_message(struct scram_texts *t, struct vr_str final_without_proof
     return !t->auth_message.too_big;
 }
 
-enum vr_err sasl_scram_derive(struct vr_str password, const uint8_t salt[16], uint32_t iterations,
-                              struct sasl_scram_keys *out)
+bool scram_binding_data(const struct sasl_binding *b, struct vr_str type, struct vr_str *out)
 {
-    uint8_t salted[SASL_HASH], client_key[SASL_HASH];
+    if (vr_str_equal(type, VR_STR("tls-exporter")))
+        *out = b->tls_exporter;
+    else if (vr_str_equal(type, VR_STR("tls-server-end-point")))
+        *out = b->tls_server_end_point;
+    else
+        return false;
+    return true;
+}
+
+enum vr_err sasl_scram_derive(enum sasl_hash hash, struct vr_str password, const uint8_t salt[16],
+                              uint32_t iterations, struct sasl_scram_keys *out)
+{
+    uint8_t salted[SASL_HASH_MAX], client_key[SASL_HASH_MAX];
     if (!sasl_text_valid(password, SASL_PASSWORD_MAX) || iterations < 4096)
         return VR_ERR_SYNTAX;
-    for (size_t i = 0; i < sizeof out->salt; i++)
+    *out = (struct sasl_scram_keys){.hash = hash, .salt_n = 16, .iterations = iterations};
+    for (size_t i = 0; i < out->salt_n; i++)
         out->salt[i] = salt[i];
-    out->iterations = iterations;
-    bool good = scram_salted(password, vr_str((const char *)salt, 16), iterations, salted) &&
-                scram_keys(salted, client_key, out->stored_key, out->server_key);
-    scram_wipe(salted, sizeof salted);
-    scram_wipe(client_key, sizeof client_key);
+    bool good = scram_salted(hash, password, vr_str((const char *)salt, 16), iterations, salted) &&
+                scram_keys(hash, salted, client_key, out->stored_key, out->server_key);
+    sasl_wipe(salted, sizeof salted);
+    sasl_wipe(client_key, sizeof client_key);
     return good ? VR_OK : VR_ERR_UNSUPPORTED;
 }

@@ -54,7 +54,9 @@ enum smtp_client_event_kind client_auth_begin(struct smtp_client *c, struct smtp
     const char *name = choose(c);
     if (name == NULL)
         return fail(c, ev, no_choice(c));
-    c->sasl = sasl_client_new(vr_str_from(name), c->config->user, c->config->password, c->config->nonce);
+    struct sasl_client_config with = {.user = c->config->user, .password = c->config->password};
+    memcpy(with.nonce, c->config->nonce, sizeof with.nonce);
+    c->sasl = sasl_client_new(vr_str_from(name), &with);
     if (c->sasl == NULL)
         return fail(c, ev,
                     "the user name or the password is empty, too long, not UTF-8, or holds control bytes");

@@ -208,7 +208,7 @@ static int with_password(const struct arguments *a, struct accounts *db, const c
     vr_buf_init(&password, PASSWORD_READ);
     int code = EX_NOINPUT;
     if (read_password(a, address, &password)) {
-        uint8_t salts[32];
+        uint8_t salts[ACCOUNTS_SALTS];
         struct io *io = io_new(1);
         io_random(io, salts, sizeof salts);
         io_free(io);

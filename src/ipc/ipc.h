@@ -36,7 +36,7 @@ enum ipc_type {
     IPC_SUBMIT,         /* receiver → queue: envelope (ipc_envelope_*), then slice body (empty when large) */
     IPC_SUBMITTED,      /* queue → receiver: u64 id, u8 enum ipc_submitted. Durable when IPC_SUBMIT_OK */
     /* identity (receiver, local ↔ keeper) */
-    IPC_SASL_START = 32, /* receiver → keeper: u64 conversation, slice mechanism, u8 has_initial, slice initial, slice client ip */
+    IPC_SASL_START = 32, /* receiver → keeper: struct sasl_start (ipc_sasl_start_*) */
     IPC_SASL_STEP,       /* receiver → keeper: u64 conversation, slice response */
     IPC_SASL_ABORT,      /* receiver → keeper: u64 conversation */
     IPC_SASL_CHALLENGE,  /* keeper → receiver: u64 conversation, slice challenge */
@@ -88,6 +88,22 @@ uint32_t ipc_get_u32(struct ipc_reader *r);
 uint64_t ipc_get_u64(struct ipc_reader *r);
 struct vr_str ipc_get_str(struct ipc_reader *r); /* points into the payload */
 bool ipc_done(const struct ipc_reader *r);       /* not bad, and nothing left */
+
+/* ---- the beginning of a log-in ----------------------------------------------------------------------------------- */
+
+struct sasl_start {
+    uint64_t conversation;
+    struct vr_str mechanism;
+    bool has_initial;
+    struct vr_str initial;
+    struct vr_str client;       /* IP address, or "unix" */
+    bool plus_offered;          /* the client was shown -PLUS mechanisms */
+    struct vr_str tls_exporter; /* channel binding data of the session; empty: none of this type */
+    struct vr_str tls_server_end_point;
+    struct vr_str identity;     /* whom the client's certificate names, verified; empty: nobody */
+};
+void ipc_sasl_start_pack(struct vr_buf *b, const struct sasl_start *s);
+bool ipc_sasl_start_unpack(struct vr_str payload, struct sasl_start *s); /* slices point into the payload */
 
 /* ---- the envelope: what a message is besides its bytes ----------------------------------------------------------- */
 

@@ -380,3 +380,33 @@ bool ipc_get_result(struct ipc_reader *r, struct vr_arena *arena, struct deliver
     out->rcpt_count = r->bad ? 0 : n;
     return ipc_done(r);
 }
+
+/* ---- the beginning of a log-in ------------------------------------------------------------------------------- */
+
+void ipc_sasl_start_pack(struct vr_buf *b, const struct sasl_start *s)
+{
+    ipc_put_u64(b, s->conversation);
+    ipc_put_str(b, s->mechanism);
+    ipc_put_u8(b, s->has_initial);
+    ipc_put_str(b, s->initial);
+    ipc_put_str(b, s->client);
+    ipc_put_u8(b, s->plus_offered);
+    ipc_put_str(b, s->tls_exporter);
+    ipc_put_str(b, s->tls_server_end_point);
+    ipc_put_str(b, s->identity);
+}
+
+bool ipc_sasl_start_unpack(struct vr_str payload, struct sasl_start *s)
+{
+    struct ipc_reader r = ipc_reader(payload);
+    s->conversation = ipc_get_u64(&r);
+    s->mechanism = ipc_get_str(&r);
+    s->has_initial = ipc_get_u8(&r) != 0;
+    s->initial = ipc_get_str(&r);
+    s->client = ipc_get_str(&r);
+    s->plus_offered = ipc_get_u8(&r) != 0;
+    s->tls_exporter = ipc_get_str(&r);
+    s->tls_server_end_point = ipc_get_str(&r);
+    s->identity = ipc_get_str(&r);
+    return ipc_done(&r);
+}

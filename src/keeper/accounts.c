@@ -10,6 +10,8 @@
  */
 #include "keeper/accounts.h"
 
+#include "keeper/accounts_schema.h"
+
 #include "io/fs.h"
 #include "io/io.h"
 
@@ -23,8 +25,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SCHEMA_VERSION   1
-#define APPLICATION_ID   0x76657261 /* "vera", for file(1) */
 #define BUSY_TIMEOUT_MS  5000
 #define ARGON2_PASSES    3
 #define ARGON2_KIB       65536 /* 64 MiB */
@@ -36,23 +36,6 @@
 #define ADDRESS_TEXT_MAX 512
 #define ADDRESS_ARENA    4096
 
-static const char schema[] = "CREATE TABLE account("
-                             " address TEXT PRIMARY KEY NOT NULL,"
-                             " password TEXT NOT NULL,"
-                             " scram_salt BLOB NOT NULL,"
-                             " scram_iterations INTEGER NOT NULL,"
-                             " scram_stored_key BLOB NOT NULL,"
-                             " scram_server_key BLOB NOT NULL,"
-                             " created INTEGER NOT NULL DEFAULT (CAST(strftime('%s','now') AS INTEGER))"
-                             ") WITHOUT ROWID;"
-                             "CREATE TABLE send_as("
-                             " account TEXT NOT NULL REFERENCES account(address) ON DELETE CASCADE,"
-                             " address TEXT NOT NULL,"
-                             " PRIMARY KEY(account, address)"
-                             ") WITHOUT ROWID;"
-                             "CREATE TABLE secret(id INTEGER PRIMARY KEY CHECK(id = 1), value BLOB NOT NULL);"
-                             "INSERT INTO secret VALUES(1, randomblob(16));";
-
 enum statement {
     ADD,
     REMOVE,
@@ -63,19 +46,22 @@ enum statement {
     EXISTS,
     PASSWORD,
     SCRAM,
+    SCRAM1,
+    CRAM,
     MAY_SEND_AS,
     SECRET,
     STATEMENT_COUNT
 };
 
 static const char *const statements[STATEMENT_COUNT] = {
-    [ADD] = "INSERT INTO account(password, scram_salt, scram_iterations, scram_stored_key, scram_server_key, "
-            "address)"
-            " VALUES(?, ?, ?, ?, ?, ?)",
+    [ADD] = "INSERT INTO account(password, scram_salt, scram_iterations, scram_stored_key, scram_server_key,"
+            " scram1_salt, scram1_iterations, scram1_stored_key, scram1_server_key, cram_keys, address)"
+            " VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     [REMOVE] = "DELETE FROM account WHERE address = ?",
     [SET_PASSWORD] =
         "UPDATE account SET password = ?, scram_salt = ?, scram_iterations = ?, scram_stored_key = ?,"
-        " scram_server_key = ? WHERE address = ?",
+        " scram_server_key = ?, scram1_salt = ?, scram1_iterations = ?, scram1_stored_key = ?,"
+        " scram1_server_key = ?, cram_keys = ? WHERE address = ?",
     [ADD_SEND_AS] = "INSERT OR IGNORE INTO send_as(account, address) VALUES(?, ?)",
     [REMOVE_SEND_AS] = "DELETE FROM send_as WHERE account = ? AND address = ?",
     [LIST] = "SELECT address, created, (SELECT group_concat(address, ' ') FROM"
@@ -85,6 +71,9 @@ static const char *const statements[STATEMENT_COUNT] = {
     [PASSWORD] = "SELECT password FROM account WHERE address = ?",
     [SCRAM] = "SELECT scram_salt, scram_iterations, scram_stored_key, scram_server_key FROM account WHERE "
               "address = ?",
+    [SCRAM1] = "SELECT scram1_salt, scram1_iterations, scram1_stored_key, scram1_server_key FROM account"
+               " WHERE address = ? AND scram1_salt IS NOT NULL",
+    [CRAM] = "SELECT cram_keys FROM account WHERE address = ? AND cram_keys IS NOT NULL",
     /* "@example.org" in send_as stands for every address of the domain */
     [MAY_SEND_AS] = "SELECT 1 FROM account WHERE address = ?1 AND (?1 = ?2 OR EXISTS"
                     " (SELECT 1 FROM send_as WHERE account = ?1 AND address IN (?2, ?3)))",
@@ -95,62 +84,13 @@ struct accounts {
     sqlite3 *db;
     sqlite3_stmt *prepared[STATEMENT_COUNT];
     char *path;
+    int64_t version; /* of the schema: an older one that may not be written stays so */
+    bool keep_cram;
     char error[256];
 };
 
 /* ---- opening
  * ------------------------------------------------------------------------------------------------ */
-
-static bool read_number(sqlite3 *db, const char *sql, int64_t *out)
-{
-    sqlite3_stmt *s = NULL;
-    bool good = sqlite3_prepare_v2(db, sql, -1, &s, NULL) == SQLITE_OK && sqlite3_step(s) == SQLITE_ROW;
-    if (good)
-        *out = sqlite3_column_int64(s, 0);
-    sqlite3_finalize(s);
-    return good;
-}
-
-/* Two `veredus account add` may start at once on an empty file: who comes second finds the schema made. */
-static bool schema_make(sqlite3 *db, const char *path, char error[256])
-{
-    char finish[128];
-    snprintf(finish, sizeof finish, "PRAGMA application_id = %d; PRAGMA user_version = %d", APPLICATION_ID,
-             SCHEMA_VERSION);
-    int64_t version = 0;
-    if (sqlite3_exec(db, "BEGIN EXCLUSIVE", NULL, NULL, NULL) == SQLITE_OK &&
-        read_number(db, "PRAGMA user_version", &version) &&
-        (version != 0 || (sqlite3_exec(db, schema, NULL, NULL, NULL) == SQLITE_OK &&
-                          sqlite3_exec(db, finish, NULL, NULL, NULL) == SQLITE_OK)) &&
-        sqlite3_exec(db, "COMMIT", NULL, NULL, NULL) == SQLITE_OK)
-        return true;
-    snprintf(error, 256, "cannot make the accounts data base %s: %s", path, sqlite3_errmsg(db));
-    sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
-    return false;
-}
-
-static bool schema_check(sqlite3 *db, const char *path, bool create, char error[256])
-{
-    int64_t version = 0, tables = 0;
-    bool readable = read_number(db, "PRAGMA user_version", &version) &&
-                    read_number(db, "SELECT count(*) FROM sqlite_master", &tables);
-    if (readable && create && version == 0 && tables == 0) {
-        if (!schema_make(db, path, error))
-            return false;
-        readable = read_number(db, "PRAGMA user_version", &version);
-    }
-    if (!readable)
-        snprintf(error, 256, "cannot read the accounts data base %s: %s", path, sqlite3_errmsg(db));
-    else if (version == 0)
-        snprintf(error, 256,
-                 "%s is not an accounts data base of veredus: move it away and run `veredus account add`",
-                 path);
-    else if (version > SCHEMA_VERSION)
-        snprintf(error, 256,
-                 "%s was made by a newer veredus (schema %d, this one knows %d): update this program", path,
-                 (int)version, SCHEMA_VERSION);
-    return readable && version > 0 && version <= SCHEMA_VERSION;
-}
 
 struct accounts *accounts_open(const char *path, bool create, char error[256])
 {
@@ -176,7 +116,7 @@ struct accounts *accounts_open(const char *path, bool create, char error[256])
         return NULL;
     }
     sqlite3_busy_timeout(a->db, BUSY_TIMEOUT_MS);
-    if (!schema_check(a->db, path, create, error)) {
+    if (!accounts_schema_check(a->db, path, create, &a->version, error)) {
         accounts_close(a);
         return NULL;
     }
@@ -199,6 +139,11 @@ void accounts_close(struct accounts *a)
 const char *accounts_error(const struct accounts *a)
 {
     return a->error;
+}
+
+void accounts_keep_cram(struct accounts *a, bool keep)
+{
+    a->keep_cram = keep;
 }
 
 bool accounts_moved(const struct accounts *a)
@@ -229,6 +174,14 @@ static sqlite3_stmt *statement(struct accounts *a, enum statement which)
         sqlite3_prepare_v3(a->db, statements[which], -1, SQLITE_PREPARE_PERSISTENT, s, NULL) != SQLITE_OK)
         return NULL;
     return *s;
+}
+
+/* Has the data base what came with the newest schema? One that could not be written when it was opened may have been brought up to date since. */
+static bool up_to_date(struct accounts *a)
+{
+    if (a->version < ACCOUNTS_SCHEMA)
+        accounts_schema_upgrade(a->db, &a->version);
+    return a->version == ACCOUNTS_SCHEMA;
 }
 
 static void bind_text(sqlite3_stmt *s, int at, struct vr_str text)
@@ -333,33 +286,54 @@ static enum accounts_result check_password(struct accounts *a, struct vr_str pas
     return ACCOUNTS_OK;
 }
 
-/* Binds the five columns that a password becomes, at 1 to 5. */
+/* Four columns from `at` on. */
+static bool bind_scram(sqlite3_stmt *s, int at, enum sasl_hash hash, struct vr_str password,
+                       const uint8_t salt[16])
+{
+    struct sasl_scram_keys keys;
+    if (sasl_scram_derive(hash, password, salt, SCRAM_ITERATIONS, &keys) != VR_OK)
+        return false;
+    bind_blob(s, at, keys.salt, keys.salt_n);
+    sqlite3_bind_int64(s, at + 1, keys.iterations);
+    bind_blob(s, at + 2, keys.stored_key, sasl_hash_size(hash));
+    bind_blob(s, at + 3, keys.server_key, sasl_hash_size(hash));
+    explicit_bzero(&keys, sizeof keys);
+    return true;
+}
+
+static bool bind_cram(sqlite3_stmt *s, int at, struct vr_str password)
+{
+    struct sasl_cram_keys keys;
+    if (sasl_cram_derive(password, &keys) != VR_OK)
+        return false;
+    bind_blob(s, at, &keys, sizeof keys);
+    explicit_bzero(&keys, sizeof keys);
+    return true;
+}
+
+/* Binds the ten columns that a password becomes, at 1 to 10. */
 static enum accounts_result bind_password(struct accounts *a, sqlite3_stmt *s, struct vr_str password,
-                                          const uint8_t salts[32])
+                                          const uint8_t salts[ACCOUNTS_SALTS])
 {
     char encoded[ARGON2_TEXT];
-    struct sasl_scram_keys keys;
     int status = argon2id_hash_encoded(ARGON2_PASSES, ARGON2_KIB, ARGON2_LANES, password.p, password.n, salts,
                                        ARGON2_SALT, ARGON2_HASH, encoded, sizeof encoded);
     if (status != ARGON2_OK) {
         snprintf(a->error, sizeof a->error, "argon2id: %s", argon2_error_message(status));
         return ACCOUNTS_TROUBLE;
     }
-    if (sasl_scram_derive(password, salts + ARGON2_SALT, SCRAM_ITERATIONS, &keys) != VR_OK) {
-        snprintf(a->error, sizeof a->error, "SCRAM keys cannot be derived from this password");
-        return ACCOUNTS_INVALID;
-    }
     bind_text(s, 1, vr_str_from(encoded));
-    bind_blob(s, 2, keys.salt, sizeof keys.salt);
-    sqlite3_bind_int64(s, 3, keys.iterations);
-    bind_blob(s, 4, keys.stored_key, sizeof keys.stored_key);
-    bind_blob(s, 5, keys.server_key, sizeof keys.server_key);
-    explicit_bzero(&keys, sizeof keys);
+    if (!bind_scram(s, 2, SASL_SHA256, password, salts + ARGON2_SALT) ||
+        !bind_scram(s, 6, SASL_SHA1, password, salts + ARGON2_SALT + 16))
+        return invalid(a, "SCRAM keys cannot be derived from this password");
+    if (a->keep_cram && !bind_cram(s, 10, password)) /* else NULL: what was there goes */
+        return invalid(a, "keys of CRAM-MD5 cannot be derived from this password");
     return ACCOUNTS_OK;
 }
 
 static enum accounts_result write_password(struct accounts *a, enum statement which, struct vr_str address,
-                                           struct vr_str password, const uint8_t salts[32], int *changes)
+                                           struct vr_str password, const uint8_t salts[ACCOUNTS_SALTS],
+                                           int *changes)
 {
     struct lowered name;
     enum accounts_result r = canonical(a, address, &name);
@@ -367,6 +341,8 @@ static enum accounts_result write_password(struct accounts *a, enum statement wh
         r = check_password(a, password);
     if (r != ACCOUNTS_OK)
         return r;
+    if (!up_to_date(a))
+        return trouble(a);
     sqlite3_stmt *s = statement(a, which);
     if (s == NULL)
         return trouble(a);
@@ -375,12 +351,12 @@ static enum accounts_result write_password(struct accounts *a, enum statement wh
         statement_done(s);
         return r;
     }
-    bind_text(s, 6, name.str);
+    bind_text(s, 11, name.str);
     return change(a, s, changes);
 }
 
 enum accounts_result accounts_add(struct accounts *a, struct vr_str address, struct vr_str password,
-                                  const uint8_t salts[32])
+                                  const uint8_t salts[ACCOUNTS_SALTS])
 {
     int changes;
     /* asked first: hashing takes a while, and the answer of the constraint would come after it */
@@ -390,7 +366,7 @@ enum accounts_result accounts_add(struct accounts *a, struct vr_str address, str
 }
 
 enum accounts_result accounts_set_password(struct accounts *a, struct vr_str address, struct vr_str password,
-                                           const uint8_t salts[32])
+                                           const uint8_t salts[ACCOUNTS_SALTS])
 {
     int changes = 0;
     enum accounts_result r = accounts_exists(a, address);
@@ -517,23 +493,50 @@ enum accounts_result accounts_verify(struct accounts *a, struct vr_str address, 
     return ACCOUNTS_TROUBLE;
 }
 
-enum accounts_result accounts_scram(struct accounts *a, struct vr_str address, struct sasl_scram_keys *out)
+static enum accounts_result damaged(struct accounts *a, const char *what)
+{
+    snprintf(a->error, sizeof a->error, "accounts data base %s: the %s keys of an account are damaged",
+             a->path, what);
+    return ACCOUNTS_TROUBLE;
+}
+
+enum accounts_result accounts_scram(struct accounts *a, struct vr_str address, enum sasl_hash hash,
+                                    struct sasl_scram_keys *out)
 {
     sqlite3_stmt *s;
-    enum accounts_result r = ask(a, SCRAM, address, &s);
+    if (hash != SASL_SHA256 && !up_to_date(a))
+        return ACCOUNTS_NO_SUCH;
+    enum accounts_result r = ask(a, hash == SASL_SHA256 ? SCRAM : SCRAM1, address, &s);
     if (r != ACCOUNTS_OK)
         return r;
+    size_t size = sasl_hash_size(hash);
     struct vr_str salt = column_str(s, 0), stored = column_str(s, 2), server = column_str(s, 3);
-    if (salt.n == sizeof out->salt && stored.n == SASL_HASH && server.n == SASL_HASH) {
-        memcpy(out->salt, salt.p, sizeof out->salt);
-        memcpy(out->stored_key, stored.p, SASL_HASH);
-        memcpy(out->server_key, server.p, SASL_HASH);
+    *out = (struct sasl_scram_keys){.hash = hash, .salt_n = salt.n};
+    if (salt.n == 16 && stored.n == size && server.n == size) {
+        memcpy(out->salt, salt.p, salt.n);
+        memcpy(out->stored_key, stored.p, size);
+        memcpy(out->server_key, server.p, size);
         out->iterations = (uint32_t)sqlite3_column_int64(s, 1);
     } else {
-        snprintf(a->error, sizeof a->error, "accounts data base %s: the SCRAM keys of an account are damaged",
-                 a->path);
-        r = ACCOUNTS_TROUBLE;
+        r = damaged(a, "SCRAM");
     }
+    statement_done(s);
+    return r;
+}
+
+enum accounts_result accounts_cram(struct accounts *a, struct vr_str address, struct sasl_cram_keys *out)
+{
+    sqlite3_stmt *s;
+    if (!up_to_date(a))
+        return ACCOUNTS_NO_SUCH;
+    enum accounts_result r = ask(a, CRAM, address, &s);
+    if (r != ACCOUNTS_OK)
+        return r;
+    struct vr_str keys = column_str(s, 0);
+    if (keys.n == sizeof *out)
+        memcpy(out, keys.p, sizeof *out);
+    else
+        r = damaged(a, "CRAM-MD5");
     statement_done(s);
     return r;
 }

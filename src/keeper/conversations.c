@@ -41,7 +41,6 @@ struct conversation {
     struct sasl_server *sasl;
     char mechanism[MECHANISM_MAX], client[CLIENT_MAX];
     enum sasl_step wants; /* what is asked when the delay is over */
-    bool asked;           /* a password or keys were asked for: failing from here on is the user's fault */
     bool busy;            /* waiting or working: no step may come */
     struct verification *job;
     struct io_timer *delay;
@@ -235,7 +234,7 @@ static void verify(struct conversation *c)
 
 /* ---- an exchange's steps --------------------------------------------------------------------------------------- */
 
-static void keys_found(void *keeper, struct lookup *l)
+static void found(void *keeper, struct lookup *l)
 {
     struct conversation *c = l->owner;
     (void)keeper;
@@ -247,27 +246,58 @@ static void keys_found(void *keeper, struct lookup *l)
         return;
     }
     struct vr_str out = {0};
-    enum sasl_step step = sasl_server_scram_keys(c->sasl, l->result == ACCOUNTS_OK ? &l->keys : NULL, &out);
+    enum sasl_step step;
+    bool there = l->result == ACCOUNTS_OK;
+    if (c->wants == SASL_NEED_SCRAM)
+        step = sasl_server_scram_keys(c->sasl, there ? &l->keys : NULL, &out);
+    else if (c->wants == SASL_NEED_CRAM)
+        step = sasl_server_cram_keys(c->sasl, there ? &l->cram : NULL, &out);
+    else
+        step = sasl_server_identity_checked(c->sasl, there, &out);
+    settle(c, step, out);
+}
+
+static bool look_up(struct conversation *c)
+{
+    enum lookup_kind kind = LOOKUP_ACCOUNT;
+    if (c->wants == SASL_NEED_SCRAM)
+        kind = sasl_server_hash(c->sasl) == SASL_SHA1 ? LOOKUP_SCRAM_SHA_1 : LOOKUP_SCRAM;
+    else if (c->wants == SASL_NEED_CRAM)
+        kind = LOOKUP_CRAM;
+    return lookups_ask(c->all->lookups, kind, VR_STR(""), sasl_server_user(c->sasl), found, c) != NULL;
+}
+
+/* Nobody here knows tokens: every one is refused. */
+static void refuse_token(struct conversation *c)
+{
+    struct vr_str out = {0};
+    c->busy = false;
+    enum sasl_step step =
+        sasl_server_token_checked(c->sasl, &(struct sasl_token_verdict){.good = false}, &out);
     settle(c, step, out);
 }
 
 static void ask_now(void *arg)
 {
     struct conversation *c = arg;
-    struct conversations *all = c->all;
-    if (c->wants == SASL_NEED_PASSWORD && all->queued < VERIFICATIONS_QUEUED)
+    bool begun = true;
+    if (c->wants == SASL_NEED_TOKEN)
+        refuse_token(c);
+    else if (c->wants != SASL_NEED_PASSWORD)
+        begun = look_up(c);
+    else if (c->all->queued < VERIFICATIONS_QUEUED)
         verify(c);
-    else if (c->wants != SASL_NEED_SCRAM || lookups_ask(all->lookups, LOOKUP_SCRAM, VR_STR(""),
-                                                        sasl_server_user(c->sasl), keys_found, c) == NULL)
+    else
+        begun = false;
+    if (!begun)
         finish(c, IPC_SASL_TEMPORARY, "too many log-ins at a time");
 }
 
-/* A password or the keys of a user are wanted: at once, or when the client's turn comes. */
+/* A password, keys or a token are to be looked at: at once, or when the client's turn comes. */
 static void ask_secret(struct conversation *c, enum sasl_step wants)
 {
     struct conversations *all = c->all;
     c->wants = wants;
-    c->asked = true;
     c->busy = true;
     int64_t delay = throttle_delay(all->throttle, vr_str_from(c->client), io_monotonic_ms(all->process->io));
     if (delay < 0) {
@@ -292,13 +322,17 @@ static void settle(struct conversation *c, enum sasl_step step, struct vr_str ou
     }
     case SASL_NEED_PASSWORD:
     case SASL_NEED_SCRAM:
+    case SASL_NEED_CRAM:
+    case SASL_NEED_TOKEN:
+    case SASL_NEED_IDENTITY:
         ask_secret(c, step);
         break;
     case SASL_DONE:
         finish(c, IPC_SASL_OK, "");
         break;
     case SASL_FAILED:
-        finish(c, c->asked ? IPC_SASL_BAD : IPC_SASL_MALFORMED, sasl_server_why(c->sasl));
+        finish(c, sasl_server_malformed(c->sasl) ? IPC_SASL_MALFORMED : IPC_SASL_BAD,
+               sasl_server_why(c->sasl));
         break;
     }
 }
@@ -311,33 +345,44 @@ static void copy_text(char *out, size_t size, struct vr_str s)
     out[n] = '\0';
 }
 
-static void start(struct conversations *all, struct peer *peer, uint64_t id, struct vr_str mechanism,
-                  bool has_initial, struct vr_str initial, struct vr_str client)
+static struct sasl_server *sasl_new(struct conversations *all, const struct sasl_start *f)
 {
-    struct conversation **at = slot_of(all, peer, id);
+    struct sasl_server_config config = {
+        .hostname = all->process->config->hostname,
+        .binding = {.tls_exporter = f->tls_exporter, .tls_server_end_point = f->tls_server_end_point},
+        .plus_offered = f->plus_offered,
+        .identity = f->identity,
+    };
+    io_random(all->process->io, config.nonce, sizeof config.nonce);
+    memcpy(config.fake_key, all->secret, sizeof config.fake_key);
+    struct sasl_server *sasl = sasl_server_new(f->mechanism, &config);
+    explicit_bzero(&config, sizeof config);
+    return sasl;
+}
+
+static void start(struct conversations *all, struct peer *peer, const struct sasl_start *f)
+{
+    struct conversation **at = slot_of(all, peer, f->conversation);
     if (*at != NULL) { /* the receiver began anew without a word */
         conversation_free(*at);
-        at = slot_of(all, peer, id);
+        at = slot_of(all, peer, f->conversation);
     }
-    uint8_t nonce[18];
-    io_random(all->process->io, nonce, sizeof nonce);
-    struct sasl_server *sasl =
-        all->count < CONVERSATIONS_MAX ? sasl_server_new(mechanism, nonce, all->secret) : NULL;
+    struct sasl_server *sasl = all->count < CONVERSATIONS_MAX ? sasl_new(all, f) : NULL;
     if (sasl == NULL) {
-        send_done(all, peer, id,
+        send_done(all, peer, f->conversation,
                   all->count < CONVERSATIONS_MAX ? IPC_SASL_UNKNOWN_MECHANISM : IPC_SASL_TEMPORARY,
                   VR_STR(""));
         return;
     }
     struct conversation *c = calloc(1, sizeof *c);
     assert(c != NULL);
-    *c = (struct conversation){.all = all, .peer = peer, .id = id, .sasl = sasl};
-    copy_text(c->mechanism, sizeof c->mechanism, mechanism);
-    copy_text(c->client, sizeof c->client, client);
+    *c = (struct conversation){.all = all, .peer = peer, .id = f->conversation, .sasl = sasl};
+    copy_text(c->mechanism, sizeof c->mechanism, f->mechanism);
+    copy_text(c->client, sizeof c->client, f->client);
     *at = c;
     all->count++;
     struct vr_str out = {0};
-    enum sasl_step step = sasl_server_step(sasl, initial, has_initial, &out);
+    enum sasl_step step = sasl_server_step(sasl, f->initial, f->has_initial, &out);
     settle(c, step, out);
 }
 
@@ -354,16 +399,15 @@ static void step(struct conversation *c, struct vr_str response)
 
 bool conversations_frame(struct conversations *all, struct peer *peer, uint16_t type, struct vr_str payload)
 {
+    if (type == IPC_SASL_START) {
+        struct sasl_start f;
+        bool good = ipc_sasl_start_unpack(payload, &f);
+        if (good)
+            start(all, peer, &f);
+        return good;
+    }
     struct ipc_reader r = ipc_reader(payload);
     uint64_t id = ipc_get_u64(&r);
-    if (type == IPC_SASL_START) {
-        struct vr_str mechanism = ipc_get_str(&r);
-        bool has_initial = ipc_get_u8(&r) != 0;
-        struct vr_str initial = ipc_get_str(&r), client = ipc_get_str(&r);
-        if (ipc_done(&r))
-            start(all, peer, id, mechanism, has_initial, initial, client);
-        return ipc_done(&r);
-    }
     struct vr_str response = type == IPC_SASL_STEP ? ipc_get_str(&r) : VR_STR("");
     if (!ipc_done(&r))
         return false;

@@ -94,7 +94,13 @@ static void worker_answer(struct worker *w, struct lookup *l)
         l->result = accounts_may_send_as(w->db, l->user, l->address);
         break;
     case LOOKUP_SCRAM:
-        l->result = accounts_scram(w->db, l->address, &l->keys);
+        l->result = accounts_scram(w->db, l->address, SASL_SHA256, &l->keys);
+        break;
+    case LOOKUP_SCRAM_SHA_1:
+        l->result = accounts_scram(w->db, l->address, SASL_SHA1, &l->keys);
+        break;
+    case LOOKUP_CRAM:
+        l->result = accounts_cram(w->db, l->address, &l->cram);
         break;
     case LOOKUP_SYSTEM_USER:
         break;
@@ -140,6 +146,7 @@ static void batch_done(void *arg)
         w->batch = q->next;
         q->done(l->keeper, q);
         explicit_bzero(&q->keys, sizeof q->keys);
+        explicit_bzero(&q->cram, sizeof q->cram);
         free(q);
     }
     l->busy = false;

@@ -10,7 +10,7 @@
 #include "io/io.h"
 #include "keeper/accounts.h"
 
-enum lookup_kind { LOOKUP_ACCOUNT, LOOKUP_SYSTEM_USER, LOOKUP_SENDER, LOOKUP_SCRAM };
+enum lookup_kind { LOOKUP_ACCOUNT, LOOKUP_SYSTEM_USER, LOOKUP_SENDER, LOOKUP_SCRAM, LOOKUP_SCRAM_SHA_1, LOOKUP_CRAM };
 
 struct lookup {
     enum lookup_kind kind;
@@ -21,7 +21,8 @@ struct lookup {
     uint64_t ask;
     /* the answer */
     enum accounts_result result;
-    struct sasl_scram_keys keys; /* SCRAM */
+    struct sasl_scram_keys keys; /* SCRAM, SCRAM_SHA_1 */
+    struct sasl_cram_keys cram;  /* CRAM */
     struct io_user system;       /* SYSTEM_USER */
     struct lookup *next;
     char bytes[];

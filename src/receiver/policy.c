@@ -251,11 +251,11 @@ void policy_auth(struct session *s, struct vr_str mechanism, bool has_initial, s
     if (keeper == NULL)
         return;
     struct vr_buf *b = process_frame(s->receiver->process);
-    ipc_put_u64(b, s->key);
-    ipc_put_str(b, mechanism);
-    ipc_put_u8(b, has_initial);
-    ipc_put_str(b, initial);
-    ipc_put_str(b, vr_str_from(s->client));
+    ipc_sasl_start_pack(b, &(struct sasl_start){.conversation = s->key,
+                                                .mechanism = mechanism,
+                                                .has_initial = has_initial,
+                                                .initial = initial,
+                                                .client = vr_str_from(s->client)});
     peer_send(keeper, IPC_SASL_START, b, -1);
 }
 

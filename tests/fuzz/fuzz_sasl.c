@@ -12,7 +12,7 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static const char *const mechanisms[] = {"PLAIN", "LOGIN", "SCRAM-SHA-256", "scram-sha-256"};
-static const uint8_t nonce[18] = "a nonce of 18 byte", fake_key[16] = "a fake key of 16";
+static const uint8_t nonce[18] = "a nonce of 18 byte";
 
 static bool next_message(struct vr_str *rest, struct vr_str *message)
 {
@@ -33,11 +33,12 @@ static void check_text(struct vr_str s, size_t max)
 static void fuzz_server(uint8_t choice, struct vr_str rest)
 {
     static struct sasl_scram_keys keys;
-    struct sasl_server *s = sasl_server_new(vr_str_from(mechanisms[choice & 3]), nonce, fake_key);
+    struct sasl_server *s = sasl_server_new(vr_str_from(mechanisms[choice & 3]),
+                                            &(struct sasl_server_config){.nonce = "a nonce of 18 byte"});
     struct vr_str message, out;
     bool vouched = false, good = choice & 4, scram = choice & 2;
     if (keys.iterations == 0)
-        assert(sasl_scram_derive(VR_STR("pencil"), nonce, 4096, &keys) == VR_OK);
+        assert(sasl_scram_derive(SASL_SHA256, VR_STR("pencil"), nonce, 4096, &keys) == VR_OK);
     assert(s != NULL);
     if (choice & 8)
         assert(scram || sasl_server_step(s, vr_str(NULL, 0), false, &out) == SASL_CHALLENGE);
@@ -67,8 +68,10 @@ static void fuzz_server(uint8_t choice, struct vr_str rest)
 
 static void fuzz_client(uint8_t choice, struct vr_str rest)
 {
-    struct sasl_client *c =
-        sasl_client_new(vr_str_from(mechanisms[choice & 3]), VR_STR("us=er"), VR_STR("pencil"), nonce);
+    struct sasl_client *c = sasl_client_new(vr_str_from(mechanisms[choice & 3]),
+                                            &(struct sasl_client_config){.user = VR_STR("us=er"),
+                                                                         .password = VR_STR("pencil"),
+                                                                         .nonce = "a nonce of 18 byte"});
     struct vr_str message, out = {0};
     bool scram = choice & 2;
     assert(c != NULL);

@@ -139,19 +139,15 @@ static void hear_data_end(struct owner *o)
 
 /* ---- AUTH --------------------------------------------------------------------------------------------------------- */
 
-static const uint8_t nonce[18] = "transcript nonce!";
-static const uint8_t fake_key[16] = "transcript  key";
-
-static const struct sasl_scram_keys *scram_keys(struct vr_str user)
+static const struct sasl_scram_keys *scram_keys(struct vr_str user, enum sasl_hash hash)
 {
-    static struct sasl_scram_keys keys;
-    static bool derived;
+    static struct sasl_scram_keys keys[2];
     if (!vr_str_equal(user, VR_STR("user@d.test")))
         return NULL;
-    if (!derived)
-        derived =
-            sasl_scram_derive(VR_STR("secret"), (const uint8_t *)"transcript  salt", 4096, &keys) == VR_OK;
-    return &keys;
+    if (keys[hash].salt_n == 0)
+        assert(sasl_scram_derive(hash, VR_STR("secret"), (const uint8_t *)"transcript  salt", 4096,
+                                 &keys[hash]) == VR_OK);
+    return &keys[hash];
 }
 
 static void follow_sasl(struct owner *o, enum sasl_step step, struct vr_str out)
@@ -170,7 +166,8 @@ static void follow_sasl(struct owner *o, enum sasl_step step, struct vr_str out)
                 &out);
             break;
         case SASL_NEED_SCRAM:
-            step = sasl_server_scram_keys(o->sasl, scram_keys(sasl_server_user(o->sasl)), &out);
+            step = sasl_server_scram_keys(
+                o->sasl, scram_keys(sasl_server_user(o->sasl), sasl_server_hash(o->sasl)), &out);
             break;
         case SASL_DONE:
             decide(o, SMTP_REPLY(235, "2.7.0", "authenticated"));
@@ -187,7 +184,8 @@ static void hear_auth(struct owner *o, const struct smtp_server_event *ev, bool 
     struct vr_str out = {NULL, 0};
     if (first) {
         sasl_server_free(o->sasl);
-        o->sasl = sasl_server_new(ev->mechanism, nonce, fake_key);
+        o->sasl = sasl_server_new(ev->mechanism, &(struct sasl_server_config){.nonce = "transcript nonce!",
+                                                                              .fake_key = "transcript  key"});
     }
     assert(o->sasl != NULL); /* only what was offered comes here */
     enum sasl_step step = sasl_server_step(o->sasl, ev->data, ev->has_data, &out);

@@ -9,7 +9,7 @@
 
 #define WAIT_MS 20000
 
-static const uint8_t salts[32] = "0123456789abcdefFEDCBA9876543210";
+static const uint8_t salts[ACCOUNTS_SALTS] = "0123456789abcdefFEDCBA9876543210 another 16 !!!";
 
 /* ---- a keeper and its peers ------------------------------------------------------------------------------------- */
 
@@ -119,11 +119,11 @@ static void sasl_start_from(struct side *s, uint64_t id, const char *mechanism, 
 {
     struct vr_buf b;
     vr_buf_init(&b, 4096);
-    ipc_put_u64(&b, id);
-    ipc_put_str(&b, vr_str_from(mechanism));
-    ipc_put_u8(&b, has_initial);
-    ipc_put_str(&b, initial);
-    ipc_put_str(&b, vr_str_from(client));
+    ipc_sasl_start_pack(&b, &(struct sasl_start){.conversation = id,
+                                                 .mechanism = vr_str_from(mechanism),
+                                                 .has_initial = has_initial,
+                                                 .initial = initial,
+                                                 .client = vr_str_from(client)});
     io_channel_send(s->channel, IPC_SASL_START, vr_buf_str(&b), -1);
     vr_buf_fini(&b);
 }
@@ -248,10 +248,10 @@ static void test_login(void **state)
 /* Goes through SCRAM up to the answer to the client's final message; true: the server has proved itself too. */
 static bool scram(const char *user, const char *password)
 {
-    uint8_t nonce[18] = "nonce of the test";
+    struct sasl_client_config with = {
+        .user = vr_str_from(user), .password = vr_str_from(password), .nonce = "nonce of the test"};
     struct vr_str out;
-    struct sasl_client *c =
-        sasl_client_new(VR_STR("SCRAM-SHA-256"), vr_str_from(user), vr_str_from(password), nonce);
+    struct sasl_client *c = sasl_client_new(VR_STR("SCRAM-SHA-256"), &with);
     assert_non_null(c);
     assert_true(sasl_client_initial(c, &out));
     sasl_start(9, "SCRAM-SHA-256", true, out);

@@ -132,7 +132,8 @@ static void go_on_with_sasl(struct pair *p, enum sasl_step step, struct vr_str o
             bool good = vr_str_equal(sasl_server_password(p->sasl), VR_STR("pencil"));
             step = sasl_server_password_checked(p->sasl, good, &out);
         } else {
-            assert_int_equal(sasl_scram_derive(VR_STR("pencil"), salt, 4096, &keys), VR_OK);
+            assert_int_equal(
+                sasl_scram_derive(sasl_server_hash(p->sasl), VR_STR("pencil"), salt, 4096, &keys), VR_OK);
             step = sasl_server_scram_keys(p->sasl, &keys, &out);
         }
     }
@@ -158,7 +159,6 @@ static void on_rcpt(struct pair *p, const struct smtp_rcpt *rcpt)
 
 static void server_event(struct pair *p, enum smtp_server_event_kind kind, const struct smtp_server_event *ev)
 {
-    static const uint8_t nonce[18] = "server nonce 18 by", fake[16] = {0};
     struct vr_str out = {0};
     switch (kind) {
     case SMTP_SERVER_EHLO:
@@ -190,7 +190,8 @@ static void server_event(struct pair *p, enum smtp_server_event_kind kind, const
         answer_data_end(p);
         break;
     case SMTP_SERVER_AUTH:
-        p->sasl = sasl_server_new(ev->mechanism, nonce, fake);
+        struct sasl_server_config config = {.nonce = "server's nonce 18", .fake_key = "fake key of them"};
+        p->sasl = sasl_server_new(ev->mechanism, &config);
         assert_non_null(p->sasl);
         enum sasl_step step = sasl_server_step(p->sasl, ev->data, ev->has_data, &out);
         go_on_with_sasl(p, step, out);
