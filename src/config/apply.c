@@ -119,6 +119,7 @@ static void begin_listen(struct loader *l, struct config_listener *x, struct vr_
     }
     x->role = x->address.port == 587   ? LISTENER_SUBMISSION
               : x->address.port == 465 ? LISTENER_SUBMISSIONS
+              : x->address.port == 24  ? LISTENER_LMTP
                                        : LISTENER_MX;
 }
 

@@ -119,7 +119,14 @@ static void check_listeners(struct loader *l)
             problem_error(&l->problems, at,
                           "`listen` on %s a second time; it is at %s:%d already; expected each address once",
                           text, before->file, before->line);
-        if (x->role != LISTENER_MX && c->tls_count == 0 && !warned) {
+        if (x->role == LISTENER_LMTP && x->address.port == 25)
+            problem_error(
+                &l->problems, at,
+                "`listen` on %s speaks LMTP, which is not for port 25 (RFC 2033 §5); expected port 24 "
+                "or a UNIX socket",
+                text);
+        bool users = x->role == LISTENER_SUBMISSION || x->role == LISTENER_SUBMISSIONS;
+        if (users && c->tls_count == 0 && !warned) {
             warned = true;
             problem_warning(&l->problems, at,
                             "users log in on %s, but there is no tls section: a self-signed certificate is "

@@ -10,7 +10,7 @@
 #include "io/stream.h"
 #include "ipc/ipc.h"
 
-enum listener_role { LISTENER_MX, LISTENER_SUBMISSION, LISTENER_SUBMISSIONS };
+enum listener_role { LISTENER_MX, LISTENER_SUBMISSION, LISTENER_SUBMISSIONS, LISTENER_LMTP };
 struct config_listener {
     struct io_address address;
     enum listener_role role;

@@ -73,7 +73,10 @@ static void put_network(struct vr_buf *out, const struct io_network *n)
     vr_buf_addf(out, "\"%s/%u\"", text, n->bits);
 }
 
-static const char *const role_names[] = {"mx", "submission", "submissions"};
+static const char *const role_names[] = {[LISTENER_MX] = "mx",
+                                         [LISTENER_SUBMISSION] = "submission",
+                                         [LISTENER_SUBMISSIONS] = "submissions",
+                                         [LISTENER_LMTP] = "lmtp"};
 static const char *const mailboxes_names[] = {"accounts", "system", "any"};
 static const char *const tls_names[] = {"may", "none", "required", "verify"};
 static const char *const level_names[] = {"debug", "info", "notice", "warning", "error"};

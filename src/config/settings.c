@@ -188,12 +188,14 @@ static void set_trusted(const struct setting *s)
 
 static void set_role(const struct setting *s)
 {
-    static const struct word_value roles[] = {
-        {"mx", LISTENER_MX}, {"submission", LISTENER_SUBMISSION}, {"submissions", LISTENER_SUBMISSIONS}};
+    static const struct word_value roles[] = {{"mx", LISTENER_MX},
+                                              {"submission", LISTENER_SUBMISSION},
+                                              {"submissions", LISTENER_SUBMISSIONS},
+                                              {"lmtp", LISTENER_LMTP}};
     int role;
     if (CHOOSE(s, roles,
-               "mx (mail from other servers), submission (users, STARTTLS) or submissions (users, TLS from "
-               "the start)",
+               "mx (mail from other servers), submission (users, STARTTLS), submissions (users, TLS from "
+               "the start) or lmtp (mail from a server of yours, by LMTP)",
                &role))
         ((struct config_listener *)s->target)->role = (enum listener_role)role;
 }

@@ -276,6 +276,9 @@ static void finish(struct transaction *t, struct smtp_reply reply)
     }
     if (t->where != BODY_INLINE && reply.code != 250)
         send_id(t, IPC_BODY_DROP);
+    for (uint32_t i = 1; s != NULL && s->listener->smtp.lmtp && i < t->envelope.rcpt_count; i++)
+        smtp_server_answer(s->engine, reply,
+                           io_monotonic_ms(t->receiver->io)); /* each has one, RFC 2033 §4.2 */
     if (s != NULL)
         session_answer(s, reply);
     transaction_free(t);

@@ -35,17 +35,22 @@ static struct io_tls *load_tls(const struct config *c, char error[256])
 
 static void listener_init(struct listener *l, struct receiver *r, const struct config_listener *from)
 {
+    static const enum smtp_where where[] = {[LISTENER_MX] = SMTP_WHERE_MX,
+                                            [LISTENER_SUBMISSION] = SMTP_WHERE_SUBMISSION,
+                                            [LISTENER_SUBMISSIONS] = SMTP_WHERE_SUBMISSION,
+                                            [LISTENER_LMTP] = SMTP_WHERE_LMTP};
     const struct config *c = r->config;
     l->receiver = r;
     l->local = from == NULL;
-    l->submission = from != NULL && from->role != LISTENER_MX;
-    l->implicit_tls = from != NULL && from->role == LISTENER_SUBMISSIONS;
+    enum listener_role role = from != NULL ? from->role : LISTENER_SUBMISSION;
+    l->submission = from != NULL && (role == LISTENER_SUBMISSION || role == LISTENER_SUBMISSIONS);
+    l->implicit_tls = role == LISTENER_SUBMISSIONS;
     l->smtp = (struct smtp_server_config){
         .hostname = c->hostname,
         .banner = VR_STR("veredus"),
-        .offers =
-            KEPT & smtp_extensions_for(l->submission || l->local ? SMTP_WHERE_SUBMISSION : SMTP_WHERE_MX),
-        .starttls = !l->local,
+        .offers = KEPT & smtp_extensions_for(where[role]),
+        .lmtp = role == LISTENER_LMTP,
+        .starttls = !l->local && role != LISTENER_LMTP,
         .size_max = c->message_size,
         .rcpt_max = c->recipients,
         .text_line_max = c->line_length,

@@ -6,12 +6,17 @@
 #include <veredus/message.h>
 
 #include <stdio.h>
+#include <string.h>
 
 #define FIELDS_MAX 8192
 
 /* RFC 3848: which protocol it was, TLS and AUTH included. */
 static void add_protocol(struct vr_buf *b, const struct session *s, bool tls)
 {
+    if (s->listener->smtp.lmtp) {
+        vr_buf_addf(b, "LMTP");
+        return;
+    }
     bool extended = smtp_server_is_extended(s->engine);
     vr_buf_addf(b, "%s%s%s", extended ? "ESMTP" : "SMTP", extended && tls ? "S" : "",
                 extended && s->user != NULL && !s->listener->local ? "A" : "");
@@ -27,6 +32,8 @@ static void add_received(struct vr_buf *b, const struct transaction *t, const ch
     bool secured = io_stream_tls_info(s->stream, &tls);
     if (s->listener->local)
         vr_buf_addf(b, "Received: from %s (local %s)\r\n", s->helo != NULL ? s->helo : "localhost", s->user);
+    else if (strcmp(s->client, "unix") == 0)
+        vr_buf_addf(b, "Received: from %s (UNIX socket)\r\n", s->helo != NULL ? s->helo : "unknown");
     else
         vr_buf_addf(b, "Received: from %s ([%s%s])\r\n", s->helo != NULL ? s->helo : "unknown",
                     vr_str_find(vr_str_from(s->client), ':') != VR_NPOS ? "IPv6:" : "", s->client);

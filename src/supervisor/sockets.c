@@ -43,7 +43,9 @@ static bool set_bind(struct socket_set *set, const struct config_listener *l, un
     assert(set->fds != NULL);
     struct io_address bound = l->address;
     for (; set->count < receivers; set->count++) {
-        int fd = io_listen_fd(&bound, true, SUBMIT_MODE);
+        bool shared =
+            bound.family == IO_UNIX && set->count > 0; /* a path is bound once, and all accept from it */
+        int fd = shared ? io_fs_dup(set->fds[0]) : io_listen_fd(&bound, bound.family != IO_UNIX, SUBMIT_MODE);
         if (fd < 0) {
             char text[IO_ADDRESS_TEXT];
             io_address_text(&l->address, text);

@@ -359,7 +359,10 @@ static void announce(struct supervisor *s)
     event_str(s->log, "hostname", s->config->hostname);
     event_u64(s->log, "generation", s->generation);
     for (size_t i = 0; i < s->sockets.count; i++) {
-        static const char *const roles[] = {"mx", "submission", "submissions"};
+        static const char *const roles[] = {[LISTENER_MX] = "mx",
+                                            [LISTENER_SUBMISSION] = "submission",
+                                            [LISTENER_SUBMISSIONS] = "submissions",
+                                            [LISTENER_LMTP] = "lmtp"};
         struct io_address bound = s->sockets.listeners[i].address;
         char text[IO_ADDRESS_TEXT];
         if (s->sockets.listeners[i].count > 0)
