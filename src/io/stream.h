@@ -99,6 +99,11 @@ void io_stream_start_tls(struct io_stream *s, struct io_tls *context, enum io_tl
  * usages) are passed over; when none is left, any certificate will do, and info.dane stays false. */
 void io_stream_start_tls_dane(struct io_stream *s, struct io_tls *context, struct vr_str name, const struct vr_str *tlsa, size_t n);
 bool io_stream_tls_info(const struct io_stream *s, struct io_tls_info *out); /* false when plain */
+/* False, and all empty, when plain. The exporter's octets are secret. */
+bool io_stream_tls_binding(const struct io_stream *s, struct io_tls_binding *out);
+/* Whom the peer's verified certificate names: its rfc822Names (RFC 5280 §4.2.1.6), without any its common name, as they are, with '\n' between;
+ * names with control bytes are left out. False: no certificate, not verified, or nobody in it. */
+bool io_stream_tls_peer_addresses(const struct io_stream *s, struct vr_buf *out);
 const char *io_stream_tls_error(const struct io_stream *s); /* "certificate has expired (CN=…)"; "" when none */
 
 #endif

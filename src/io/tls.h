@@ -5,7 +5,7 @@
 
 #include <veredus/base.h>
 
-struct io_tls; /* immutable once made; may be used by many streams; freed after them */
+struct io_tls; /* immutable once a stream uses it; may be used by many streams; freed after them */
 
 enum io_tls_verify {
     IO_TLS_OPPORTUNISTIC, /* any certificate will do */
@@ -17,9 +17,11 @@ struct io_tls_info {
     char cipher[40];      /* "TLS_AES_256_GCM_SHA384" */
     unsigned bits;
     char server_name[256];/* SNI: what the client asked for (server), or what was asked (client); "" if none */
-    bool verified;        /* the peer's certificate was verified against our CAs and its name */
+    bool verified;        /* the peer's certificate was verified: a server's against our CAs and its name, a client's against those of
+                             io_tls_ask_clients */
     bool dane;            /* verified by a TLSA record */
-    char peer_subject[256];
+    char peer_subject[256];/* "": it showed no certificate */
+    char peer_error[96];   /* of a client's certificate that does not verify: why; "" */
 };
 
 struct io_tls_certificate {
@@ -32,7 +34,20 @@ struct io_tls_certificate {
 struct io_tls *io_tls_server(const struct io_tls_certificate *certificates, size_t n, char error[256]);
 /* Client context. ca_file: PEM of trusted CAs; NULL: the system's. */
 struct io_tls *io_tls_client(const char *ca_file, char error[256]);
+/* Server: clients are asked for a certificate, signed by one of these CAs (PEM). One without a certificate, or whose certificate does not
+ * verify, is served all the same: io_tls_info.verified tells. False: *error is a sentence that names the file. */
+bool io_tls_ask_clients(struct io_tls *server, const char *ca_file, char error[256]);
+/* Client: the certificate that is shown to a server which asks (names are not used). False: as above. */
+bool io_tls_show(struct io_tls *client, const struct io_tls_certificate *own, char error[256]);
 void io_tls_free(struct io_tls *t);
+
+/* Channel binding data: the same at both ends, unless somebody stands between. n 0: there is none of this type. */
+struct io_tls_binding {
+    uint8_t exporter[32]; /* tls-exporter (RFC 9266): with TLS 1.3, and with 1.2 where the extended master secret is used (§4.2) */
+    size_t exporter_n;
+    uint8_t end_point[64]; /* tls-server-end-point (RFC 5929 §4.1): not of a certificate that is signed without a hash (Ed25519) */
+    size_t end_point_n;
+};
 
 /* Writes a self-signed certificate (EC P-256) for `name` and 127.0.0.1/::1 to two PEM files (key 0600), valid `days`. For the first start
  * and the dev mode. 0 or negative errno. */

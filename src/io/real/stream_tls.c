@@ -438,6 +438,30 @@ void io_stream_start_tls_dane(struct io_stream *s, struct io_tls *context, struc
           &(struct peer_wish){.verify = IO_TLS_OPPORTUNISTIC, .name = name, .tlsa = tlsa, .tlsa_count = n});
 }
 
+/* A server sees a certificate only when it asked for one, and then it was verified. */
+static bool peer_verified(const struct stream_tls *t)
+{
+    return (t->server || t->name[0] != '\0') && SSL_get0_peer_certificate(t->ssl) != NULL &&
+           SSL_get_verify_result(t->ssl) == X509_V_OK;
+}
+
+bool io_stream_tls_binding(const struct io_stream *s, struct io_tls_binding *out)
+{
+    *out = (struct io_tls_binding){0};
+    if (s->tls == NULL || s->tls->state != TLS_OPEN)
+        return false;
+    ERR_clear_error();
+    tls_binding(s->tls->ssl, out);
+    ERR_clear_error();
+    return true;
+}
+
+bool io_stream_tls_peer_addresses(const struct io_stream *s, struct vr_buf *out)
+{
+    return s->tls != NULL && s->tls->state == TLS_OPEN && peer_verified(s->tls) &&
+           tls_peer_addresses(SSL_get0_peer_certificate(s->tls->ssl), out);
+}
+
 bool io_stream_tls_info(const struct io_stream *s, struct io_tls_info *out)
 {
     *out = (struct io_tls_info){0};
@@ -452,8 +476,10 @@ bool io_stream_tls_info(const struct io_stream *s, struct io_tls_info *out)
     if (asked != NULL &&
         strspn(asked, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._:") == strlen(asked))
         snprintf(out->server_name, sizeof out->server_name, "%s", asked);
-    out->verified = !t->server && t->name[0] != '\0' && SSL_get0_peer_certificate(t->ssl) != NULL &&
-                    SSL_get_verify_result(t->ssl) == X509_V_OK;
+    out->verified = peer_verified(t);
+    if (t->server && SSL_get0_peer_certificate(t->ssl) != NULL && !out->verified)
+        snprintf(out->peer_error, sizeof out->peer_error, "%s",
+                 X509_verify_cert_error_string(SSL_get_verify_result(t->ssl)));
     out->dane = out->verified && SSL_get0_dane_authority(t->ssl, NULL, NULL) >= 0;
     subject_text(SSL_get0_peer_certificate(t->ssl), out->peer_subject, sizeof out->peer_subject);
     return true;

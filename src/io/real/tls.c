@@ -87,9 +87,35 @@ static SSL_CTX *context_new(const SSL_METHOD *method)
     return ctx;
 }
 
-static bool load_certificate(struct tls_entry *e, const struct io_tls_certificate *c, char error[256])
+/* The pair into a context of either side. */
+static bool load_pair(SSL_CTX *ctx, const struct io_tls_certificate *c, char error[256])
 {
     char reason[160];
+    ERR_clear_error();
+    if (SSL_CTX_use_certificate_chain_file(ctx, c->certificate) != 1) {
+        tls_reason(reason, sizeof reason);
+        snprintf(error, 256, "cannot read the certificate chain %s: %s; it must be a PEM file",
+                 c->certificate, reason);
+        return false;
+    }
+    if (SSL_CTX_use_PrivateKey_file(ctx, c->key, SSL_FILETYPE_PEM) != 1) {
+        tls_reason(reason, sizeof reason);
+        snprintf(error, 256,
+                 "cannot use the private key %s: %s; it must be an unencrypted PEM file that belongs to %s",
+                 c->key, reason, c->certificate);
+        return false;
+    }
+    if (SSL_CTX_check_private_key(ctx) != 1) {
+        ERR_clear_error();
+        snprintf(error, 256, "the private key %s does not belong to the certificate %s", c->key,
+                 c->certificate);
+        return false;
+    }
+    return true;
+}
+
+static bool load_certificate(struct tls_entry *e, const struct io_tls_certificate *c, char error[256])
+{
     e->names = strdup(c->names != NULL ? c->names : "");
     e->ctx = context_new(TLS_server_method());
     if (e->ctx == NULL || e->names == NULL) {
@@ -99,27 +125,7 @@ static bool load_certificate(struct tls_entry *e, const struct io_tls_certificat
     static const unsigned char id[] = "veredus"; /* resumption is refused without one */
     SSL_CTX_set_session_id_context(e->ctx, id, sizeof id - 1);
     SSL_CTX_set_session_cache_mode(e->ctx, SSL_SESS_CACHE_OFF); /* tickets carry the state instead */
-    ERR_clear_error();
-    if (SSL_CTX_use_certificate_chain_file(e->ctx, c->certificate) != 1) {
-        tls_reason(reason, sizeof reason);
-        snprintf(error, 256, "cannot read the certificate chain %s: %s; it must be a PEM file",
-                 c->certificate, reason);
-        return false;
-    }
-    if (SSL_CTX_use_PrivateKey_file(e->ctx, c->key, SSL_FILETYPE_PEM) != 1) {
-        tls_reason(reason, sizeof reason);
-        snprintf(error, 256,
-                 "cannot use the private key %s: %s; it must be an unencrypted PEM file that belongs to %s",
-                 c->key, reason, c->certificate);
-        return false;
-    }
-    if (SSL_CTX_check_private_key(e->ctx) != 1) {
-        ERR_clear_error();
-        snprintf(error, 256, "the private key %s does not belong to the certificate %s", c->key,
-                 c->certificate);
-        return false;
-    }
-    return true;
+    return load_pair(e->ctx, c, error);
 }
 
 struct io_tls *io_tls_server(const struct io_tls_certificate *certificates, size_t n, char error[256])
@@ -169,6 +175,39 @@ struct io_tls *io_tls_client(const char *ca_file, char error[256])
         return NULL;
     }
     return t;
+}
+
+bool io_tls_show(struct io_tls *client, const struct io_tls_certificate *own, char error[256])
+{
+    return load_pair(client->ctx, own, error);
+}
+
+/* Whoever shows a bad certificate goes on as if it had shown none; SSL_get_verify_result remembers. */
+static int let_pass(int good, X509_STORE_CTX *x)
+{
+    (void)good, (void)x;
+    return 1;
+}
+
+bool io_tls_ask_clients(struct io_tls *server, const char *ca_file, char error[256])
+{
+    char reason[160];
+    for (size_t i = 0; i < server->count; i++) {
+        SSL_CTX *ctx = server->entries[i].ctx;
+        ERR_clear_error();
+        STACK_OF(X509_NAME) *names = SSL_load_client_CA_file(ca_file);
+        if (names == NULL || SSL_CTX_load_verify_file(ctx, ca_file) != 1) {
+            tls_reason(reason, sizeof reason);
+            snprintf(error, 256,
+                     "cannot read the CAs of clients %s: %s; it must be a PEM file of certificates", ca_file,
+                     reason);
+            sk_X509_NAME_pop_free(names, X509_NAME_free);
+            return false;
+        }
+        SSL_CTX_set_client_CA_list(ctx, names);
+        SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, let_pass);
+    }
+    return true;
 }
 
 void io_tls_free(struct io_tls *t)

@@ -18,6 +18,10 @@ struct io_tls {
     size_t count;
 };
 
+/* tls_peer.c */
+void tls_binding(SSL *ssl, struct io_tls_binding *out);
+bool tls_peer_addresses(X509 *peer, struct vr_buf *out);
+
 /* The oldest reason in OpenSSL's queue as text, the queue emptied. */
 void tls_reason(char *out, size_t n);
 
