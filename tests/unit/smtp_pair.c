@@ -190,8 +190,9 @@ static void server_event(struct pair *p, enum smtp_server_event_kind kind, const
         answer_data_end(p);
         break;
     case SMTP_SERVER_AUTH:
-        struct sasl_server_config config = {.nonce = "server's nonce 18", .fake_key = "fake key of them"};
-        p->sasl = sasl_server_new(ev->mechanism, &config);
+        p->sasl =
+            sasl_server_new(ev->mechanism, &(struct sasl_server_config){.nonce = "server's nonce 18",
+                                                                        .fake_key = "fake key of them"});
         assert_non_null(p->sasl);
         enum sasl_step step = sasl_server_step(p->sasl, ev->data, ev->has_data, &out);
         go_on_with_sasl(p, step, out);
