@@ -40,6 +40,9 @@ enum vr_err address_parse(struct vr_arena *arena, struct vr_str in, unsigned fla
 
 /* "[192.0.2.1]", "[IPv6:2001:db8::1]" → 4 or 16 bytes in network order. family gets 4 or 6. */
 bool address_literal(struct vr_str domain, uint8_t bytes[16], int *family);
+/* The whole of `text` is an IP address as other protocols write it: "192.0.2.1" (no leading zeros, which some read as octal) or "2001:db8::1"
+ * (RFC 4291 §2.2, no brackets, no zone). */
+bool address_ip_parse(struct vr_str text, uint8_t bytes[16], int *family);
 /* A domain name by RFC 5321 §4.1.2 (letters, digits, inner hyphens, underscores tolerated; labels 1..63, total 255,
  * no trailing dot; with ADDRESS_ALLOW_UTF8 also U-labels). */
 bool address_domain_valid(struct vr_str domain, unsigned flags);

@@ -151,13 +151,20 @@ bool address_domain_valid(struct vr_str domain, unsigned flags)
     return domain_fault(domain, flags) == NULL;
 }
 
+/* Whose grammar an IP address follows. */
+enum ip_form {
+    IP_IN_LITERAL, /* RFC 5321 §4.1.3: zeros may lead a decimal number, "::" stands for two groups or more */
+    IP_ALONE       /* RFC 4291 §2.2: "::" for one or more; a number with a leading zero would be octal to some, so it is none */
+};
+
 /* Snum = 1*3DIGIT, 0 to 255 */
-static bool read_ipv4(struct vr_str text, uint8_t out[4])
+static bool read_ipv4(struct vr_str text, enum ip_form form, uint8_t out[4])
 {
     for (int i = 0; i < 4; i++) {
         size_t dot = i < 3 ? vr_str_find(text, '.') : text.n;
         uint64_t v;
-        if (dot == VR_NPOS || dot > 3 || !vr_str_to_u64(vr_str_sub(text, 0, dot), &v) || v > 255)
+        if (dot == VR_NPOS || dot > 3 || !vr_str_to_u64(vr_str_sub(text, 0, dot), &v) || v > 255 ||
+            (form == IP_ALONE && dot > 1 && text.p[0] == '0'))
             return false;
         out[i] = (uint8_t)v;
         text = vr_str_from_pos(text, i < 3 ? dot + 1 : dot);
@@ -191,14 +198,14 @@ static bool read_group(struct vr_str text, uint8_t out[2])
 }
 
 /* Groups separated by ":", an IPv4 address allowed at the very end. Returns the bytes read, or -1. */
-static int read_groups(struct vr_str text, bool tail, uint8_t *out, int room)
+static int read_groups(struct vr_str text, enum ip_form form, bool tail, uint8_t *out, int room)
 {
     int n = 0;
     while (text.n > 0) {
         size_t colon = vr_str_find(text, ':');
         struct vr_str part = vr_str_sub(text, 0, colon);
         if (colon == VR_NPOS && tail && vr_str_find(part, '.') != VR_NPOS)
-            return n + 4 <= room && read_ipv4(part, out + n) ? n + 4 : -1;
+            return n + 4 <= room && read_ipv4(part, form, out + n) ? n + 4 : -1;
         if (n + 2 > room || !read_group(part, out + n))
             return -1;
         n += 2;
@@ -211,17 +218,18 @@ static int read_groups(struct vr_str text, bool tail, uint8_t *out, int room)
     return n;
 }
 
-/* IPv6-full / IPv6-comp / IPv6v4-full / IPv6v4-comp; "::" stands for at least two groups */
-static bool read_ipv6(struct vr_str text, uint8_t out[16])
+/* IPv6-full / IPv6-comp / IPv6v4-full / IPv6v4-comp */
+static bool read_ipv6(struct vr_str text, enum ip_form form, uint8_t out[16])
 {
     uint8_t after[16];
+    int room = form == IP_ALONE ? 14 : 12;
     memset(out, 0, 16);
     size_t gap = vr_str_find_str(text, VR_STR("::"));
     if (gap == VR_NPOS)
-        return read_groups(text, true, out, 16) == 16;
-    int head = read_groups(vr_str_sub(text, 0, gap), false, out, 12);
-    int tail = read_groups(vr_str_from_pos(text, gap + 2), true, after, 12);
-    if (head < 0 || tail < 0 || head + tail > 12)
+        return read_groups(text, form, true, out, 16) == 16;
+    int head = read_groups(vr_str_sub(text, 0, gap), form, false, out, room);
+    int tail = read_groups(vr_str_from_pos(text, gap + 2), form, true, after, room);
+    if (head < 0 || tail < 0 || head + tail > room)
         return false;
     memcpy(out + 16 - tail, after, (size_t)tail);
     return true;
@@ -234,10 +242,16 @@ bool address_literal(struct vr_str domain, uint8_t bytes[16], int *family)
     struct vr_str inside = vr_str_sub(domain, 1, domain.n - 2);
     if (vr_str_starts_nocase(inside, VR_STR("IPv6:"))) {
         *family = 6;
-        return read_ipv6(vr_str_from_pos(inside, 5), bytes);
+        return read_ipv6(vr_str_from_pos(inside, 5), IP_IN_LITERAL, bytes);
     }
     *family = 4;
-    return read_ipv4(inside, bytes);
+    return read_ipv4(inside, IP_IN_LITERAL, bytes);
+}
+
+bool address_ip_parse(struct vr_str text, uint8_t bytes[16], int *family)
+{
+    *family = vr_str_find(text, ':') != VR_NPOS ? 6 : 4;
+    return *family == 6 ? read_ipv6(text, IP_ALONE, bytes) : read_ipv4(text, IP_ALONE, bytes);
 }
 
 /* Domain or address-literal, up to what cannot belong to it */

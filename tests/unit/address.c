@@ -263,6 +263,51 @@ static void test_literals(void **state)
             fail_msg("%s is taken", bad[i]);
 }
 
+static void test_ips(void **state)
+{
+    (void)state;
+    uint8_t bytes[16];
+    int family;
+    static const struct {
+        const char *text;
+        int family;
+        const char *bytes;
+    } good[] = {
+        {"192.0.2.1", 4, "\xc0\0\2\1"},
+        {"0.0.0.0", 4, "\0\0\0\0"},
+        {"2001:db8::1", 6, "\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\1"},
+        {"1:2:3:4:5:6:7::", 6, "\0\1\0\2\0\3\0\4\0\5\0\6\0\7\0\0"}, /* one group: RFC 4291, not 5321 */
+        {"::", 6, "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"},
+        {"::ffff:192.0.2.1", 6, "\0\0\0\0\0\0\0\0\0\0\xff\xff\xc0\0\2\1"},
+    };
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+        if (!address_ip_parse(vr_str_from(good[i].text), bytes, &family))
+            fail_msg("%s is refused", good[i].text);
+        assert_int_equal(family, good[i].family);
+        assert_memory_equal(bytes, good[i].bytes, family == 4 ? 4 : 16);
+    }
+    static const char *const bad[] = {"",
+                                      "1.2.3",
+                                      "1.2.3.4.5",
+                                      "1.2.3.256",
+                                      "01.2.3.4",
+                                      "1.2.3.04",
+                                      ":",
+                                      ":::",
+                                      "1:2:3:4:5:6:7:8::",
+                                      "1::2::3",
+                                      "::ffff:1.2.3.04",
+                                      "[::1]",
+                                      "::1%",
+                                      "1.2.3.4 ",
+                                      " ::1",
+                                      "1.2.3.4:25",
+                                      "x"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        if (address_ip_parse(vr_str_from(bad[i]), bytes, &family))
+            fail_msg("\"%s\" is taken", bad[i]);
+}
+
 static void test_equal(void **state)
 {
     (void)state;
@@ -410,6 +455,7 @@ int main(void)
         T(test_small_arenas),
         T(test_small_arenas_without_commas),
         T(test_literals),
+        T(test_ips),
         T(test_equal),
         T(test_lists),
         T(test_lists_that_are_none),
