@@ -94,6 +94,9 @@ bool io_stream_peer_user(const struct io_stream *s, uint32_t *uid, char *name, s
  * handshake (nothing that came in clear is ever shown as secured). What was written before goes out in clear, what is written from now on waits
  * for the handshake. A paused stream is resumed. name: SNI and the name to verify (client); empty: none. */
 void io_stream_start_tls(struct io_stream *s, struct io_tls *context, enum io_tls_verify verify, struct vr_str name);
+/* The same for a server that got the beginning of the handshake by data() already, behind bytes that were not TLS and had to be read first
+ * (a PROXY header): `received` is the rest of them. Never what stands behind a command in clear, such as STARTTLS: that is to be dropped. */
+void io_stream_start_tls_with(struct io_stream *s, struct io_tls *context, struct vr_str received);
 /* The same for a client that knows the server's TLSA records (RFC 7672; raw rdata as io_dns_record.data, DNSSEC-validated by the caller): the
  * certificate must match one of them; CAs count for nothing. name: the TLSA base domain. Records that cannot be used (RFC 7672 §3.1.3: PKIX
  * usages) are passed over; when none is left, any certificate will do, and info.dane stays false. */

@@ -20,6 +20,8 @@ struct end {
     struct vr_buf got, clear; /* plaintext of TLS; what came before it */
     int secured, ended, status, secured_status;
     size_t stop_at;
+    size_t header;   /* bytes in clear before the handshake */
+    size_t together; /* times that they came in one piece with its beginning */
     bool start_at_connect, start_at_data, stop_when_secured, stop_at_end, echo, pause_when_secured;
     const char *say; /* once secured */
     struct vr_str tlsa[3];
@@ -47,6 +49,14 @@ static void on_data(void *arg, struct vr_str bytes)
 {
     struct end *e = arg;
     vr_buf_add(e->secured ? &e->got : &e->clear, bytes);
+    if (e->header > 0 && vr_buf_size(&e->clear) >= e->header) {
+        size_t rest = vr_buf_size(&e->clear) - e->header;
+        e->header = 0;
+        e->together += rest > 0;
+        io_stream_start_tls_with(e->s, e->tls, vr_str_from_pos(bytes, bytes.n - rest));
+        assert_int_equal(e->secured, 0); /* never from inside the call */
+        return;
+    }
     if (e->start_at_data) {
         e->start_at_data = false;
         io_stream_write(e->s, VR_STR("220 go ahead\r\n")); /* in clear, before the handshake */
@@ -389,6 +399,53 @@ static void starttls_after_clear_text(void **state)
     assert_memory_equal(vr_buf_str(&f->client.got).p, "early secret", 12);
 }
 
+/* A header in clear comes in one piece with the ClientHello, or with a part of it, or alone. */
+static void handshake_behind_a_header(void **state)
+{
+    struct fixture *f = *state;
+    static const char header[] = "PROXY UNKNOWN\r\n";
+    for (size_t cut = 0; cut <= 12;
+         cut++) { /* bytes of the header (and of the handshake) that wait for the rest */
+        struct io_tls_info info;
+        f->server.header = sizeof header - 1;
+        f->server.echo = false;
+        f->server.secured = f->client.secured = 0;
+        f->server.say = "220 ready";
+        f->client.start_at_connect = false;
+        f->client.stop_at = 9;
+        vr_buf_reset(&f->client.got);
+        vr_buf_reset(&f->server.clear);
+        connect_client(f);
+        io_stream_write(f->client.s, vr_str(header, cut));
+        if (cut > 0)
+            run_for(f->io, 5);
+        io_stream_write(f->client.s, vr_str(header + cut, sizeof header - 1 - cut));
+        start(&f->client); /* leaves with the header */
+        run_guarded(f->io);
+        assert_int_equal(f->server.secured_status, 0);
+        assert_true(vr_str_equal(vr_buf_str(&f->client.got), VR_STR("220 ready")));
+        assert_true(io_stream_tls_info(f->server.s, &info));
+        io_stream_close(f->client.s);
+        io_stream_close(f->server.s);
+        f->client.s = f->server.s = NULL;
+    }
+    assert_int_equal(f->server.together, 13);
+}
+
+/* What is no handshake does not become one, and is not shown. */
+static void no_handshake_behind_a_header(void **state)
+{
+    struct fixture *f = *state;
+    f->server.header = 4;
+    f->server.stop_when_secured = true;
+    connect_client(f);
+    io_stream_write(f->client.s, VR_STR("head EHLO injected\r\n"));
+    run_guarded(f->io);
+    assert_int_equal(f->server.secured, 1);
+    assert_int_equal(f->server.secured_status, -EPROTO);
+    assert_int_equal(vr_buf_size(&f->server.got), 0);
+}
+
 static void peer_that_leaves_in_the_handshake(void **state)
 {
     struct fixture *f = *state;
@@ -516,6 +573,8 @@ int main(void)
         T(sni_chooses_the_certificate),
         T(injected_plaintext_never_surfaces),
         T(starttls_after_clear_text),
+        T(handshake_behind_a_header),
+        T(no_handshake_behind_a_header),
         T(peer_that_leaves_in_the_handshake),
         T(large_transfer_with_pauses),
         T(finish_sends_all_and_close_notify),

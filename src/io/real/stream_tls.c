@@ -1,7 +1,7 @@
 /* stream_tls.c - TLS over a stream: OpenSSL between the kernel's bytes and the owner's, by a BIO of our own.
  *
- * Promise:    nothing that came before io_stream_start_tls is shown after secured(0): the TLS engine starts with an empty input and
- *             sees every later byte as part of the handshake (RFC 3207 §4.2: no injected commands).
+ * Promise:    nothing that came before io_stream_start_tls is shown after secured(0): the TLS engine starts with an empty input (or with what its
+ *             owner says is the handshake's beginning) and sees every later byte as part of the handshake (RFC 3207 §4.2: no injected commands).
  * Input:      the BIO reads straight from the loop's scratch; only what is left when the owner pauses is kept (`held`).
  * Output:     plaintext gathers in `plain` and is encrypted at the end of the turn (few, full records) into the stream's `out`.
  * End:        close_notify and a bare FIN both count as an end in order: SMTP says in its own words when a message is complete, and
@@ -429,6 +429,15 @@ void io_stream_start_tls(struct io_stream *s, struct io_tls *context, enum io_tl
                          struct vr_str name)
 {
     start(s, context, &(struct peer_wish){.verify = verify, .name = name});
+}
+
+void io_stream_start_tls_with(struct io_stream *s, struct io_tls *context, struct vr_str received)
+{
+    start(s, context, &(struct peer_wish){.verify = IO_TLS_OPPORTUNISTIC});
+    if (received.n == 0 || s->tls->state != TLS_HANDSHAKE)
+        return;
+    real_add(&s->tls->held, received);
+    stream_pend(s, PENDING_READ);
 }
 
 void io_stream_start_tls_dane(struct io_stream *s, struct io_tls *context, struct vr_str name,

@@ -486,6 +486,14 @@ void io_stream_start_tls(struct io_stream *s, struct io_tls *context, enum io_tl
     io_post(s->io, &s->hear);
 }
 
+/* A simulated handshake has no bytes: what was received is something else. */
+void io_stream_start_tls_with(struct io_stream *s, struct io_tls *context, struct vr_str received)
+{
+    if (received.n > 0 && s->end != NULL)
+        s->end->connection->fate.tls_fails = true;
+    io_stream_start_tls(s, context, IO_TLS_OPPORTUNISTIC, vr_str(NULL, 0));
+}
+
 void io_stream_start_tls_dane(struct io_stream *s, struct io_tls *context, struct vr_str name,
                               const struct vr_str *tlsa, size_t n)
 {
