@@ -125,6 +125,12 @@ static void check_listeners(struct loader *l)
                 "`listen` on %s speaks LMTP, which is not for port 25 (RFC 2033 §5); expected port 24 "
                 "or a UNIX socket",
                 text);
+        if (x->proxy.count > 0 && x->address.family == IO_UNIX)
+            problem_error(&l->problems, config_place(l, SECTION_LISTEN, i, "proxy"),
+                          "`proxy` names networks, but clients of the UNIX socket %s have no address; "
+                          "expected a `listen` "
+                          "on an IP address",
+                          text);
         bool users = x->role == LISTENER_SUBMISSION || x->role == LISTENER_SUBMISSIONS;
         if (users && c->tls_count == 0 && !warned) {
             warned = true;

@@ -10,10 +10,16 @@
 #include "io/stream.h"
 #include "ipc/ipc.h"
 
+struct config_networks {
+    struct io_network *items;
+    size_t count;
+};
+
 enum listener_role { LISTENER_MX, LISTENER_SUBMISSION, LISTENER_SUBMISSIONS, LISTENER_LMTP };
 struct config_listener {
     struct io_address address;
     enum listener_role role;
+    struct config_networks proxy; /* may, and must, speak the PROXY protocol; none: nobody does */
     const char *file; /* where it was configured, for messages */
     int line;
 };
@@ -58,11 +64,6 @@ struct config_route {      /* route "pattern" { to tls user password password_fi
     struct io_address source, source6; /* family IO_NONE: that of `sending` */
     const char *file;
     int line;
-};
-
-struct config_networks {
-    struct io_network *items;
-    size_t count;
 };
 
 struct config {

@@ -77,6 +77,16 @@ static const char *const role_names[] = {[LISTENER_MX] = "mx",
                                          [LISTENER_SUBMISSION] = "submission",
                                          [LISTENER_SUBMISSIONS] = "submissions",
                                          [LISTENER_LMTP] = "lmtp"};
+static void put_networks(struct vr_buf *out, const char *key, const struct config_networks *all)
+{
+    vr_buf_addf(out, "    %s = {", key);
+    for (size_t i = 0; i < all->count; i++) {
+        vr_buf_addf(out, "%s", i ? ", " : " ");
+        put_network(out, &all->items[i]);
+    }
+    vr_buf_add(out, VR_STR(" }\n"));
+}
+
 static const char *const mailboxes_names[] = {"accounts", "system", "any"};
 static const char *const tls_names[] = {"may", "none", "required", "verify"};
 static const char *const level_names[] = {"debug", "info", "notice", "warning", "error"};
@@ -201,12 +211,7 @@ static void put_top(struct vr_buf *out, const struct config *c)
 {
     put_line(out, "hostname", c->hostname);
     put_if(out, "postmaster", c->postmaster);
-    vr_buf_add(out, VR_STR("    trusted = {"));
-    for (size_t i = 0; i < c->trusted.count; i++) {
-        vr_buf_addf(out, "%s", i ? ", " : " ");
-        put_network(out, &c->trusted.items[i]);
-    }
-    vr_buf_add(out, VR_STR(" }\n"));
+    put_networks(out, "trusted", &c->trusted);
     put_simple(out, c, "");
 }
 
@@ -233,6 +238,8 @@ bool config_print(const struct config *c, struct vr_buf *out)
         io_address_text(&c->listeners[i].address, text);
         put_titled(out, "listen", vr_str_from(text));
         put_line(out, "role", vr_str_from(role_names[c->listeners[i].role]));
+        if (c->listeners[i].proxy.count > 0)
+            put_networks(out, "proxy", &c->listeners[i].proxy);
         vr_buf_add(out, VR_STR("}\n"));
     }
     for (size_t i = 0; i < c->tls_count; i++) {

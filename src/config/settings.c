@@ -159,9 +159,9 @@ static void set_postmaster(const struct setting *s)
     read_address(s, vr_str(NULL, 0), &s->l->c->postmaster);
 }
 
-static void set_trusted(const struct setting *s)
+/* Appends to *all. The whole Internet is never meant; `danger` says what it would be. */
+static void read_networks(const struct setting *s, struct config_networks *all, const char *danger)
 {
-    struct config_networks *all = &s->l->c->trusted;
     size_t more = 0;
     for (const struct value *v = s->values; v; v = v->next)
         more++;
@@ -173,17 +173,27 @@ static void set_trusted(const struct setting *s)
         struct io_network *network = &items[all->count];
         if (!io_network_parse(v->text, network))
             problem_error(&s->l->problems, s->at,
-                          "`trusted` has \"%.*s\"; expected a network such as \"192.0.2.0/24\", \"::1\" or "
+                          "`%s` has \"%.*s\"; expected a network such as \"192.0.2.0/24\", \"::1\" or "
                           "\"2001:db8::/32\"",
-                          VR_STR_ARG(v->text));
+                          s->row->key, VR_STR_ARG(v->text));
         else if (network->bits == 0)
-            problem_error(&s->l->problems, s->at,
-                          "`trusted` has \"%.*s\", which is the whole Internet: an open relay; expected your "
-                          "own networks only",
-                          VR_STR_ARG(v->text));
+            problem_error(
+                &s->l->problems, s->at,
+                "`%s` has \"%.*s\", which is the whole Internet: %s; expected your own networks only",
+                s->row->key, VR_STR_ARG(v->text), danger);
         else
             all->count++;
     }
+}
+
+static void set_trusted(const struct setting *s)
+{
+    read_networks(s, &s->l->c->trusted, "an open relay");
+}
+
+static void set_proxy(const struct setting *s)
+{
+    read_networks(s, &((struct config_listener *)s->target)->proxy, "anybody could say that he is anybody");
 }
 
 static void set_role(const struct setting *s)
@@ -499,6 +509,7 @@ static const struct {
     {"", "postmaster", set_postmaster},
     {"", "trusted", set_trusted},
     {"listen", "role", set_role},
+    {"listen", "proxy", set_proxy},
     {"domain", "deliver", set_deliver},
     {"domain", "mailboxes", set_mailboxes},
     {"domain", "catch_all", set_catch_all},

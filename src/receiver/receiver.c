@@ -45,6 +45,7 @@ static void listener_init(struct listener *l, struct receiver *r, const struct c
     enum listener_role role = from != NULL ? from->role : LISTENER_SUBMISSION;
     l->submission = from != NULL && (role == LISTENER_SUBMISSION || role == LISTENER_SUBMISSIONS);
     l->implicit_tls = role == LISTENER_SUBMISSIONS;
+    l->proxies = from != NULL ? &from->proxy : NULL;
     l->smtp = (struct smtp_server_config){
         .hostname = c->hostname,
         .banner = VR_STR("veredus"),

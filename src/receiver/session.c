@@ -107,11 +107,11 @@ static void on_auth_cancel(struct session *s, const struct smtp_server_event *ev
 
 static void send_pending(struct session *s);
 
-static void begin_tls(struct session *s)
+static void begin_tls(struct session *s, struct vr_str received)
 {
     s->securing = true;
     s->deadline_ms = now(s) + HANDSHAKE_MS;
-    io_stream_start_tls(s->stream, s->receiver->tls, IO_TLS_OPPORTUNISTIC, vr_str(NULL, 0));
+    io_stream_start_tls_with(s->stream, s->receiver->tls, received);
 }
 
 static void on_starttls(struct session *s, const struct smtp_server_event *ev)
@@ -119,7 +119,7 @@ static void on_starttls(struct session *s, const struct smtp_server_event *ev)
     (void)ev;
     on_reset(s, ev);
     send_pending(s);
-    begin_tls(s);
+    begin_tls(s, vr_str(NULL, 0));
 }
 
 static void on_command_refused(struct session *s, const struct smtp_server_event *ev)
@@ -197,6 +197,10 @@ void session_answer(struct session *s, struct smtp_reply reply)
 static void on_bytes(void *arg, struct vr_str bytes)
 {
     struct session *s = arg;
+    if (s->proxy != NULL) {
+        arrival_bytes(s, bytes);
+        return;
+    }
     smtp_server_feed(s->engine, bytes, now(s));
     session_pump(s);
 }
@@ -204,7 +208,8 @@ static void on_bytes(void *arg, struct vr_str bytes)
 static void on_ended(void *arg, int status)
 {
     struct session *s = arg;
-    if (status != 0 || s->securing) { /* cut, not closed: what is buffered has nobody to answer to */
+    if (status != 0 || s->securing ||
+        s->proxy != NULL) { /* cut, not closed: what is buffered has nobody to answer to */
         session_close(s);
         return;
     }
@@ -222,6 +227,9 @@ static void greet(struct session *s)
     if (s->receiver->process->draining)
         smtp_server_greet(s->engine,
                           SMTP_REPLY(421, "4.3.2", "the server is shutting down; try again in a moment"));
+    else if (s->uninvited)
+        smtp_server_greet(s->engine,
+                          SMTP_REPLY(554, "5.7.1", "this address is for the server's own proxies only"));
     else if (s->crowded)
         smtp_server_greet(s->engine,
                           SMTP_REPLY(421, "4.7.0", "too many connections; close some and try again later"));
@@ -260,48 +268,29 @@ static const struct io_stream_ops stream_ops = {
 /* ---- beginning and end
  * ------------------------------------------------------------------------------------------------- */
 
-static bool trusted(const struct config *c, const struct io_address *peer)
-{
-    for (size_t i = 0; i < c->trusted.count; i++)
-        if (io_network_contains(&c->trusted.items[i], peer))
-            return true;
-    return false;
-}
-
-static void know_local_user(struct session *s)
-{
-    uint32_t uid;
-    char name[64] = "", text[96];
-    bool known = io_stream_peer_user(s->stream, &uid, name, sizeof name);
-    if (!known)
-        snprintf(text, sizeof text, "user unknown");
-    else if (name[0] != '\0')
-        snprintf(text, sizeof text, "user %s, uid %u", name, uid);
-    else
-        snprintf(text, sizeof text, "uid %u", uid);
-    s->user = strdup(text);
-    assert(s->user != NULL);
-}
-
 /* Without TLS there are no words that this client would understand. */
 static void refuse_handshake(struct session *s)
 {
     struct event_log *l = s->receiver->log;
     event_begin(l, EVENT_NOTICE, "session.ended", 0);
     event_text(l, "client", s->client);
-    event_u64(l, "code", 421);
-    event_text(l, "reply", "too many connections");
+    event_u64(l, "code", s->uninvited ? 554 : 421);
+    event_text(l, "reply", s->uninvited ? "for the server's own proxies only" : "too many connections");
     event_end(l);
     session_close(s);
 }
 
-/* Over all receivers: a client cannot choose whom the kernel gives it to. What a process can hold is its own limit. */
-static bool is_crowded(const struct session *s)
+void session_start(struct session *s, struct vr_str received)
 {
-    const struct receiver *r = s->receiver;
-    const struct crowd *c = r->process->crowd;
-    return r->session_count > r->session_max || crowd_in_all(c) > r->config->connections ||
-           crowd_of_address(c, s->counted) > r->config->connections_per_address;
+    bool refused = s->crowded || s->uninvited;
+    if (s->listener->implicit_tls && refused) {
+        refuse_handshake(s);
+    } else if (s->listener->implicit_tls) {
+        begin_tls(s, received);
+    } else {
+        smtp_server_feed(s->engine, received, now(s)); /* read after the greeting */
+        greet(s);
+    }
 }
 
 void session_open(struct listener *listener, struct io_stream *stream)
@@ -314,31 +303,13 @@ void session_open(struct listener *listener, struct io_stream *stream)
     s->stream = stream;
     s->key = ++r->next_key;
     s->deadline_ms = INT64_MAX;
-    struct io_address peer;
-    char ip[IO_ADDRESS_TEXT];
-    io_stream_peer(stream, &peer);
-    io_address_ip_text(&peer, ip);
-    snprintf(s->client, sizeof s->client, "%.47s", ip);
-    s->trusted = !listener->local && trusted(r->config, &peer);
-    if (listener->local)
-        know_local_user(s);
     s->engine = smtp_server_new(&listener->smtp, listener->implicit_tls, io_monotonic_ms(r->io));
     assert(s->engine != NULL);
     TAILQ_INSERT_TAIL(&r->sessions, s, entry);
     HASH_ADD(hh, r->by_key, key, sizeof s->key, s);
     r->session_count++;
     io_stream_set(stream, &stream_ops, s);
-    /* counted from the first moment: a handshake costs more than any command */
-    struct io_network network = {0};
-    bool has_address = io_network_parse(vr_str_from(s->client), &network);
-    s->counted = crowd_enter(r->process->crowd, r->process->number, has_address ? &network : NULL);
-    s->crowded = is_crowded(s);
-    if (listener->implicit_tls && s->crowded)
-        refuse_handshake(s);
-    else if (listener->implicit_tls)
-        begin_tls(s);
-    else
-        greet(s);
+    arrival_begin(s);
 }
 
 void session_close(struct session *s)
@@ -347,6 +318,7 @@ void session_close(struct session *s)
     if (s->transaction != NULL)
         transaction_abandon(s->transaction);
     policy_auth_cancel(s);
+    arrival_forget(s);
     crowd_leave(r->process->crowd, r->process->number, s->counted);
     TAILQ_REMOVE(&r->sessions, s, entry);
     HASH_DEL(r->by_key, s);
@@ -376,6 +348,10 @@ void session_renumber(struct session *s)
 /* The answer that a session waits for did not come in time. */
 static void waited_too_long(struct session *s)
 {
+    if (s->proxy != NULL) {
+        arrival_late(s);
+        return;
+    }
     if (s->securing) {
         session_close(s);
         return;

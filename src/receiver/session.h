@@ -7,6 +7,7 @@
 #include "ipc/process.h"
 #include "receiver/crowd.h"
 
+#include <veredus/proxy.h>
 #include <veredus/smtp_server.h>
 
 #include <sys/queue.h>
@@ -22,6 +23,7 @@ struct listener {
     bool implicit_tls;
     bool submission; /* clients are users: senders are checked, missing header fields are added */
     bool local;      /* the UNIX socket of sendmail(1): the kernel says who it is */
+    const struct config_networks *proxies; /* who may, and must, speak the PROXY protocol; NULL or none: nobody */
 };
 
 /* A message on its way in, from MAIL until the queue has answered. Outlives its session when that ends after
@@ -58,13 +60,16 @@ struct session {
     struct transaction *transaction;
     char client[48]; /* IP address, or "unix" */
     bool trusted, crowded, securing, closing, pumping;
+    bool uninvited; /* not one of the listener's proxies */
+    bool is_counted;
     struct crowd_client counted;
+    struct proxy_reader *proxy; /* while a proxy's header is awaited */
     bool conversing; /* the keeper holds an exchange of AUTH under our key */
     enum { ASK_NOTHING, ASK_MAILBOX, ASK_SENDER, ASK_SASL } asking;
     const struct smtp_rcpt *rcpt; /* the one that the keeper is asked about */
     struct vr_str asked;          /* in the transaction's arena: the mailbox */
     bool catch_all;
-    int64_t deadline_ms; /* of the TLS handshake, of the keeper's answer; INT64_MAX */
+    int64_t deadline_ms; /* of the proxy's header, of the TLS handshake, of the keeper's answer; INT64_MAX */
     char *helo, *user;   /* on the heap: few sessions have them */
     TAILQ_ENTRY(session) entry;
     UT_hash_handle hh;
@@ -89,12 +94,19 @@ struct receiver {
 
 /* session.c */
 void session_open(struct listener *listener, struct io_stream *stream);
+void session_start(struct session *s, struct vr_str received); /* the client is known: handshake or greeting */
 void session_pump(struct session *s);
 void session_answer(struct session *s, struct smtp_reply reply); /* settles the engine's event, then pumps */
 void session_close(struct session *s);
 void session_sweep(struct receiver *r); /* once a second: deadlines */
 struct session *session_by_key(struct receiver *r, uint64_t key);
 void session_renumber(struct session *s); /* answers to what was asked under the old key go nowhere */
+
+/* arrival.c: who the client is. Each may close the session */
+void arrival_begin(struct session *s);
+void arrival_bytes(struct session *s, struct vr_str bytes); /* while s->proxy */
+void arrival_late(struct session *s);
+void arrival_forget(struct session *s);
 
 /* policy.c: who may send what to whom */
 void policy_mail(struct session *s, const struct smtp_mail *mail);

@@ -31,7 +31,7 @@ struct side { /* the end of a process that the receiver speaks with; frames are 
     } frames[16];
 };
 
-enum { MX, SUBMISSION, SUBMISSIONS, LISTENERS };
+enum { MX, SUBMISSION, SUBMISSIONS, PROXIED, PROXIED_SUBMISSION, PROXIED_SUBMISSIONS, LISTENERS };
 
 static struct side keeper = {.role = IPC_KEEPER}, queue = {.role = IPC_QUEUE};
 static int listeners[LISTENERS + 1];
@@ -79,6 +79,9 @@ static void config_make(const char *more)
                      "hostname = \"mail.example.org\"\nstate = \"%s\"\nspool = \"%s\"\nrun = \"%s\"\n"
                      "listen \"127.0.0.1:0\" { role = mx }\nlisten \"127.0.0.1:0\" { role = submission }\n"
                      "listen \"127.0.0.1:0\" { role = submissions }\n"
+                     "listen \"127.0.0.1:0\" { role = mx proxy = { \"127.0.0.1\", \"127.0.0.2\" } }\n"
+                     "listen \"127.0.0.1:0\" { role = submission proxy = \"127.0.0.1\" }\n"
+                     "listen \"127.0.0.1:0\" { role = submissions proxy = \"127.0.0.1\" }\n"
                      "domain \"example.org\" { }\n"
                      "domain \"relay.example\" { deliver = \"smtp:127.0.0.1:9\" }\n"
                      "submission { auth_in_clear = yes }\n%s",
@@ -342,6 +345,177 @@ static void test_keeper_gone(void **state)
     close(other);
 }
 
+static struct io_network network(const char *text)
+{
+    struct io_network net = {0};
+    assert_true(io_network_parse(vr_str_from(text), &net));
+    return net;
+}
+
+/* ---- behind a proxy ------------------------------------------------------------------------------------------------ */
+
+/* A client of this address, through the proxy that 127.0.0.1 is. */
+static int proxied(unsigned listener, const char *ip)
+{
+    char header[120];
+    int fd = client(listener);
+    snprintf(header, sizeof header, "PROXY TCP%c %s %s 56324 25\r\n", strchr(ip, ':') != NULL ? '6' : '4', ip,
+             strchr(ip, ':') != NULL ? "::1" : "127.0.0.1");
+    say(fd, header);
+    return fd;
+}
+
+/* Whom the proxy names is the client for everything: trust, the keeper's throttle, what the queue is told. */
+static void test_proxied_client(void **state)
+{
+    (void)state;
+    int fd = proxied(PROXIED, "192.0.2.7");
+    expect(fd, "220 ");
+    ask(fd, "EHLO c.test\r\n", "250 ");
+    ask(fd, "MAIL FROM:<x@elsewhere.example>\r\n", "250 ");
+    ask(fd, "RCPT TO:<y@elsewhere.example>\r\n", "250 "); /* trusted */
+    ask(fd, "DATA\r\n", "354 ");
+    say(fd, "Subject: x\r\n\r\n.\r\n");
+    struct ipc_reader r = receive(&queue, IPC_SUBMIT);
+    struct vr_str frame = r.rest;
+    assert_true(vr_str_find_str(frame, VR_STR("([192.0.2.7])")) != VR_NPOS);
+    assert_true(vr_str_find_str(frame, VR_STR("127.0.0.1")) == VR_NPOS);
+    close(fd);
+    fd = proxied(PROXIED, "198.51.100.1");
+    expect(fd, "220 ");
+    ask(fd, "EHLO c.test\r\n", "250 ");
+    ask(fd, "MAIL FROM:<x@elsewhere.example>\r\n", "250 ");
+    ask(fd, "RCPT TO:<y@elsewhere.example>\r\n", "554 5.7.1"); /* a stranger, although the proxy is trusted */
+    close(fd);
+    fd = proxied(PROXIED_SUBMISSION, "2001:db8::7");
+    expect(fd, "220 ");
+    ask(fd, "EHLO c.test\r\n", "250 ");
+    say(fd, "AUTH PLAIN AGFubkBleGFtcGxlLm9yZwBwZW5jaWw=\r\n");
+    r = receive(&keeper, IPC_SASL_START);
+    frame = r.rest;
+    assert_true(vr_str_find_str(frame, VR_STR("2001:db8::7")) != VR_NPOS);
+    close(fd);
+}
+
+/* The proxy's own connections are its own; somebody of whom it knows no address has not its trust. */
+static void test_proxy_itself(void **state)
+{
+    (void)state;
+    static const struct {
+        struct vr_str header;
+        const char *rcpt;
+    } rows[] = {
+        {VR_STR_INIT("\r\n\r\n\0\r\nQUIT\n\x20\0\0\0"), "250 "},
+        {VR_STR_INIT("\r\n\r\n\0\r\nQUIT\n\x21\0\0\0"), "554 5.7.1"},
+        {VR_STR_INIT("PROXY UNKNOWN\r\n"), "554 5.7.1"},
+        {VR_STR_INIT("PROXY TCP4 127.0.0.1 127.0.0.1 1 2\r\n"), "250 "},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        int fd = client(PROXIED);
+        assert_int_equal(send(fd, rows[i].header.p, rows[i].header.n, MSG_NOSIGNAL), rows[i].header.n);
+        expect(fd, "220 ");
+        ask(fd, "EHLO c.test\r\n", "250 ");
+        ask(fd, "MAIL FROM:<x@elsewhere.example>\r\n", "250 ");
+        ask(fd, "RCPT TO:<y@elsewhere.example>\r\n", rows[i].rcpt);
+        close(fd);
+    }
+}
+
+/* The header in pieces, and with commands behind it in one. */
+static void test_header_in_pieces(void **state)
+{
+    (void)state;
+    static const char header[] = "PROXY TCP4 192.0.2.7 127.0.0.1 56324 25\r\n";
+    int fd = client(PROXIED);
+    for (const char *c = header; *c != '\0'; c++) {
+        assert_int_equal(send(fd, c, 1, MSG_NOSIGNAL), 1);
+        if (c[1] != '\0' && (c - header) % 8 == 0)
+            run(2);
+    }
+    expect(fd, "220 ");
+    ask(fd, "QUIT\r\n", "221 ");
+    close(fd);
+    fd = client(PROXIED);
+    say(fd, "PROXY TCP4 192.0.2.7 127.0.0.1 56324 25\r\nEHLO c.test\r\nQUIT\r\n");
+    expect(fd, "220 ");
+    expect(fd, "250 ");
+    expect(fd, "221 ");
+    close(fd);
+}
+
+/* Who is no proxy is not heard, whatever he says; a proxy that says nothing of its client neither. */
+static void test_not_a_proxy(void **state)
+{
+    (void)state;
+    int fd = client_from(PROXIED, "127.0.0.3");
+    expect(fd, "554 ");
+    ask(fd, "PROXY TCP4 192.0.2.7 127.0.0.1 56324 25\r\n", "50");
+    ask(fd, "EHLO c.test\r\n", "503 ");
+    ask(fd, "QUIT\r\n", "221 ");
+    close(fd);
+    fd = client_from(PROXIED_SUBMISSIONS, "127.0.0.3");
+    expect(fd, "");
+    close(fd);
+    fd = client(PROXIED);
+    ask(fd, "EHLO c.test\r\n", "");
+    close(fd);
+    fd = client(PROXIED);
+    ask(fd, "PROXY TCP4 192.0.2 127.0.0.1 56324 25\r\n", "");
+    close(fd);
+    fd = client(MX); /* where nobody is a proxy, the header is a wrong command */
+    expect(fd, "220 ");
+    ask(fd, "PROXY TCP4 192.0.2.7 127.0.0.1 56324 25\r\n", "500 ");
+    close(fd);
+}
+
+/* The limit of one address is that of the client, not of the proxy; those that have not said yet who they are count in all. */
+static void test_proxied_limits(void **state)
+{
+    (void)state;
+    int held[6], silent[5];
+    for (size_t i = 0; i < 5; i++)
+        silent[i] = client(PROXIED);
+    for (size_t i = 0; i < 6; i++) {
+        held[i] = proxied(PROXIED, i % 2 == 0 ? "192.0.2.7" : "192.0.2.8");
+        expect(held[i], "220 ");
+    }
+    int more = proxied(PROXIED, "192.0.2.7");
+    expect(more, "421 ");
+    close(more);
+    assert_int_equal(crowd_in_all(crowd), 11);
+    struct io_network proxy = network("127.0.0.1");
+    struct crowd_client here = crowd_enter(crowd, 1, &proxy);
+    assert_int_equal(crowd_of_address(crowd, here), 1); /* nobody but us */
+    crowd_leave(crowd, 1, here);
+    int one = client(PROXIED); /* the twelfth, of twelve */
+    more = client(PROXIED);
+    expect(more, "");
+    close(more);
+    close(held[0]);
+    for (size_t i = 0; i < 5; i++)
+        close(silent[i]);
+    run(200);
+    assert_int_equal(crowd_in_all(crowd), 6);
+    more = proxied(PROXIED, "192.0.2.7");
+    expect(more, "220 ");
+    close(more), close(one);
+    for (size_t i = 1; i < 6; i++)
+        close(held[i]);
+    run(200);
+    assert_int_equal(crowd_in_all(crowd), 0);
+}
+
+/* A stop does not wait for headers. */
+static void test_stop_while_awaiting(void **state)
+{
+    (void)state;
+    int fd = client(PROXIED);
+    run(50);
+    process_drain_ask(supervisor, 100);
+    expect(fd, "");
+    close(fd);
+}
+
 /* ---- how many clients ---------------------------------------------------------------------------------------------- */
 
 /* Who has not shaken hands yet is a connection too. */
@@ -364,13 +538,6 @@ static void test_handshakes_count(void **state)
     for (size_t i = 1; i < 3; i++)
         close(held[i]);
     close(more), close(clear), close(other), close(again);
-}
-
-static struct io_network network(const char *text)
-{
-    struct io_network net = {0};
-    assert_true(io_network_parse(vr_str_from(text), &net));
-    return net;
 }
 
 /* Clients of another receiver are clients too, until it dies. */
@@ -471,6 +638,14 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_answer_twice, start, stop),
         cmocka_unit_test_setup_teardown(test_priorities, start, stop),
         cmocka_unit_test_setup_teardown(test_keeper_gone, start, stop),
+        cmocka_unit_test_prestate_setup_teardown(test_proxied_client, start, stop,
+                                                 "trusted = { \"192.0.2.0/24\", \"127.0.0.1\" }\n"),
+        cmocka_unit_test_prestate_setup_teardown(test_proxy_itself, start, stop, "trusted = \"127.0.0.1\"\n"),
+        cmocka_unit_test_setup_teardown(test_header_in_pieces, start, stop),
+        cmocka_unit_test_setup_teardown(test_not_a_proxy, start, stop),
+        cmocka_unit_test_prestate_setup_teardown(test_proxied_limits, start, stop,
+                                                 "limits { connections_per_address = 3 connections = 12 }\n"),
+        cmocka_unit_test_setup_teardown(test_stop_while_awaiting, start, stop),
         cmocka_unit_test_prestate_setup_teardown(test_handshakes_count, start, stop,
                                                  "limits { connections_per_address = 3 }\n"),
         cmocka_unit_test_prestate_setup_teardown(test_clients_of_others, start, stop,
