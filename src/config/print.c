@@ -73,10 +73,6 @@ static void put_network(struct vr_buf *out, const struct io_network *n)
     vr_buf_addf(out, "\"%s/%u\"", text, n->bits);
 }
 
-static const char *const role_names[] = {[LISTENER_MX] = "mx",
-                                         [LISTENER_SUBMISSION] = "submission",
-                                         [LISTENER_SUBMISSIONS] = "submissions",
-                                         [LISTENER_LMTP] = "lmtp"};
 static void put_networks(struct vr_buf *out, const char *key, const struct config_networks *all)
 {
     vr_buf_addf(out, "    %s = {", key);
@@ -87,6 +83,10 @@ static void put_networks(struct vr_buf *out, const char *key, const struct confi
     vr_buf_add(out, VR_STR(" }\n"));
 }
 
+static const char *const role_names[] = {[LISTENER_MX] = "mx",
+                                         [LISTENER_SUBMISSION] = "submission",
+                                         [LISTENER_SUBMISSIONS] = "submissions",
+                                         [LISTENER_LMTP] = "lmtp"};
 static const char *const mailboxes_names[] = {"accounts", "system", "any"};
 static const char *const tls_names[] = {"may", "none", "required", "verify"};
 static const char *const level_names[] = {"debug", "info", "notice", "warning", "error"};
