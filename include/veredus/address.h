@@ -1,5 +1,9 @@
-/* address.h - SMTP paths (RFC 5321 §4.1.2) and message mailboxes (RFC 5322 §3.4).
+/* address.h - SMTP paths (RFC 5321 §4.1.2, RFC 6531 §3.3) and message mailboxes (RFC 5322 §3.4).
  *
+ * Beyond ASCII: a domain is written as its user wrote it (U-labels or A-labels) and compared by its A-labels (idn.h); the local part of a
+ * stranger's address is compared byte for byte, for only its own server knows what it means; of our own domains' local parts case and
+ * normalization do not count (address_fold).
+
  * Does not resolve, rewrite or decide anything. Source routes are read and ignored (RFC 5321 §4.1.1.3, app. C).
  * Tests: tests/unit/address.c, tests/conformance/ (isemail, mail-parser)
  */
@@ -24,7 +28,7 @@ struct address {
 enum address_flags {
     ADDRESS_ALLOW_NULL = 1,       /* "<>" */
     ADDRESS_ALLOW_POSTMASTER = 2, /* "<postmaster>" without a domain, in any case */
-    ADDRESS_ALLOW_UTF8 = 4,       /* RFC 6531 */
+    ADDRESS_ALLOW_UTF8 = 4,       /* RFC 6531 §3.3: valid UTF-8 without control characters, domains that IDNA 2008 knows */
     ADDRESS_ALLOW_BARE = 8        /* without "<" and ">" (the command line, lenient clients) */
 };
 
@@ -44,16 +48,30 @@ bool address_literal(struct vr_str domain, uint8_t bytes[16], int *family);
  * (RFC 4291 §2.2, no brackets, no zone). */
 bool address_ip_parse(struct vr_str text, uint8_t bytes[16], int *family);
 /* A domain name by RFC 5321 §4.1.2 (letters, digits, inner hyphens, underscores tolerated; labels 1..63, total 255,
- * no trailing dot; with ADDRESS_ALLOW_UTF8 also U-labels). */
+ * no trailing dot; with ADDRESS_ALLOW_UTF8 also U-labels, and then the limits are those of its A-labels too). */
 bool address_domain_valid(struct vr_str domain, unsigned flags);
 
 /* Appends local@domain, the local part quoted where RFC 5321 requires it. Nothing for null. */
 bool address_write(struct vr_buf *out, const struct address *a);
-/* The same into the arena: the canonical text by which a mailbox is stored and compared. {NULL,0} when the arena is full, or for parts that
+/* The same into the arena: the canonical text by which a mailbox is stored. A domain of ASCII in lower case, another in U-labels (so that
+ * "BÜCHER.example" is "bücher.example"). {NULL,0} when the arena is full, or for parts that
  * no parser of paths would have taken and that are too long. */
 struct vr_str address_text(struct vr_arena *arena, const struct address *a);
-/* Domains without case; local parts byte for byte. */
+/* Domains without case, by their A-labels; local parts byte for byte. */
 bool address_equal(const struct address *a, const struct address *b);
+/* What a server without SMTPUTF8 can be given: *out is the same mailbox with its domain in A-labels. False: the local part is not ASCII, so there is
+ * no such form (RFC 6531 §3.2); or the arena is full. */
+bool address_to_ascii(struct vr_arena *arena, const struct address *a, struct address *out);
+
+/* How local parts of our own domains are compared, and their mailboxes named: in lower case and NFC (RFC 5198 §3), so that "Jörg" is found
+ * whichever way a keyboard writes it. Letters that are more than case apart ("ß" and "ss", "ı" and "i") stay apart. What is not UTF-8 is only lowered
+ * as ASCII. {NULL,0} when the arena is full. */
+struct vr_str address_fold(struct vr_arena *arena, struct vr_str local);
+/* The text by which a mailbox of an own domain is known: local part folded, domain in A-labels and lower case. {NULL,0} as for address_text. */
+struct vr_str address_key(struct vr_arena *arena, const struct address *a);
+/* The same of a text that may be no address: an address's key; anything else ("ann", "@bücher.example") with what stands before its last "@"
+ * folded, and what stands behind it in A-labels where it is a domain. */
+struct vr_str address_key_of(struct vr_arena *arena, struct vr_str text);
 
 /* ---- RFC 5322 ------------------------------------------------------------------------------------------------ */
 

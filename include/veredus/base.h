@@ -58,6 +58,8 @@ bool vr_str_split(struct vr_str *rest, char sep, struct vr_str *part);
 /* Decimal digits only, whole slice, no sign. False on anything else and on overflow. */
 bool vr_str_to_u64(struct vr_str s, uint64_t *out);
 bool vr_utf8_valid(struct vr_str s);
+/* Takes the character at the start of *rest off. False, and *rest stays: there is none, or it is not UTF-8 (RFC 3629 §4). */
+bool vr_utf8_next(struct vr_str *rest, uint32_t *character);
 bool vr_str_is_ascii(struct vr_str s); /* every byte < 0x80 */
 char vr_lower(char c);                 /* ASCII */
 

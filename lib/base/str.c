@@ -167,6 +167,20 @@ static size_t utf8_length(const unsigned char *p, size_t n)
     return 0;
 }
 
+bool vr_utf8_next(struct vr_str *rest, uint32_t *character)
+{
+    static const unsigned char first[] = {0, 0x7f, 0x1f, 0x0f, 0x07};
+    const unsigned char *p = (const unsigned char *)rest->p;
+    size_t length = rest->n > 0 ? utf8_length(p, rest->n) : 0;
+    if (length == 0)
+        return false;
+    *character = p[0] & first[length];
+    for (size_t i = 1; i < length; i++)
+        *character = *character << 6 | (p[i] & 0x3f);
+    *rest = vr_str_from_pos(*rest, length);
+    return true;
+}
+
 bool vr_utf8_valid(struct vr_str s)
 {
     const unsigned char *p = (const unsigned char *)s.p;

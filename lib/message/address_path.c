@@ -6,6 +6,9 @@
  * Tests: tests/unit/address.c, tests/conformance/ (isemail)
  */
 #include <veredus/address.h>
+#include <veredus/idn.h>
+
+#include "address_inside.h"
 
 #include <string.h>
 
@@ -39,7 +42,7 @@ static bool fail_too_big(struct reader *r, const char *why)
 }
 
 /* atext, RFC 5322 §3.2.3 */
-static bool is_atext(int c)
+bool address_is_atext(int c)
 {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
            (c > 0 && c < 0x80 && strchr("!#$%&'*+-/=?^_`{|}~", c) != NULL);
@@ -60,7 +63,7 @@ static bool read_dot_string(struct reader *r, struct vr_str *out)
         int c = (unsigned char)whole.p[i];
         if (c == '.' && after_dot)
             return fail(r, "the local part has a dot at its beginning, or two dots in a row; quote it");
-        if (c != '.' && !is_atext(c) && !(c >= 0x80 && (r->flags & ADDRESS_ALLOW_UTF8)))
+        if (c != '.' && !address_is_atext(c) && !(c >= 0x80 && (r->flags & ADDRESS_ALLOW_UTF8)))
             break;
         after_dot = c == '.';
     }
@@ -110,7 +113,7 @@ static const char *label_fault(struct vr_str label, unsigned flags)
 {
     if (label.n == 0)
         return "the domain has an empty label";
-    if (label.n > 63)
+    if (label.n > 63 && vr_str_is_ascii(label)) /* of another, its A-label counts */
         return "a label of the domain is longer than 63 octets";
     if (label.p[0] == '-' || label.p[label.n - 1] == '-')
         return "a label of the domain begins or ends with a hyphen";
@@ -124,6 +127,24 @@ static const char *label_fault(struct vr_str label, unsigned flags)
 }
 
 static const char too_long[] = "the domain is longer than 255 octets";
+
+static const char *domain_fault(struct vr_str domain, unsigned flags);
+
+/* U-label, RFC 5890 §2.3.2.1 */
+static const char *idn_fault(struct vr_str domain)
+{
+    struct vr_arena scratch;
+    struct vr_str ascii;
+    if (!vr_utf8_valid(domain))
+        return "the domain is not valid UTF-8";
+    vr_arena_init(&scratch, 4096);
+    enum vr_err e = idn_to_ascii(&scratch, domain, &ascii);
+    const char *why = e == VR_OK ? domain_fault(ascii, 0) : NULL;
+    vr_arena_fini(&scratch);
+    if (e == VR_ERR_TOO_BIG)
+        return "the domain is longer in A-labels than a domain may be";
+    return e == VR_OK ? why : "the domain has a label that no internationalised domain name has (IDNA 2008)";
+}
 
 static const char *domain_fault(struct vr_str domain, unsigned flags)
 {
@@ -143,7 +164,7 @@ static const char *domain_fault(struct vr_str domain, unsigned flags)
                 return "the domain ends in a dot";
         }
     }
-    return (flags & ADDRESS_ALLOW_UTF8) && !vr_utf8_valid(whole) ? "the domain is not valid UTF-8" : NULL;
+    return vr_str_is_ascii(whole) ? NULL : idn_fault(whole);
 }
 
 bool address_domain_valid(struct vr_str domain, unsigned flags)
@@ -328,6 +349,23 @@ static bool read_mailbox(struct reader *r, struct vr_arena *arena, struct addres
     return true;
 }
 
+/* Controls, line ends and what turns the direction of writing are in no name (RFC 5198 §2), and would play tricks on who reads a log. */
+static bool is_text(struct vr_str s)
+{
+    static const struct {
+        uint32_t first, last;
+    } refused[] = {{0x80, 0x9f}, {0x2028, 0x202e}, {0x2066, 0x2069}, {0xfdd0, 0xfdef}, {0xfff9, 0xfffb}};
+    uint32_t c;
+    while (vr_utf8_next(&s, &c)) {
+        for (size_t i = 0; i < sizeof refused / sizeof *refused; i++)
+            if (c >= refused[i].first && c <= refused[i].last)
+                return false;
+        if ((c & 0xfffe) == 0xfffe) /* noncharacters */
+            return false;
+    }
+    return true;
+}
+
 static bool keep(struct vr_arena *arena, struct address *a)
 {
     struct vr_str local = vr_arena_dup(arena, a->local), domain = vr_arena_dup(arena, a->domain);
@@ -362,6 +400,8 @@ enum vr_err address_parse_path(struct vr_arena *arena, struct vr_str in, unsigne
     }
     if (good && (flags & ADDRESS_ALLOW_UTF8) && !vr_utf8_valid(out->local))
         good = fail(&r, "the local part is not valid UTF-8");
+    if (good && (flags & ADDRESS_ALLOW_UTF8) && !is_text(out->local))
+        good = fail(&r, "the local part holds a control character");
     if (!good) {
         *why = r.why;
         return r.too_big ? VR_ERR_TOO_BIG : VR_ERR_SYNTAX;
@@ -388,58 +428,4 @@ enum vr_err address_parse(struct vr_arena *arena, struct vr_str in, unsigned fla
         return VR_ERR_SYNTAX;
     }
     return e;
-}
-
-static bool needs_quotes(struct vr_str local)
-{
-    bool after_dot = true;
-    for (size_t i = 0; i < local.n; i++) {
-        int c = (unsigned char)local.p[i];
-        if ((c == '.' && after_dot) || (c != '.' && !is_atext(c) && c < 0x80))
-            return true;
-        after_dot = c == '.';
-    }
-    return after_dot; /* empty, or a dot at the end */
-}
-
-bool address_write(struct vr_buf *out, const struct address *a)
-{
-    if (a->null)
-        return true;
-    if (!needs_quotes(a->local)) {
-        vr_buf_add(out, a->local);
-    } else {
-        vr_buf_add_byte(out, '"');
-        for (size_t i = 0; i < a->local.n; i++) {
-            if (a->local.p[i] == '"' || a->local.p[i] == '\\')
-                vr_buf_add_byte(out, '\\');
-            vr_buf_add_byte(out, a->local.p[i]);
-        }
-        vr_buf_add_byte(out, '"');
-    }
-    if (a->domain.n > 0) {
-        vr_buf_add_byte(out, '@');
-        vr_buf_add(out, a->domain);
-    }
-    return !out->too_big;
-}
-
-struct vr_str address_text(struct vr_arena *arena, const struct address *a)
-{
-    struct vr_buf b;
-    vr_buf_init(&b, 2 * ADDRESS_LOCAL_MAX + ADDRESS_DOMAIN_MAX + 8);
-    address_write(&b, a);
-    struct vr_str text = vr_buf_str(&b);
-    size_t at = a->domain.n > 0 ? text.n - a->domain.n : text.n;
-    for (size_t i = at; i < text.n; i++) /* domains have no case (RFC 5321 §2.4): one spelling is kept */
-        b.p[b.start + i] = vr_lower(b.p[b.start + i]);
-    text = b.too_big ? vr_str(NULL, 0) : vr_arena_dup(arena, text); /* nothing rather than a part of it */
-    vr_buf_fini(&b);
-    return text;
-}
-
-bool address_equal(const struct address *a, const struct address *b)
-{
-    return a->null == b->null && vr_str_equal(a->local, b->local) &&
-           vr_str_equal_nocase(a->domain, b->domain);
 }

@@ -35,6 +35,21 @@ static void check_parts(const struct address *a, unsigned flags)
         assert(address_domain_valid(a->domain, flags));
 }
 
+/* The key is one, whichever form of the address it is made of; and there is an ASCII form where the local part is ASCII. */
+static void check_forms(struct vr_arena *arena, const struct address *a, const struct address *again)
+{
+    struct vr_str key = address_key(arena, a);
+    struct address ascii;
+    assert(key.n > 0 && vr_utf8_valid(key));
+    assert(vr_str_equal(key, address_key(arena, again)));
+    size_t at = vr_str_find_last(key, '@');
+    assert(at == VR_NPOS || vr_str_is_ascii(vr_str_from_pos(key, at)));
+    assert(vr_str_equal(address_key_of(arena, key), key));
+    assert(address_to_ascii(arena, a, &ascii) == vr_str_is_ascii(a->local));
+    if (vr_str_is_ascii(a->local))
+        assert(!ascii.utf8 && vr_str_is_ascii(ascii.domain) && address_equal(a, &ascii));
+}
+
 static void check_text(struct vr_arena *arena, const struct address *a, unsigned flags)
 {
     struct vr_str text = address_text(arena, a), rest;
@@ -49,6 +64,7 @@ static void check_text(struct vr_arena *arena, const struct address *a, unsigned
                                        &again, &rest, &why);
     assert(e == VR_OK && rest.n == 0 && address_equal(a, &again));
     assert(vr_str_equal(text, address_text(arena, &again)));
+    check_forms(arena, a, &again);
 }
 
 static void try_path(struct vr_arena *arena, struct vr_str in, unsigned flags)

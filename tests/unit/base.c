@@ -80,6 +80,26 @@ static void test_numbers(void **state)
 }
 
 /* RFC 3629 §3, §4: no overlong forms, no surrogates, nothing beyond U+10FFFF. */
+static void test_utf8_next(void **state)
+{
+    (void)state;
+    static const uint32_t wanted[] = {'a', 0x7f, 0x80, 0xfc, 0x7ff, 0x800, 0xffff, 0x10000, 0x10ffff};
+    struct vr_str s =
+        VR_STR("a\x7f\xc2\x80\xc3\xbc\xdf\xbf\xe0\xa0\x80\xef\xbf\xbf\xf0\x90\x80\x80\xf4\x8f\xbf\xbf\xff");
+    uint32_t c;
+    for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
+        assert_true(vr_utf8_next(&s, &c));
+        assert_int_equal(c, wanted[i]);
+    }
+    assert_int_equal(s.n, 1);
+    assert_false(vr_utf8_next(&s, &c)); /* stays where it is */
+    assert_int_equal(s.n, 1);
+    s = VR_STR("\xc3");
+    assert_false(vr_utf8_next(&s, &c));
+    s = vr_str(NULL, 0);
+    assert_false(vr_utf8_next(&s, &c));
+}
+
 static void test_utf8(void **state)
 {
     (void)state;
@@ -350,13 +370,21 @@ static void test_answers_are_found(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_slices),          cmocka_unit_test(test_split),
-        cmocka_unit_test(test_numbers),         cmocka_unit_test(test_utf8),
-        cmocka_unit_test(test_arena),           cmocka_unit_test(test_arena_is_empty_until_used),
-        cmocka_unit_test(test_buffer),          cmocka_unit_test(test_buffer_as_queue),
-        cmocka_unit_test(test_buffer_format),   cmocka_unit_test(test_base64),
-        cmocka_unit_test(test_crc32c),          cmocka_unit_test(test_siphash),
-        cmocka_unit_test(test_names_of_errors), cmocka_unit_test(test_answers_are_found),
+        cmocka_unit_test(test_slices),
+        cmocka_unit_test(test_split),
+        cmocka_unit_test(test_numbers),
+        cmocka_unit_test(test_utf8),
+        cmocka_unit_test(test_utf8_next),
+        cmocka_unit_test(test_arena),
+        cmocka_unit_test(test_arena_is_empty_until_used),
+        cmocka_unit_test(test_buffer),
+        cmocka_unit_test(test_buffer_as_queue),
+        cmocka_unit_test(test_buffer_format),
+        cmocka_unit_test(test_base64),
+        cmocka_unit_test(test_crc32c),
+        cmocka_unit_test(test_siphash),
+        cmocka_unit_test(test_names_of_errors),
+        cmocka_unit_test(test_answers_are_found),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
