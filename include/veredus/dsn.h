@@ -1,4 +1,4 @@
-/* dsn.h - delivery status notifications: building (RFC 3464 in RFC 6522), xtext and the DSN parameters (RFC 3461).
+/* dsn.h - delivery status notifications: building (RFC 3464 in RFC 6522, RFC 6533), xtext and the DSN parameters (RFC 3461).
  *
  * Tests: tests/unit/dsn.c
  */
@@ -23,8 +23,18 @@ bool dsn_notify_write(struct vr_buf *out, unsigned notify);
 /* RFC 3461 §4 xtext. Decoding refuses control bytes (a decoded CR or LF could start a line): VR_ERR_SYNTAX. */
 enum vr_err dsn_xtext_decode(struct vr_buf *out, struct vr_str in);
 bool dsn_xtext_encode(struct vr_buf *out, struct vr_str in);
-/* ORCPT: "rfc822;user@example.org" with the address in xtext, checked. 500 octets at the most (RFC 3461 §4.2). */
-enum vr_err dsn_orcpt_check(struct vr_str value);
+/* ORCPT: "rfc822;user@example.org" with the address in xtext, checked. 500 octets at the most (RFC 3461 §4.2). Of the type "utf-8" the address
+ * may be xtext or hold "\x{FC}" instead of characters, and with utf8 (SMTPUTF8 was given) also UTF-8 itself (RFC 6533 §3). */
+enum vr_err dsn_orcpt_check(struct vr_str value, bool utf8);
+/* Appends the address of a checked ORCPT, its encoding undone (RFC 3464 §2.3.1, RFC 6533 §4.1), and sets *type. What says "utf-8" and does not
+ * follow its grammar is given as it stands (RFC 6533 §3). VR_ERR_SYNTAX: not ORCPT; VR_ERR_TOO_BIG. */
+enum vr_err dsn_orcpt_decode(struct vr_buf *out, struct vr_str value, struct vr_str *type);
+/* Appends an ORCPT as a server without SMTPUTF8 can be given it: UTF-8 in it becomes "\x{…}". */
+bool dsn_orcpt_ascii(struct vr_buf *out, struct vr_str value);
+/* Appends UTF-8 as utf-8-addr-xtext: what is not ASCII, controls, " ", "+", "=" and "\" become "\x{HEX}" (RFC 6533 §3). in is valid UTF-8. */
+bool dsn_unitext_encode(struct vr_buf *out, struct vr_str in);
+/* The same undone; with VR_ERR_SYNTAX nothing has been appended. Control bytes are refused. */
+enum vr_err dsn_unitext_decode(struct vr_buf *out, struct vr_str in);
 /* ENVID: xtext, 100 octets at the most (RFC 3461 §4.4). */
 enum vr_err dsn_envid_check(struct vr_str value);
 

@@ -40,7 +40,7 @@ struct smtp_mail {
     int32_t by_seconds;     /* BY=, from now on, may be 0 or less with SMTP_BY_NOTIFY. RFC 2852 */
     enum smtp_by by;
     bool by_trace;          /* "T": tell each hop's relaying */
-    bool utf8;              /* SMTPUTF8, RFC 6531 */
+    bool utf8;              /* a server heard SMTPUTF8 (RFC 6531); for a client: a header of the message is in UTF-8 (RFC 6532), at whatever level */
     bool require_tls;       /* REQUIRETLS, RFC 8689 */
     int8_t priority;        /* MT-PRIORITY=, RFC 6710: -9..9, above 0 is more urgent */
     bool has_priority;      /* it was given; a client sends it when it is not 0 */
@@ -118,7 +118,8 @@ unsigned smtp_extensions_for(enum smtp_where role);
 /* The row of one bit. */
 const struct smtp_extension_row *smtp_extension_find(enum smtp_extension bit);
 
-/* Reads the parameters behind a path ("SIZE=1 BODY=8BITMIME"). offered: enum smtp_extension bits; a parameter of another extension is not known here. On
+/* Reads the parameters behind a path ("SIZE=1 BODY=8BITMIME"). offered: enum smtp_extension bits; a parameter of another extension is not known here. In
+ * RCPT, SMTP_EXT_SMTPUTF8 stands for a MAIL that said SMTPUTF8: then ORCPT may hold UTF-8 (RFC 6533 §3). On
  * an error *why is a sentence, *code 501, 452 or 555 (RFC 5321 §4.1.1.11) and *enhanced the status to reply with. */
 enum vr_err smtp_mail_params(struct vr_arena *arena, struct vr_str params, unsigned offered, struct smtp_mail *out, uint16_t *code,
                              const char **enhanced, const char **why);

@@ -14,9 +14,11 @@
  * with control bytes replaced by '?'. "Sent" is what smtp_client_sent was told: tell it when bytes are handed to the system, before
  * what the server says to them is fed.
  *
- * Addresses that hold control bytes or bytes beyond ASCII (SMTPUTF8 is not offered) never reach a server: their recipients get a
- * RCPT_RESULT of 553 made here; so do those of a message above the server's SIZE (552). ENVID, ORCPT and AUTH that are no xtext are
- * left out.
+ * SMTPUTF8 (RFC 6531) is said where it is offered and needed: for an address beyond ASCII, or when mail->utf8 is set. Where it is not offered, domains go
+ * out as A-labels; a recipient whose local part is not ASCII gets a RCPT_RESULT of 553 5.6.7 made here, a sender with such a local part
+ * gives it to all, and a header in UTF-8 gives 554 5.6.9 to all. Addresses that hold control bytes never reach a server either (553); a
+ * message above the server's SIZE gets 552. ENVID, ORCPT and AUTH that could not stand in a command are left out; UTF-8 in ORCPT becomes
+ * "\x{…}" where SMTPUTF8 is not said (RFC 6533 §3).
  */
 #ifndef VEREDUS_SMTP_CLIENT_H
 #define VEREDUS_SMTP_CLIENT_H

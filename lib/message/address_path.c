@@ -68,7 +68,8 @@ static bool read_dot_string(struct reader *r, struct vr_str *out)
         after_dot = c == '.';
     }
     if (i == 0)
-        return fail(r, "the address has no local part");
+        return fail(r, peek(r) >= 0x80 ? "the local part has 8-bit bytes, which need SMTPUTF8"
+                                       : "the address has no local part");
     if (after_dot)
         return fail(r, "the local part ends in a dot; quote it");
     *out = vr_str_sub(whole, 0, i);
@@ -175,7 +176,7 @@ bool address_domain_valid(struct vr_str domain, unsigned flags)
 /* Whose grammar an IP address follows. */
 enum ip_form {
     IP_IN_LITERAL, /* RFC 5321 §4.1.3: zeros may lead a decimal number, "::" stands for two groups or more */
-    IP_ALONE       /* RFC 4291 §2.2: "::" for one or more; a number with a leading zero would be octal to some, so it is none */
+    IP_ALONE /* RFC 4291 §2.2: "::" for one or more; a number with a leading zero would be octal to some, so it is none */
 };
 
 /* Snum = 1*3DIGIT, 0 to 255 */
@@ -338,8 +339,9 @@ static bool read_mailbox(struct reader *r, struct vr_arena *arena, struct addres
         if (ends && (r->flags & ADDRESS_ALLOW_POSTMASTER) &&
             vr_str_equal_nocase(out->local, VR_STR("postmaster")))
             return true;
-        return fail(r, ends ? "the address has no domain"
-                            : "the local part holds a character that must be quoted");
+        return fail(r, ends              ? "the address has no domain"
+                       : peek(r) >= 0x80 ? "the local part has 8-bit bytes, which need SMTPUTF8"
+                                         : "the local part holds a character that must be quoted");
     }
     skip(r, 1);
     if (!read_domain(r, &out->domain))

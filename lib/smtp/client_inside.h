@@ -52,7 +52,9 @@ struct client_transaction {
     size_t size;       /* bytes of the group … */
     size_t mail_size;  /* … and of its MAIL, to see replies that come too early */
     size_t rcpts_replied;
-    bool grouped; /* MAIL, RCPT and DATA left together */
+    bool utf8;             /* MAIL says SMTPUTF8 */
+    bool own_faults_first; /* what all are told is for those whose own address is sound */
+    bool grouped;          /* MAIL, RCPT and DATA left together */
     bool asked;   /* not grouped: the RCPT of `at` is out */
     bool mail_refused;
     bool swallow; /* nobody was accepted: DATA and the lone dot are nobody's */

@@ -4,46 +4,76 @@
  * Rules: (1) a group that is out must be answered whole: what MAIL's refusal settled is told at once, the replies behind it are swallowed
  *        (2) when nobody was accepted and the server still says 354, a lone dot ends the transaction; but never where it could end in an
  *        empty message for somebody, or (LMTP) in waiting for a reply that does not come: then the session fails.
+ *        (3) a server that was not told SMTPUTF8 sees no byte beyond ASCII in a command (RFC 6531 §3.2).
  * Tests: tests/unit/smtp_client.c, tests/unit/smtp_pair.c
  */
 #include "client_inside.h"
 
+#include <veredus/idn.h>
 #include <veredus/message.h>
 
 #include <assert.h>
 #include <stdlib.h>
 
+#define SCRATCH_MAX 16384
+
 /* ---- what may stand in a command --------------------------------------------------------------------------------------- */
 
-/* NULL: fine. Else the enhanced status: a CR or LF would begin another command, bytes beyond ASCII need SMTPUTF8 (RFC 6531). Addresses
- * from address_parse have neither; the last door is here. */
-static const char *address_fault(const struct address *a, const char *syntax)
+/* NULL: fine. Else the enhanced status: a CR or LF would begin another command; a local part beyond ASCII cannot be written without SMTPUTF8,
+ * where a domain becomes A-labels (RFC 6531 §3.2). Addresses from address_parse have neither CR nor LF; the last door is here. */
+static const char *address_fault(const struct smtp_client *c, const struct address *a, const char *syntax)
 {
     const struct vr_str parts[] = {a->local, a->domain};
+    if (a->local.n > SMTP_LINE_MAX || a->domain.n > SMTP_LINE_MAX)
+        return syntax;
     for (size_t k = 0; k < 2; k++)
-        for (size_t i = 0; i < parts[k].n; i++) {
-            unsigned char byte = (unsigned char)parts[k].p[i];
-            if (byte >= 0x80)
-                return "5.6.7";
-            if (byte < 0x20 || byte == 0x7f)
+        for (size_t i = 0; i < parts[k].n; i++)
+            if ((unsigned char)parts[k].p[i] < 0x20 || parts[k].p[i] == 0x7f)
                 return syntax;
-        }
-    return a->local.n > SMTP_LINE_MAX || a->domain.n > SMTP_LINE_MAX ? syntax : NULL;
+    bool ascii = vr_str_is_ascii(a->local);
+    if (ascii && vr_str_is_ascii(a->domain))
+        return NULL;
+    if (c->tx.utf8)
+        return vr_utf8_valid(a->local) && vr_utf8_valid(a->domain) ? NULL : syntax;
+    if (!ascii)
+        return "5.6.7";
+    struct vr_arena scratch;
+    struct vr_str domain;
+    vr_arena_init(&scratch, SCRATCH_MAX);
+    const char *fault = idn_to_ascii(&scratch, a->domain, &domain) == VR_OK ? NULL : syntax;
+    vr_arena_fini(&scratch);
+    return fault;
 }
 
-static const char *rcpt_fault(const struct smtp_rcpt *r)
+static const char *rcpt_fault(const struct smtp_client *c, const struct smtp_rcpt *r)
 {
     return r->forward_path.null || r->forward_path.local.n == 0 ? "5.1.3"
-                                                                : address_fault(&r->forward_path, "5.1.3");
+                                                                : address_fault(c, &r->forward_path, "5.1.3");
 }
 
-/* xtext as RFC 3461 §4 has it; anything else is left out rather than sent. */
-static bool is_xtext(struct vr_str value)
+static bool address_is_utf8(const struct address *a)
 {
-    for (size_t i = 0; i < value.n; i++)
-        if (value.p[i] < 0x21 || value.p[i] > 0x7e)
+    return !vr_str_is_ascii(a->local) || !vr_str_is_ascii(a->domain);
+}
+
+/* RFC 6531 §3.4: said where it is needed, and only there. */
+static bool needs_utf8(const struct client_transaction *t)
+{
+    bool needed = t->mail->utf8 || address_is_utf8(&t->mail->reverse_path);
+    for (size_t i = 0; i < t->count && !needed; i++)
+        needed = address_is_utf8(&t->rcpts[i].forward_path);
+    return needed;
+}
+
+/* xtext as RFC 3461 §4 has it, or UTF-8 where that is allowed; anything else is left out rather than sent. */
+static bool may_stand(struct vr_str value, bool utf8)
+{
+    for (size_t i = 0; i < value.n; i++) {
+        unsigned char byte = (unsigned char)value.p[i];
+        if (byte < 0x21 || byte == 0x7f || (byte > 0x7e && !utf8))
             return false;
-    return value.n > 0 && value.n <= SMTP_LINE_MAX;
+    }
+    return value.n > 0 && value.n <= SMTP_LINE_MAX && vr_utf8_valid(value);
 }
 
 /* Our own verdict on recipients, in the place of a reply. */
@@ -59,25 +89,44 @@ static void address_verdict(struct smtp_client_event *ev, const char *enhanced)
 {
     own_verdict(ev, 553, enhanced,
                 strcmp(enhanced, "5.6.7") == 0
-                    ? "the address has characters beyond ASCII, which need SMTPUTF8: not sent to the server"
+                    ? "the address has characters beyond ASCII before its @, and the server does not take "
+                      "such (SMTPUTF8): not sent to the server"
                     : "the address is not one that SMTP can carry: not sent to the server");
 }
 
 /* ---- sending ------------------------------------------------------------------------------------------------------- */
 
-static void add_path(struct vr_buf *out, const struct address *a)
+static void add_path(struct smtp_client *c, const struct address *a)
 {
-    vr_buf_add_byte(out, '<');
-    address_write(out, a);
-    vr_buf_add_byte(out, '>');
+    struct vr_arena scratch;
+    struct address plain = *a;
+    vr_arena_init(&scratch, SCRATCH_MAX);
+    if (!c->tx.utf8)
+        address_to_ascii(&scratch, a, &plain); /* address_fault saw that it can be done */
+    vr_buf_add_byte(&c->out, '<');
+    address_write(&c->out, &plain);
+    vr_buf_add_byte(&c->out, '>');
+    vr_arena_fini(&scratch);
 }
 
-static void add_parameter(struct vr_buf *out, struct vr_str keyword, struct vr_str value)
+static void add_parameter(struct vr_buf *out, struct vr_str keyword, struct vr_str value, bool utf8)
 {
-    if (!is_xtext(value))
+    if (!may_stand(value, utf8))
         return;
     vr_buf_add(out, keyword);
     vr_buf_add(out, value);
+}
+
+/* RFC 6533 §3: UTF-8 goes to whom SMTPUTF8 is said, to others what stands for it. */
+static void add_orcpt(struct smtp_client *c, struct vr_str orcpt)
+{
+    struct vr_buf ascii;
+    vr_buf_init(&ascii, SMTP_LINE_MAX);
+    bool utf8 = c->tx.utf8 && dsn_orcpt_check(orcpt, true) == VR_OK;
+    if (!utf8 && !vr_str_is_ascii(orcpt) && dsn_orcpt_ascii(&ascii, orcpt))
+        orcpt = vr_buf_str(&ascii);
+    add_parameter(&c->out, VR_STR(" ORCPT="), orcpt, utf8);
+    vr_buf_fini(&ascii);
 }
 
 /* "2026-11-23T16:52:51Z" */
@@ -104,30 +153,32 @@ static void send_mail(struct smtp_client *c)
     const struct smtp_mail *m = c->tx.mail;
     struct vr_buf *out = &c->out;
     vr_buf_add(out, VR_STR("MAIL FROM:"));
-    add_path(out, &m->reverse_path);
+    add_path(c, &m->reverse_path);
     if ((c->offers & SMTP_EXT_SIZE) && m->size > 0) {
         vr_buf_add(out, VR_STR(" SIZE="));
         vr_buf_add_u64(out, m->size);
     }
-    if ((c->offers & SMTP_EXT_8BITMIME) && m->body == SMTP_BODY_8BITMIME)
+    bool utf8_header = c->tx.utf8 && m->utf8; /* RFC 6531 §1.2: goes with 8BITMIME */
+    if ((c->offers & SMTP_EXT_8BITMIME) &&
+        (m->body == SMTP_BODY_8BITMIME || (m->body == SMTP_BODY_7BIT && utf8_header)))
         vr_buf_add(out, VR_STR(" BODY=8BITMIME"));
     if ((c->offers & SMTP_EXT_BINARYMIME) && m->body == SMTP_BODY_BINARYMIME)
         vr_buf_add(out, VR_STR(" BODY=BINARYMIME"));
-    if ((c->offers & SMTP_EXT_SMTPUTF8) && m->utf8)
+    if (c->tx.utf8)
         vr_buf_add(out, VR_STR(" SMTPUTF8"));
     if ((c->offers & SMTP_EXT_REQUIRETLS) && m->require_tls)
         vr_buf_add(out, VR_STR(" REQUIRETLS"));
     if ((c->offers & SMTP_EXT_DSN) && m->ret != DSN_RET_NONE)
         vr_buf_add(out, m->ret == DSN_RET_FULL ? VR_STR(" RET=FULL") : VR_STR(" RET=HDRS"));
     if (c->offers & SMTP_EXT_DSN)
-        add_parameter(out, VR_STR(" ENVID="), m->envid);
+        add_parameter(out, VR_STR(" ENVID="), m->envid, false);
     if ((c->offers & SMTP_EXT_MT_PRIORITY) && m->priority >= -9 && m->priority <= 9 && m->priority != 0)
         vr_buf_addf(out, " MT-PRIORITY=%d", m->priority); /* none is 0, RFC 6710 §4.1 */
     send_times(c, m);
     if ((c->offers & SMTP_EXT_NO_SOLICITING))
-        add_parameter(out, VR_STR(" SOLICIT="), m->solicit);
+        add_parameter(out, VR_STR(" SOLICIT="), m->solicit, false);
     if (c->authenticated && (c->offers & SMTP_EXT_AUTH))
-        add_parameter(out, VR_STR(" AUTH="), m->auth);
+        add_parameter(out, VR_STR(" AUTH="), m->auth, false);
     vr_buf_add(out, VR_STR("\r\n"));
 }
 
@@ -135,13 +186,13 @@ static void send_rcpt(struct smtp_client *c, const struct smtp_rcpt *r)
 {
     struct vr_buf *out = &c->out;
     vr_buf_add(out, VR_STR("RCPT TO:"));
-    add_path(out, &r->forward_path);
+    add_path(c, &r->forward_path);
     if ((c->offers & SMTP_EXT_DSN) && r->notify != 0) {
         vr_buf_add(out, VR_STR(" NOTIFY="));
         dsn_notify_write(out, r->notify);
     }
     if (c->offers & SMTP_EXT_DSN)
-        add_parameter(out, VR_STR(" ORCPT="), r->orcpt);
+        add_orcpt(c, r->orcpt);
     if ((c->offers & SMTP_EXT_RRVS) && r->rrvs != SMTP_RRVS_NONE) {
         add_time(out, "RRVS", r->valid_since);
         vr_buf_add(out, r->rrvs == SMTP_RRVS_CONTINUE ? VR_STR(";C") : VR_STR(";R"));
@@ -159,14 +210,19 @@ static void fan_out(struct smtp_client *c, enum client_fan fan)
 static bool settled_here(struct smtp_client *c)
 {
     struct client_transaction *t = &c->tx;
-    const char *fault = address_fault(&t->mail->reverse_path, "5.1.7");
+    const char *fault = address_fault(c, &t->mail->reverse_path, "5.1.7");
     c->fanned = (struct smtp_client_event){.command = "MAIL"};
     if (c->limits.size > 0 && t->mail->size > c->limits.size) /* RFC 1870 §6.1 */
         own_verdict(&c->fanned, 552, "5.3.4",
                     "the message is larger than the server's limit (SIZE): not sent to the server");
     else if (fault != NULL)
         address_verdict(&c->fanned, fault);
-    else if (t->unsendable < t->count)
+    else if (t->mail->utf8 && !t->utf8) { /* RFC 6531 §3.5 */
+        own_verdict(&c->fanned, 554, "5.6.9",
+                    "the message's header is in UTF-8, and the server does not take such (SMTPUTF8): not "
+                    "sent to the server");
+        t->own_faults_first = true;
+    } else if (t->unsendable < t->count)
         return false;
     fan_out(c, FAN_RCPTS);
     c->ready_due = true;
@@ -197,8 +253,9 @@ void smtp_client_mail(struct smtp_client *c, const struct smtp_mail *mail, const
         return;
     assert(c->stage == STAGE_READY && n > 0);
     *t = (struct client_transaction){.mail = mail, .rcpts = rcpts, .count = n, .crlf = true, .last = '\n'};
+    t->utf8 = (c->offers & SMTP_EXT_SMTPUTF8) && needs_utf8(t);
     for (size_t i = 0; i < n; i++)
-        t->unsendable += rcpt_fault(&rcpts[i]) != NULL;
+        t->unsendable += rcpt_fault(c, &rcpts[i]) != NULL;
     if (!remember_taken(c, n)) {
         client_fail_later(c, "4.3.0", "out of memory");
         return;
@@ -211,7 +268,7 @@ void smtp_client_mail(struct smtp_client *c, const struct smtp_mail *mail, const
     send_mail(c);
     t->mail_size = vr_buf_size(&c->out);
     for (size_t i = 0; t->grouped && i < n; i++)
-        if (t->unsendable == 0 || rcpt_fault(&rcpts[i]) == NULL)
+        if (t->unsendable == 0 || rcpt_fault(c, &rcpts[i]) == NULL)
             send_rcpt(c, &rcpts[i]);
     if (t->grouped)
         vr_buf_add(&c->out, VR_STR("DATA\r\n"));
@@ -255,9 +312,10 @@ static enum smtp_client_event_kind fan_next(struct smtp_client *c, struct smtp_c
         return SMTP_CLIENT_IDLE;
     }
     *ev = c->fanned;
-    if (ev->code == 0) { /* each by its own fault */
+    const char *fault = ev->code == 0 || t->own_faults_first ? rcpt_fault(c, &t->rcpts[t->fan_at]) : NULL;
+    if (fault != NULL) { /* each by its own */
         ev->command = "RCPT";
-        address_verdict(ev, rcpt_fault(&t->rcpts[t->fan_at]));
+        address_verdict(ev, fault);
     }
     ev->index = t->fan_at++;
     return c->fan == FAN_RCPTS ? SMTP_CLIENT_RCPT_RESULT : SMTP_CLIENT_RESULT;
@@ -276,7 +334,7 @@ enum smtp_client_event_kind client_mail_pending(struct smtp_client *c, struct sm
             after_recipients(c);
             break;
         }
-        const char *fault = t->unsendable > 0 ? rcpt_fault(&t->rcpts[t->at]) : NULL;
+        const char *fault = t->unsendable > 0 ? rcpt_fault(c, &t->rcpts[t->at]) : NULL;
         if (fault == NULL && !t->grouped && !t->asked) {
             send_rcpt(c, &t->rcpts[t->at]);
             t->asked = true;

@@ -180,7 +180,7 @@ static struct fault read_notify(struct target *t, struct vr_str value)
 
 static struct fault read_orcpt(struct target *t, struct vr_str value)
 {
-    if (dsn_orcpt_check(value) != VR_OK)
+    if (dsn_orcpt_check(value, (t->offered & SMTP_EXT_SMTPUTF8) != 0) != VR_OK)
         return fault_501(
             "ORCPT wants type;address, in xtext without control characters, 500 octets at the most");
     return keep(t, value, &t->rcpt->orcpt);
@@ -245,12 +245,15 @@ static bool is_offered(unsigned offered, bool mail, struct vr_str keyword)
     return false;
 }
 
-static bool value_valid(struct vr_str v)
+/* esmtp-value; with RFC 6531 §3.3 also UTF-8, of which each reader takes what its own grammar has. */
+static bool value_valid(struct vr_str v, bool utf8)
 {
-    for (size_t i = 0; i < v.n; i++)
-        if (v.p[i] <= ' ' || v.p[i] > '~')
+    for (size_t i = 0; i < v.n; i++) {
+        unsigned char c = (unsigned char)v.p[i];
+        if (c <= ' ' || c == 0x7f || (c >= 0x80 && !utf8))
             return false;
-    return true;
+    }
+    return vr_utf8_valid(v);
 }
 
 static struct fault read_one(struct target *t, struct vr_str text, unsigned *seen)
@@ -258,7 +261,8 @@ static struct fault read_one(struct target *t, struct vr_str text, unsigned *see
     size_t equals = vr_str_find(text, '=');
     struct vr_str keyword = vr_str_sub(text, 0, equals);
     struct vr_str value = equals == VR_NPOS ? vr_str(NULL, 0) : vr_str_from_pos(text, equals + 1);
-    if (keyword.n == 0 || !value_valid(text))
+    bool utf8 = t->rcpt != NULL && (t->offered & SMTP_EXT_SMTPUTF8);
+    if (keyword.n == 0 || !value_valid(keyword, false) || !value_valid(value, utf8))
         return fault_501("parameters are of the form KEYWORD=value");
     for (unsigned i = 0; i < sizeof parameters / sizeof *parameters; i++) {
         const struct parameter *p = &parameters[i];

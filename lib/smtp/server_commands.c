@@ -115,8 +115,9 @@ static enum smtp_server_event_kind verb_mail(struct smtp_server *s, struct vr_st
         return REFUSE(530, "5.7.0", "authentication is required: log in with AUTH first");
     if (!after_keyword(argument, VR_STR("FROM:"), &rest))
         return REFUSE(501, "5.5.4", "the form is MAIL FROM:<user@example.org>");
-    if (address_parse_path(&s->arena, rest, ADDRESS_ALLOW_NULL, &s->mail.reverse_path, &rest, &why) !=
-        VR_OK) {
+    bool utf8 = server_takes(s) & SMTP_EXT_SMTPUTF8; /* whether it is allowed stands behind the path */
+    if (address_parse_path(&s->arena, rest, ADDRESS_ALLOW_NULL | (utf8 ? ADDRESS_ALLOW_UTF8 : 0),
+                           &s->mail.reverse_path, &rest, &why) != VR_OK) {
         server_transaction_end(s);
         return server_refuse(s, ev, line, address_fault("5.1.7", why));
     }
@@ -130,6 +131,10 @@ static enum smtp_server_event_kind verb_mail(struct smtp_server *s, struct vr_st
     if (!s->extended && rest.n > 0 && vr_str_trim(rest).n > 0) {
         server_transaction_end(s);
         return REFUSE(555, "5.5.4", "parameters need EHLO");
+    }
+    if (s->mail.reverse_path.utf8 && !s->mail.utf8) { /* RFC 6531 §3.5 */
+        server_transaction_end(s);
+        return REFUSE(550, "5.6.7", "an address beyond ASCII needs the parameter SMTPUTF8 in this command");
     }
     const char *text;
     if ((text = time_fault(s)) != NULL) {
@@ -163,12 +168,17 @@ static enum smtp_server_event_kind verb_rcpt(struct smtp_server *s, struct vr_st
     struct smtp_rcpt *rcpt = vr_arena_alloc(&s->arena, sizeof *rcpt);
     if (rcpt == NULL)
         return REFUSE(452, "4.5.3", "this transaction is too big; send the rest separately");
-    if (address_parse_path(&s->arena, rest, ADDRESS_ALLOW_POSTMASTER, &rcpt->forward_path, &rest, &why) !=
-        VR_OK)
+    unsigned takes = server_takes(s), allow = takes & SMTP_EXT_SMTPUTF8 ? ADDRESS_ALLOW_UTF8 : 0;
+    if (address_parse_path(&s->arena, rest, ADDRESS_ALLOW_POSTMASTER | allow, &rcpt->forward_path, &rest,
+                           &why) != VR_OK)
         return server_refuse(s, ev, line, address_fault("5.1.3", why));
+    if (rcpt->forward_path.utf8 && !s->mail.utf8) /* RFC 6531 §3.5 */
+        return REFUSE(553, "5.6.7", "an address beyond ASCII needs the parameter SMTPUTF8 in MAIL");
+    if (!s->mail.utf8)
+        takes &= ~(unsigned)SMTP_EXT_SMTPUTF8;
     if (rest.n > 0 && rest.p[0] != ' ')
         return REFUSE(501, "5.5.4", "a blank must stand between the address and its parameters");
-    if (smtp_rcpt_params(&s->arena, rest, server_takes(s), rcpt, &code, &enhanced, &why) != VR_OK)
+    if (smtp_rcpt_params(&s->arena, rest, takes, rcpt, &code, &enhanced, &why) != VR_OK)
         return server_refuse(s, ev, line, (struct smtp_reply){code, enhanced, vr_str_from(why)});
     if (!s->extended && vr_str_trim(rest).n > 0)
         return REFUSE(555, "5.5.4", "parameters need EHLO");

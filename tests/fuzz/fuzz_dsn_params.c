@@ -76,10 +76,49 @@ static void check_params(struct vr_str in, size_t memory)
     e = smtp_rcpt_params(&arena, in, ~0u, &r, &code, &enhanced, &why);
     check_fault(e, code, enhanced, why);
     if (e == VR_OK) {
-        assert(r.orcpt.n == 0 || dsn_orcpt_check(r.orcpt) == VR_OK);
+        assert(r.orcpt.n == 0 || dsn_orcpt_check(r.orcpt, true) == VR_OK);
         check_notify(r.notify);
     }
     vr_arena_fini(&arena);
+}
+
+/* ---- addresses of reports, RFC 6533 §3 ------------------------------------------------------------------------------------ */
+
+static void check_orcpt(struct vr_str in)
+{
+    struct vr_buf out;
+    struct vr_str type;
+    vr_buf_init(&out, 4096);
+    bool good = dsn_orcpt_check(in, true) == VR_OK;
+    assert(good || dsn_orcpt_check(in, false) != VR_OK);
+    assert((dsn_orcpt_decode(&out, in, &type) == VR_OK) == good);
+    if (good) {
+        assert(in.n <= 500 && type.n > 0 && in.p[type.n] == ';');
+        vr_buf_reset(&out);
+        assert(dsn_orcpt_ascii(&out, in) && vr_str_is_ascii(vr_buf_str(&out)));
+        if (vr_buf_size(&out) <= 500)
+            assert(dsn_orcpt_check(vr_buf_str(&out), false) == VR_OK);
+    }
+    vr_buf_fini(&out);
+}
+
+static void check_unitext(struct vr_str in)
+{
+    struct vr_buf plain, encoded, again;
+    vr_buf_init(&plain, 4 * in.n + 1);
+    vr_buf_init(&encoded, 16 * in.n + 1);
+    vr_buf_init(&again, 4 * in.n + 1);
+    if (dsn_unitext_decode(&plain, in) == VR_OK) {
+        assert(vr_utf8_valid(vr_buf_str(&plain)) && vr_buf_size(&plain) <= in.n);
+        assert(dsn_unitext_encode(&encoded, vr_buf_str(&plain)) && vr_str_is_ascii(vr_buf_str(&encoded)));
+        assert(dsn_unitext_decode(&again, vr_buf_str(&encoded)) == VR_OK);
+        assert(vr_str_equal(vr_buf_str(&plain), vr_buf_str(&again)));
+    } else {
+        assert(vr_buf_size(&plain) == 0);
+    }
+    vr_buf_fini(&plain);
+    vr_buf_fini(&encoded);
+    vr_buf_fini(&again);
 }
 
 /* ---- reports ------------------------------------------------------------------------------------------------------------ */
@@ -196,8 +235,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     check_params(in, 0);
     if (dsn_notify_parse(in, &notify) == VR_OK)
         check_notify(notify);
-    if (dsn_orcpt_check(in) == VR_OK)
-        assert(in.n <= 500 && vr_str_find(in, ';') != VR_NPOS);
+    check_orcpt(in);
+    check_unitext(in);
     if (dsn_status_find(in, &status))
         assert(status.p == in.p && status.n >= 5 && status.n <= 9);
     build_report(in);

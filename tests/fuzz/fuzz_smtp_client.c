@@ -21,7 +21,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 struct run {
     struct smtp_client_config config;
     struct smtp_client *client;
-    bool one_by_one, over, handshake_due, tls, in_data;
+    bool one_by_one, over, handshake_due, tls, in_data, utf8, said_utf8;
     unsigned mails;
     bool told[RCPTS], accepted[RCPTS], settled[RCPTS], in_mail;
     uint64_t digest;
@@ -43,6 +43,21 @@ static const struct smtp_rcpt rcpts[RCPTS] = {
     {.forward_path = {VR_STR_INIT("r2"), VR_STR_INIT("server.example"), false, false},
      .orcpt = VR_STR_INIT("rfc822;x")}};
 
+/* The same beyond ASCII. */
+static const struct smtp_mail utf8_mail = {.reverse_path = {VR_STR_INIT("a"),
+                                                            VR_STR_INIT("b\xc3\xbc"
+                                                                        "cher.example"),
+                                                            false, true}};
+
+static const struct smtp_rcpt utf8_rcpts[RCPTS] = {
+    {.forward_path = {VR_STR_INIT("r0"),
+                      VR_STR_INIT("b\xc3\xbc"
+                                  "cher.example"),
+                      false, true},
+     .orcpt = VR_STR_INIT("utf-8;r\xc3\xb6@x.example")},
+    {.forward_path = {VR_STR_INIT("r\xf6"), VR_STR_INIT("server.example"), false, true}},
+    {.forward_path = {VR_STR_INIT("r\xc3\xb6"), VR_STR_INIT("server.example"), false, true}}};
+
 static void count(struct run *r, const void *bytes, size_t n)
 {
     static const uint8_t key[16] = {0};
@@ -61,6 +76,9 @@ static void look_at(struct run *r, struct vr_str out)
                vr_str_find_str(out, VR_STR(LOGIN_B64)) == VR_NPOS);
     if (out.n == 0)
         return;
+    r->said_utf8 = r->said_utf8 || vr_str_find_str(out, VR_STR(" SMTPUTF8\r\n")) != VR_NPOS ||
+                   vr_str_find_str(out, VR_STR(" SMTPUTF8 ")) != VR_NPOS;
+    assert(r->said_utf8 || vr_str_is_ascii(out));
     assert(out.n >= 2 && out.p[out.n - 1] == '\n' && out.p[out.n - 2] == '\r');
     for (size_t i = 0; i < out.n; i++) {
         assert(out.p[i] != '\n' || (i > 0 && out.p[i - 1] == '\r'));
@@ -98,7 +116,11 @@ static void begin_mail(struct run *r)
     r->in_mail = true;
     for (size_t i = 0; i < RCPTS; i++)
         r->told[i] = r->accepted[i] = r->settled[i] = false;
-    smtp_client_mail(r->client, &mail, rcpts, RCPTS, 0);
+    r->said_utf8 = false;
+    if (r->utf8)
+        smtp_client_mail(r->client, &utf8_mail, utf8_rcpts, RCPTS, 0);
+    else
+        smtp_client_mail(r->client, &mail, rcpts, RCPTS, 0);
 }
 
 static void settle(struct run *r, const struct smtp_client_event *ev)
@@ -187,6 +209,7 @@ static void run(struct run *r, uint8_t flags, struct vr_str script)
         r->config.user = VR_STR("user"), r->config.password = VR_STR(PASSWORD);
     if (flags & 64)
         r->config.auth_mechanism = VR_STR("LOGIN");
+    r->utf8 = flags & 128;
     r->client = smtp_client_new(&r->config, 0);
     while (vr_str_split(&script, '\x01', &part)) {
         feed(r, part);

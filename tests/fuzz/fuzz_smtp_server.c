@@ -20,7 +20,7 @@ struct owner {
     struct smtp_server *engine;
     struct seen *seen;
     struct vr_buf text;
-    bool waits, challenge, lmtp;
+    bool waits, challenge, lmtp, utf8;
     unsigned due; /* answers to the end of the data */
     struct smtp_reply reply;
 };
@@ -33,6 +33,7 @@ static uint32_t mix(uint32_t *state)
 
 static void check_path(const struct address *a)
 {
+    assert(vr_utf8_valid(a->local) && vr_utf8_valid(a->domain));
     for (size_t i = 0; i < a->local.n; i++)
         assert(a->local.p[i] != '\r' && a->local.p[i] != '\n' && a->local.p[i] != '\0');
     assert(a->local.n <= ADDRESS_LOCAL_MAX && a->domain.n <= ADDRESS_DOMAIN_MAX);
@@ -78,9 +79,12 @@ static void hear(struct owner *o, enum smtp_server_event_kind kind, const struct
         decide(o, SMTP_REPLY(250, NULL, "mx.d.test"));
         break;
     case SMTP_SERVER_MAIL:
+        o->utf8 = ev->mail->utf8;
+        assert(o->utf8 || !ev->mail->reverse_path.utf8);
         hear_path(o, &ev->mail->reverse_path);
         break;
     case SMTP_SERVER_RCPT:
+        assert(o->utf8 || (!ev->rcpt->forward_path.utf8 && vr_str_is_ascii(ev->rcpt->orcpt)));
         hear_path(o, &ev->rcpt->forward_path);
         break;
     case SMTP_SERVER_DATA:

@@ -4,6 +4,8 @@
  */
 #include "owner.h"
 
+#include <veredus/idn.h>
+
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
@@ -88,11 +90,12 @@ static struct smtp_reply judge_rcpt(struct owner *o, const struct address *a)
     static const struct smtp_reply ok = {250, "2.1.5", VR_STR_INIT("recipient ok")};
     if (a->domain.n == 0)
         return ok; /* <postmaster>: the parser lets no other through without a domain */
-    if (!vr_str_equal_nocase(a->domain, VR_STR("d.test")))
+    if (!vr_str_equal_nocase(a->domain, VR_STR("d.test")) && !idn_equal(a->domain, VR_STR("bücher.test")))
         return smtp_server_authenticated(o->engine) ? ok : SMTP_REPLY(554, "5.7.1", "relaying denied");
-    static const char *const users[] = {"ok", "ok2", "postmaster", "late"};
+    static const char *const users[] = {"ok", "ok2", "postmaster", "late", "jörg"};
+    struct vr_str local = address_fold(&o->arena, a->local);
     for (size_t i = 0; i < sizeof users / sizeof *users; i++)
-        if (vr_str_equal_nocase(a->local, vr_str_from(users[i])))
+        if (vr_str_equal(local, vr_str_from(users[i])))
             return ok;
     if (vr_str_equal_nocase(a->local, VR_STR("full")))
         return SMTP_REPLY(452, "4.2.2", "the mailbox is full");

@@ -82,18 +82,91 @@ static void test_orcpt_and_envid(void **state)
     memset(longest, 'a', sizeof longest);
     memcpy(longest, "rfc822;", 7);
     memset(envid, 'e', sizeof envid);
-    assert_int_equal(dsn_orcpt_check(VR_STR("rfc822;ann+2Bx@example.org")), VR_OK);
-    assert_int_equal(dsn_orcpt_check(VR_STR("x400;/c=us")), VR_ERR_SYNTAX); /* "=" must be +3D */
-    assert_int_equal(dsn_orcpt_check(VR_STR("rfc822;")), VR_ERR_SYNTAX);
-    assert_int_equal(dsn_orcpt_check(VR_STR("ann@example.org")), VR_ERR_SYNTAX);
-    assert_int_equal(dsn_orcpt_check(VR_STR(";ann@example.org")), VR_ERR_SYNTAX);
-    assert_int_equal(dsn_orcpt_check(VR_STR("rfc822;a+0Ax@y")), VR_ERR_SYNTAX);
-    assert_int_equal(dsn_orcpt_check(vr_str(longest, 500)), VR_OK);
-    assert_int_not_equal(dsn_orcpt_check(vr_str(longest, 501)), VR_OK);
+    assert_int_equal(dsn_orcpt_check(VR_STR("rfc822;ann+2Bx@example.org"), false), VR_OK);
+    assert_int_equal(dsn_orcpt_check(VR_STR("x400;/c=us"), false), VR_ERR_SYNTAX); /* "=" must be +3D */
+    assert_int_equal(dsn_orcpt_check(VR_STR("rfc822;"), false), VR_ERR_SYNTAX);
+    assert_int_equal(dsn_orcpt_check(VR_STR("ann@example.org"), false), VR_ERR_SYNTAX);
+    assert_int_equal(dsn_orcpt_check(VR_STR(";ann@example.org"), false), VR_ERR_SYNTAX);
+    assert_int_equal(dsn_orcpt_check(VR_STR("rfc822;a+0Ax@y"), false), VR_ERR_SYNTAX);
+    assert_int_equal(dsn_orcpt_check(vr_str(longest, 500), false), VR_OK);
+    assert_int_not_equal(dsn_orcpt_check(vr_str(longest, 501), false), VR_OK);
     assert_int_equal(dsn_envid_check(vr_str(envid, 100)), VR_OK);
     assert_int_not_equal(dsn_envid_check(vr_str(envid, 101)), VR_OK);
     assert_int_equal(dsn_envid_check(VR_STR("q+0D+0AX:y")), VR_ERR_SYNTAX);
     assert_int_equal(dsn_envid_check(VR_STR("")), VR_ERR_SYNTAX);
+}
+
+/* RFC 6533 §3: the ABNF of HEXPOINT, row by row. */
+static void test_unitext(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *encoded, *plain; /* plain NULL: does not follow the grammar */
+        bool again;                  /* encoding leads back */
+    } rows[] = {{"abc@example.org", "abc@example.org", true},
+                {"j\\x{F6}rg", "jörg", true},
+                {"j\\x{f6}rg", "jörg", false},
+                {"jörg", "jörg", false},
+                {"a\\x{2B}b\\x{3D}c\\x{5C}d\\x{20}e", "a+b=c\\d e", true},
+                {"\\x{3A9}\\x{4F8B}\\x{1F4E7}\\x{10FFFD}", "Ω例\xf0\x9f\x93\xa7\xf4\x8f\xbf\xbd", true},
+                {"\\x{D7FF}\\x{E000}", "\xed\x9f\xbf\xee\x80\x80", true},
+                {"", "", true},
+                {"a+b", NULL, false},
+                {"a=b", NULL, false},
+                {"a b", NULL, false},
+                {"a\\b", NULL, false},
+                {"\\x{F}", NULL, false},
+                {"\\x{0F6}", NULL, false},
+                {"\\x{1234567}", NULL, false},
+                {"\\x{}", NULL, false},
+                {"\\x{F6", NULL, false},
+                {"\\x{G6}", NULL, false},
+                {"\\x{D800}", NULL, false},
+                {"\\x{110000}", NULL, false},
+                {"\\x{0A}", NULL, false}, /* would begin a line */
+                {"\\x{7F}", NULL, false},
+                {"\\x{9B}", NULL, false},
+                {"\xf6", NULL, false},
+                {"\xc2\x85", NULL, false}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        vr_buf_reset(&report);
+        enum vr_err e = dsn_unitext_decode(&report, vr_str_from(rows[i].encoded));
+        if (e != (rows[i].plain != NULL ? VR_OK : VR_ERR_SYNTAX))
+            fail_msg("%s: %s", rows[i].encoded, vr_err_name(e));
+        assert_text(vr_buf_str(&report), rows[i].plain != NULL ? rows[i].plain : "");
+        if (!rows[i].again)
+            continue;
+        vr_buf_reset(&report);
+        assert_true(dsn_unitext_encode(&report, vr_str_from(rows[i].plain)));
+        assert_text(vr_buf_str(&report), rows[i].encoded);
+    }
+}
+
+static void test_orcpt_forms(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *value, *type, *address, *ascii;
+    } rows[] = {{"rfc822;ann+2Bx@example.org", "rfc822", "ann+x@example.org", "rfc822;ann+2Bx@example.org"},
+                {"utf-8;jörg@bücher.example", "utf-8", "jörg@bücher.example",
+                 "utf-8;j\\x{F6}rg@b\\x{FC}cher.example"},
+                {"utf-8;j\\x{F6}rg@example.org", "utf-8", "jörg@example.org", "utf-8;j\\x{F6}rg@example.org"},
+                {"UTF-8;a+2Bb@example.org", "UTF-8", "a+2Bb@example.org", "UTF-8;a+2Bb@example.org"}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct vr_str type;
+        vr_buf_reset(&report);
+        assert_int_equal(dsn_orcpt_decode(&report, vr_str_from(rows[i].value), &type), VR_OK);
+        assert_text(type, rows[i].type);
+        assert_text(vr_buf_str(&report), rows[i].address);
+        vr_buf_reset(&report);
+        assert_true(dsn_orcpt_ascii(&report, vr_str_from(rows[i].value)));
+        assert_text(vr_buf_str(&report), rows[i].ascii);
+    }
+    struct vr_str type;
+    vr_buf_reset(&report);
+    assert_int_equal(dsn_orcpt_decode(&report, VR_STR("no type"), &type), VR_ERR_SYNTAX);
+    assert_int_equal(dsn_orcpt_decode(&report, VR_STR("rfc822;jörg@x.y"), &type), VR_ERR_SYNTAX);
+    assert_false(dsn_orcpt_ascii(&report, VR_STR("utf-8;j\xf6rg")));
 }
 
 static void test_status(void **state)
@@ -366,6 +439,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_notify, setup, teardown),
         cmocka_unit_test_setup_teardown(test_xtext, setup, teardown),
         cmocka_unit_test_setup_teardown(test_orcpt_and_envid, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_unitext, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_orcpt_forms, setup, teardown),
         cmocka_unit_test_setup_teardown(test_status, setup, teardown),
         cmocka_unit_test_setup_teardown(test_failure, setup, teardown),
         cmocka_unit_test_setup_teardown(test_actions, setup, teardown),

@@ -19,6 +19,19 @@
     "TO:<r1@server.example>\nC:DATA\n"
 #define BYE "!quit\nC:QUIT\nS:221 bye\nE:CLOSED\n"
 
+#define NO_UTF8                                                                                              \
+    "\"RCPT\" the address has characters beyond ASCII before its @, and the server does not take such "      \
+    "(SMTPUTF8): not sent to the server!\n"
+#define NO_UTF8_HEADER                                                                                       \
+    "\"MAIL\" the message's header is in UTF-8, and the server does not take such (SMTPUTF8): not sent to "  \
+    "the server!\n"
+#define UTF8                                                                                                 \
+    GREETED "S:250-server.example\nS:250-PIPELINING\nS:250-8BITMIME\nS:250-DSN\nS:250 SMTPUTF8 ignored\n"    \
+            "E:READY\n"
+#define SENT                                                                                                 \
+    "S:250 ok\nS:250 ok\nE:RCPT 0 250 - \"RCPT\" ok\nS:354 go\nE:BODY\n!end\nC:.\nS:250 ok\n"                \
+    "E:RESULT * 250 - \".\" ok\nE:READY\n"
+
 static const char *const good[] = {
     /* one group, one message, another one */
     PIPELINED
@@ -64,7 +77,7 @@ static const char *const good[] = {
     "S:250-server.example\nS:250-SMTPUTF8\nS:250-REQUIRETLS\nS:250-DELIVERBY 30\nS:250-FUTURERELEASE 99999 "
     "2030-01-01T00:00:00Z\nS:250-NO-SOLICITING net.example:X\nS:250 RRVS\nE:READY\n!limits 0 0 0 0 30\n!mail "
     "1 asks\n"
-    "C:MAIL FROM:<a@client.example> SMTPUTF8 REQUIRETLS BY=60;RT HOLDFOR=3600 SOLICIT=org.example:ADV\nS:250 "
+    "C:MAIL FROM:<a@client.example> REQUIRETLS BY=60;RT HOLDFOR=3600 SOLICIT=org.example:ADV\nS:250 "
     "ok\n"
     "C:RCPT TO:<r0@server.example> RRVS=2014-04-03T23:01:00Z;R\nS:250 ok\nE:RCPT 0 250 - \"RCPT\" "
     "ok\nC:DATA\n"
@@ -197,13 +210,10 @@ static const char *const refusals[] = {
     "ok\nE:READY\n" BYE,
     PLAIN_ESMTP
     "!mail 2 utf0\nC:MAIL FROM:<a@client.example>\nS:250 ok\n"
-    "E:RCPT 0 553 5.6.7 \"RCPT\" the address has characters beyond ASCII, which need SMTPUTF8: not sent to "
-    "the server!\n"
+    "E:RCPT 0 553 5.6.7 " NO_UTF8
     "C:RCPT TO:<r1@server.example>\nS:550 no\nE:RCPT 1 550 - \"RCPT\" no!\nC:RSET\nS:250 ok\nE:READY\n" BYE,
     PIPELINED "!mail 1 utf0\n"
-              "E:RCPT 0 553 5.6.7 \"RCPT\" the address has characters beyond ASCII, which need SMTPUTF8: not "
-              "sent to the server!\n"
-              "E:READY\n" BYE,
+              "E:RCPT 0 553 5.6.7 " NO_UTF8 "E:READY\n" BYE,
     PIPELINED "!mail 1 badfrom\nE:RCPT 0 553 5.1.7 \"MAIL\" the address is not one that SMTP can carry: not "
               "sent to the server!\nE:READY\n" BYE,
     PIPELINED "!mail 2 dsn badenvid\nC:MAIL FROM:<a@client.example> RET=HDRS\n"
@@ -211,6 +221,40 @@ static const char *const refusals[] = {
               "TO:<r1@server.example>\nC:DATA\n"
               "S:550 no\nE:RCPT 0 550 - \"MAIL\" no!\nE:RCPT 1 550 - \"MAIL\" no!\nS:503 x\nS:503 x\nS:503 "
               "x\nE:READY\n" BYE,
+    /* SMTPUTF8 (RFC 6531 §3.4): where it is offered and needed */
+    UTF8
+    "!mail 1 utf0 idn0 idnfrom utforcpt\nC:MAIL FROM:<a@bücher.example> SMTPUTF8\n"
+    "C:RCPT TO:<jörg@bücher.example> ORCPT=utf-8;jörg@bücher.example\nC:DATA\n" SENT
+    "!mail 1 utffrom\nC:MAIL FROM:<jörg@client.example> SMTPUTF8\nC:RCPT "
+    "TO:<r0@server.example>\nC:DATA\n" SENT "!mail 1 utfheader\nC:MAIL FROM:<a@client.example> BODY=8BITMIME "
+    "SMTPUTF8\nC:RCPT TO:<r0@server.example>\n"
+    "C:DATA\n" SENT "!mail 1 utfheader 8bit\nC:MAIL FROM:<a@client.example> BODY=8BITMIME SMTPUTF8\n"
+    "C:RCPT TO:<r0@server.example>\nC:DATA\n" SENT
+    "!mail 1 utforcpt\nC:MAIL FROM:<a@client.example>\n" /* that alone needs it not */
+    "C:RCPT TO:<r0@server.example> ORCPT=utf-8;j\\x{F6}rg@b\\x{FC}cher.example\nC:DATA\n" SENT
+    "!mail 1 latin0\nE:RCPT 0 553 5.1.3 \"RCPT\" the address is not one that SMTP can carry: not sent to the "
+    "server!\nE:READY\n" BYE,
+    /* and where it is not offered: A-labels, or nothing of the address is said (§3.2, §3.5) */
+    PIPELINED
+    "!mail 2 idn0 idnfrom utforcpt\nC:MAIL FROM:<a@xn--bcher-kva.example>\n"
+    "C:RCPT TO:<r0@xn--bcher-kva.example> ORCPT=utf-8;j\\x{F6}rg@b\\x{FC}cher.example\n"
+    "C:RCPT TO:<r1@server.example>\nC:DATA\nS:250 ok\nS:250 ok\nE:RCPT 0 250 - \"RCPT\" ok\n"
+    "S:250 ok\nE:RCPT 1 250 - \"RCPT\" ok\nS:354 go\nE:BODY\n!end\nC:.\nS:250 ok\nE:RESULT * 250 - \".\" ok\n"
+    "E:READY\n"
+    "!mail 2 utf0\nC:MAIL FROM:<a@client.example>\nC:RCPT TO:<r1@server.example>\nC:DATA\nS:250 ok\n"
+    "E:RCPT 0 553 5.6.7 " NO_UTF8
+    "S:250 ok\nE:RCPT 1 250 - \"RCPT\" ok\nS:354 go\nE:BODY\n!end\nC:.\nS:250 ok\n"
+    "E:RESULT * 250 - \".\" ok\nE:READY\n"
+    "!mail 1 noidn0\nE:RCPT 0 553 5.1.3 \"RCPT\" the address is not one that SMTP can carry: not sent to the "
+    "server!\nE:READY\n"
+    "!mail 2 utffrom\nE:RCPT 0 553 5.6.7 \"MAIL\" the address has characters beyond ASCII before its @, and "
+    "the "
+    "server does not take such (SMTPUTF8): not sent to the server!\n"
+    "E:RCPT 1 553 5.6.7 \"MAIL\" the address has characters beyond ASCII before its @, and the server does "
+    "not "
+    "take such (SMTPUTF8): not sent to the server!\nE:READY\n"
+    "!mail 2 utfheader utf0\nE:RCPT 0 553 5.6.7 " NO_UTF8 "E:RCPT 1 554 5.6.9 " NO_UTF8_HEADER
+    "E:READY\n" BYE,
     /* AUTH= only after AUTH */
     GREETED
     "S:250-server.example\nS:250 AUTH PLAIN\nE:READY\n!mail 1 auth null quoted\nC:MAIL FROM:<>\nS:250 ok\n"

@@ -151,7 +151,7 @@ static void do_mail(struct play *p, char *argument)
     if (strstr(argument, "auth") != NULL)
         p->mail.auth = VR_STR("<>");
     if (strstr(argument, "asks") != NULL) { /* all that further extensions carry */
-        p->mail.utf8 = p->mail.require_tls = p->mail.by_trace = true;
+        p->mail.require_tls = p->mail.by_trace = true;
         p->mail.by = SMTP_BY_RETURN;
         p->mail.by_seconds = 60;
         p->mail.hold_for = 3600;
@@ -178,6 +178,20 @@ static void do_mail(struct play *p, char *argument)
         p->rcpts[1].forward_path.local = VR_STR("r1>\r\nRSET\r\n");
     if (strstr(argument, "utf0") != NULL)
         p->rcpts[0].forward_path.local = VR_STR("j\xc3\xb6rg");
+    if (strstr(argument, "idn0") != NULL)
+        p->rcpts[0].forward_path.domain = VR_STR("bücher.example");
+    if (strstr(argument, "noidn0") != NULL)
+        p->rcpts[0].forward_path.domain = VR_STR("i❤.example");
+    if (strstr(argument, "latin0") != NULL)
+        p->rcpts[0].forward_path.local = VR_STR("j\xf6rg");
+    if (strstr(argument, "utffrom") != NULL)
+        p->mail.reverse_path.local = VR_STR("jörg");
+    if (strstr(argument, "idnfrom") != NULL)
+        p->mail.reverse_path.domain = VR_STR("bücher.example");
+    if (strstr(argument, "utfheader") != NULL)
+        p->mail.utf8 = true;
+    if (strstr(argument, "utforcpt") != NULL)
+        p->rcpts[0].orcpt = VR_STR("utf-8;jörg@bücher.example");
     if (strstr(argument, "badfrom") != NULL)
         p->mail.reverse_path.domain = VR_STR("x\ny");
     if (strstr(argument, "quoted") != NULL)

@@ -334,6 +334,44 @@ static void rcpt_of_extensions(void **state)
     }
 }
 
+/* RFC 6533 §3: UTF-8 in ORCPT, of the type utf-8 only, and only behind a MAIL with SMTPUTF8. */
+static void orcpt_beyond_ascii(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        bool with, without; /* SMTPUTF8 */
+    } rows[] = {{"ORCPT=utf-8;jörg@bücher.example", true, false},
+                {"ORCPT=UTF-8;j\\x{F6}rg@example.org", true, true},
+                {"ORCPT=utf-8;ann@example.org", true, true},
+                {"ORCPT=utf-8;a+2Bb@example.org", true, true}, /* xtext; RFC 6533 §3: kept as it is */
+                {"ORCPT=utf-8;jörg+2B@example.org", false, false},
+                {"ORCPT=rfc822;jörg@example.org", false, false},
+                {"ORCPT=utf-8;j\xf6rg@example.org", false, false},
+                {"ORCPT=utf-8;a\xc2\x9b@example.org", false, false},
+                {"ORCPT=utf-8;a\\x{0A}@example.org", true, true}, /* xtext of a backslash and braces */
+                {"ÖRCPT=utf-8;ann@example.org", false, false},
+                {"NOTIFY=NEVÉR", false, false}};
+    uint16_t code;
+    const char *enhanced, *why;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        for (int with = 0; with < 2; with++) {
+            struct smtp_rcpt r = {0};
+            unsigned offered = with ? ALL : ALL & ~(unsigned)SMTP_EXT_SMTPUTF8;
+            enum vr_err e =
+                smtp_rcpt_params(&arena, vr_str_from(rows[i].text), offered, &r, &code, &enhanced, &why);
+            if ((e == VR_OK) != (with ? rows[i].with : rows[i].without))
+                fail_msg("%s: %s", rows[i].text, e == VR_OK ? "is taken" : why);
+            if (e == VR_OK)
+                assert_text(r.orcpt, rows[i].text + 6);
+            else
+                assert_int_equal(code, 501);
+        }
+    struct smtp_mail m = {0}; /* no parameter of MAIL holds UTF-8 */
+    assert_int_not_equal(
+        smtp_mail_params(&arena, VR_STR("SMTPUTF8 ENVID=ü"), ALL, &m, &code, &enhanced, &why), VR_OK);
+}
+
 static void wrong_values_of_extensions(void **state)
 {
     (void)state;
@@ -465,6 +503,7 @@ int main(void)
         cmocka_unit_test(mail_of_extensions),
         cmocka_unit_test(rcpt_of_extensions),
         cmocka_unit_test(wrong_values_of_extensions),
+        cmocka_unit_test(orcpt_beyond_ascii),
         cmocka_unit_test(parameters_follow_the_table),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
