@@ -2,7 +2,7 @@
  *
  * Invariants: those of smtp_server.h. Further: (5) `awaiting` != IDLE means that no input is looked at (6) after CLOSE nothing happens.
  * States:     SILENT -> COMMANDS [smtp_server_greet] -> IN_AUTH [server_command AUTH] -> COMMANDS [smtp_server_answer]
- *             COMMANDS -> IN_DATA [answer to DATA] -> COMMANDS [answer to DATA_END] ; COMMANDS -> SECURING [STARTTLS] -> COMMANDS
+ *             COMMANDS -> IN_DATA [answer to DATA] -> COMMANDS [answer to DATA_END] ; COMMANDS -> IN_CHUNK [BDAT] -> COMMANDS [its octets] ; COMMANDS -> SECURING [STARTTLS] -> COMMANDS
  *             [smtp_server_secured] ; any -> CLOSED [CLOSE returned]
  * Tests:      tests/unit/smtp_server.c, tests/transcripts/server/, tests/fuzz/fuzz_smtp_server.c
  */
@@ -137,7 +137,7 @@ void smtp_server_greet(struct smtp_server *s, struct smtp_reply r)
 
 void server_transaction_end(struct smtp_server *s)
 {
-    s->in_mail = false;
+    s->in_mail = s->by_bdat = false;
     s->rcpts = 0;
     s->mail = (struct smtp_mail){0};
     vr_arena_reset(&s->arena);
@@ -166,13 +166,17 @@ enum smtp_server_event_kind server_await(struct smtp_server *s, enum smtp_server
 
 /* ---- input -------------------------------------------------------------------------------------------------------- */
 
+static bool takes_text(const struct smtp_server *s)
+{
+    return s->state == SERVER_IN_DATA || s->state == SERVER_IN_CHUNK;
+}
+
 /* Gives back what the last event pointed into. */
 static void settle_taken(struct smtp_server *s)
 {
     vr_buf_consume(&s->in, s->take);
     s->take = 0;
-    if (vr_buf_size(&s->in) == 0 && s->in.capacity > 0 &&
-        (s->state != SERVER_IN_DATA || s->in.capacity > SERVER_BLOCKED))
+    if (vr_buf_size(&s->in) == 0 && s->in.capacity > 0 && (!takes_text(s) || s->in.capacity > SERVER_BLOCKED))
         vr_buf_release(&s->in);
 }
 
@@ -181,7 +185,7 @@ void smtp_server_feed(struct smtp_server *s, struct vr_str in, int64_t now_ms)
     s->now = now_ms;
     if (s->state == SERVER_SECURING || s->state == SERVER_CLOSED || s->close_due)
         return; /* invariant (3): what comes behind STARTTLS in clear is nobody's */
-    if (s->state == SERVER_IN_DATA && s->awaiting == SMTP_SERVER_IDLE)
+    if (takes_text(s) && s->awaiting == SMTP_SERVER_IDLE)
         s->since = now_ms;
     if (s->take > 0)
         settle_taken(s);
@@ -236,6 +240,8 @@ static enum smtp_server_event_kind close_endless_line(struct smtp_server *s, str
 static enum smtp_server_event_kind skip_long_line(struct smtp_server *s, struct smtp_server_event *ev)
 {
     struct vr_str in = vr_buf_str(&s->in);
+    if (!s->skipping && s->state == SERVER_COMMANDS && server_is_bdat(s, in))
+        return server_bdat_bad(s, in, ev);
     s->skipping = true;
     size_t drop = in.n > 0 && in.p[in.n - 1] == '\r' ? in.n - 1 : in.n;
     s->skipped += drop;
@@ -260,6 +266,9 @@ static enum smtp_server_event_kind next_line(struct smtp_server *s, struct smtp_
     s->take = length;
     s->since = s->now;
     bool in_auth = s->state == SERVER_IN_AUTH;
+    if (s->state == SERVER_COMMANDS && !s->skipping && server_is_bdat(s, line) &&
+        (length > SMTP_LINE_MAX || has_stray_bytes(line)))
+        return server_bdat_bad(s, line, ev);
     if (s->skipped + line.n > SKIPPED_MAX) /* as if it had come in small pieces */
         return close_endless_line(s, ev);
     if (s->skipping || length > (in_auth ? SMTP_AUTH_LINE_MAX : server_line_max(line))) {
@@ -318,12 +327,14 @@ enum smtp_server_event_kind smtp_server_next(struct smtp_server *s, struct smtp_
             server_close(s, 0);
             continue;
         }
-        enum smtp_server_event_kind kind =
-            s->state == SERVER_IN_DATA ? server_data_next(s, ev) : next_line(s, ev);
+        enum server_state before = s->state;
+        enum smtp_server_event_kind kind = before == SERVER_IN_DATA    ? server_data_next(s, ev)
+                                           : before == SERVER_IN_CHUNK ? server_bdat_next(s, ev)
+                                                                       : next_line(s, ev);
         if (kind != SMTP_SERVER_IDLE)
             return kind;
-        if (s->close_due || s->take > 0)
-            continue; /* a line was served without an event */
+        if (s->close_due || s->take > 0 || s->state != before)
+            continue; /* a line or a chunk was served without an event */
         if (!s->eof)
             return SMTP_SERVER_IDLE;
         server_close(s, 0);
@@ -353,6 +364,10 @@ static void answer_rcpt(struct smtp_server *s, struct smtp_reply r)
 
 static void answer_data(struct smtp_server *s, struct smtp_reply r)
 {
+    if (s->state == SERVER_IN_CHUNK) {
+        server_bdat_answered(s, r);
+        return;
+    }
     if (r.code != 0 && r.code != 354) {
         server_reply(s, r);
         server_count_refusal(s, r);
@@ -439,7 +454,7 @@ void smtp_server_secured(struct smtp_server *s, int64_t now_ms)
     assert(s->state == SERVER_SECURING);
     s->tls = true;
     s->state = SERVER_COMMANDS;
-    s->greeted = s->extended = s->authenticated = false;
+    s->greeted = s->extended = s->authenticated = s->spoiled = false;
     s->now = s->since = now_ms;
 }
 
@@ -462,8 +477,7 @@ int64_t smtp_server_deadline(const struct smtp_server *s)
     if (s->awaiting != SMTP_SERVER_IDLE || s->state == SERVER_CLOSED || s->state == SERVER_SILENT ||
         s->state == SERVER_SECURING)
         return INT64_MAX;
-    int64_t configured =
-        s->state == SERVER_IN_DATA ? s->config->data_timeout_ms : s->config->command_timeout_ms;
+    int64_t configured = takes_text(s) ? s->config->data_timeout_ms : s->config->command_timeout_ms;
     return s->since + (configured > 0 ? configured : FIVE_MINUTES_MS);
 }
 

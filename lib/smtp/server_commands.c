@@ -13,6 +13,10 @@ typedef enum smtp_server_event_kind verb(struct smtp_server *s, struct vr_str li
 
 static const struct smtp_reply not_now_mail = {
     503, "5.5.1", VR_STR_INIT("a transaction is under way; finish it, or send RSET")};
+static const struct smtp_reply mixed = {
+    503, "5.5.1", VR_STR_INIT("the message has begun with BDAT and cannot go on with DATA; send RSET")};
+static const struct smtp_reply binary_by_data = {
+    503, "5.5.1", VR_STR_INIT("a message with BODY=BINARYMIME comes by BDAT, not by DATA; send RSET")};
 
 /* ---- EHLO, HELO, LHLO --------------------------------------------------------------------------------------------- */
 
@@ -36,6 +40,7 @@ static enum smtp_server_event_kind hello(struct smtp_server *s, struct vr_str li
         s->take = 0;
         return SMTP_SERVER_RESET;
     }
+    s->spoiled = false;
     s->extended = extended;
     ev->name = argument;
     ev->extended = extended;
@@ -107,6 +112,8 @@ static enum smtp_server_event_kind verb_mail(struct smtp_server *s, struct vr_st
     uint16_t code;
     if (!s->greeted)
         return REFUSE(503, "5.5.1", "say EHLO first");
+    if (s->spoiled)
+        return server_refuse(s, ev, line, server_spoiled);
     if (s->in_mail)
         return server_refuse(s, ev, line, not_now_mail);
     if (s->config->tls_required && !s->tls)
@@ -156,8 +163,12 @@ static enum smtp_server_event_kind verb_rcpt(struct smtp_server *s, struct vr_st
     struct vr_str rest;
     const char *why, *enhanced;
     uint16_t code;
+    if (s->spoiled)
+        return server_refuse(s, ev, line, server_spoiled);
     if (!s->in_mail)
         return REFUSE(503, "5.5.1", "MAIL first");
+    if (s->by_bdat)
+        return REFUSE(503, "5.5.1", "the message has begun with BDAT; recipients come before it");
     if (!after_keyword(argument, VR_STR("TO:"), &rest))
         return REFUSE(501, "5.5.4", "the form is RCPT TO:<user@example.org>");
     if (s->config->rcpt_max > 0 && s->rcpts >= s->config->rcpt_max) {
@@ -191,8 +202,14 @@ static enum smtp_server_event_kind verb_data(struct smtp_server *s, struct vr_st
 {
     if (argument.n > 0)
         return REFUSE(501, "5.5.4", "DATA takes no argument");
+    if (s->spoiled)
+        return server_refuse(s, ev, line, server_spoiled);
     if (!s->in_mail)
         return REFUSE(503, "5.5.1", "MAIL and RCPT first");
+    if (s->by_bdat) /* RFC 3030 §2 */
+        return server_spoil(s, ev, mixed);
+    if (s->mail.body == SMTP_BODY_BINARYMIME) /* RFC 3030 §3 */
+        return server_spoil(s, ev, binary_by_data);
     if (s->rcpts == 0 && s->config->lmtp) /* RFC 2033 §4.2 */
         return REFUSE(503, "5.5.1", "no valid recipients");
     if (s->rcpts == 0)
@@ -208,6 +225,7 @@ static enum smtp_server_event_kind verb_rset(struct smtp_server *s, struct vr_st
     if (argument.n > 0)
         return REFUSE(501, "5.5.4", "RSET takes no argument");
     server_reply(s, SMTP_REPLY(250, "2.0.0", "reset"));
+    s->spoiled = false;
     if (!s->in_mail)
         return SMTP_SERVER_IDLE;
     server_transaction_end(s);
@@ -250,9 +268,10 @@ static enum smtp_server_event_kind verb_help(struct smtp_server *s, struct vr_st
                                              struct vr_str argument, struct smtp_server_event *ev)
 {
     (void)line, (void)argument, (void)ev;
-    server_reply(s, SMTP_REPLY(214, "2.0.0",
-                               "this is veredus; it knows\nEHLO HELO LHLO MAIL RCPT DATA RSET NOOP QUIT VRFY "
-                               "HELP STARTTLS AUTH"));
+    server_reply(
+        s, SMTP_REPLY(214, "2.0.0",
+                      "this is veredus; it knows\nEHLO HELO LHLO MAIL RCPT DATA BDAT RSET NOOP QUIT VRFY "
+                      "HELP STARTTLS AUTH"));
     return SMTP_SERVER_IDLE;
 }
 
@@ -384,7 +403,7 @@ static const struct {
     {"AUTH", verb_auth, SMTP_AUTH_LINE_MAX}, {"VRFY", verb_vrfy, SMTP_LINE_MAX},
     {"HELP", verb_help, SMTP_LINE_MAX},      {"EXPN", verb_unserved, SMTP_LINE_MAX},
     {"TURN", verb_unserved, SMTP_LINE_MAX},  {"ETRN", verb_unserved, SMTP_LINE_MAX},
-    {"BDAT", verb_unserved, SMTP_LINE_MAX},  {"SEND", verb_unserved, SMTP_LINE_MAX},
+    {"BDAT", server_bdat, SMTP_LINE_MAX},    {"SEND", verb_unserved, SMTP_LINE_MAX},
     {"SOML", verb_unserved, SMTP_LINE_MAX},  {"SAML", verb_unserved, SMTP_LINE_MAX},
 };
 
@@ -426,6 +445,8 @@ enum smtp_server_event_kind server_command(struct smtp_server *s, struct vr_str 
     size_t blank = vr_str_find(line, ' ');
     struct vr_str argument = blank == VR_NPOS ? vr_str(NULL, 0) : trim_blanks(vr_str_from_pos(line, blank));
     line = server_loggable(line); /* from here on it is for refusals only */
+    if (i == sizeof verbs / sizeof *verbs && s->state == SERVER_COMMANDS && server_is_bdat(s, line))
+        return server_bdat_bad(s, line, ev);
     if (i == sizeof verbs / sizeof *verbs)
         return REFUSE(500, "5.5.1", "this is no command that veredus knows; HELP lists them");
     if (s->state == SERVER_REFUSED && verbs[i].run != verb_quit)

@@ -1,4 +1,4 @@
-/* server_inside.h - the server engine's state, shared by server.c, server_commands.c and server_data.c. Not public. */
+/* server_inside.h - the server engine's state, shared by server.c, server_commands.c, server_ehlo.c, server_data.c, server_bdat.c and server_text.c. Not public. */
 #ifndef SMTP_SERVER_INSIDE_H
 #define SMTP_SERVER_INSIDE_H
 
@@ -16,18 +16,32 @@ enum server_state {
     SERVER_REFUSED,  /* greeted with 554: only QUIT is served */
     SERVER_IN_AUTH,  /* waits for a response to a challenge */
     SERVER_IN_DATA,  /* message text */
+    SERVER_IN_CHUNK, /* octets of a BDAT */
     SERVER_SECURING, /* waits for the handshake */
     SERVER_CLOSED
 };
 
-struct server_data { /* of one message */
+/* What makes a message refused, see verdicts[] in server_text.c. */
+enum { TEXT_BARE = 1, TEXT_SIZE = 2, TEXT_LINE = 4, TEXT_LOOP = 8 };
+
+struct server_text { /* of one message */
     uint64_t size;
-    uint64_t line; /* octets of the current line so far */
-    unsigned received;
-    bool after_crlf; /* the next byte begins a line */
+    uint64_t line;     /* octets of the current line so far; 0: the next byte begins one */
+    unsigned faults;   /* TEXT_…; 0: fine so far */
+    unsigned received; /* fields */
+    bool binary;       /* BODY=BINARYMIME */
     bool in_header;
-    bool ended;
-    struct smtp_reply refusal; /* code 0: fine so far */
+    bool cr;       /* the last byte was a CR */
+    char begin[9]; /* of the current line of the header, as much as "Received:" has */
+    uint8_t begin_n;
+};
+
+struct server_chunk {          /* of one BDAT */
+    uint64_t size, left;       /* octets: in all, and still to come */
+    struct smtp_reply refusal; /* code 0: none; its octets are thrown away */
+    bool last;
+    bool owners; /* the refusal is the owner's, its text in the arena */
+    bool silent; /* the refusal is not an error of the client's more: one of a pipeline behind the first */
 };
 
 struct smtp_server {
@@ -47,8 +61,12 @@ struct smtp_server {
     struct smtp_mail mail;
     struct smtp_reply shutdown_reply;
     struct vr_str secret; /* the response of AUTH in the arena: wiped once answered */
-    struct server_data data;
-    int64_t now, since; /* since: the last command, or the last piece of data */
+    struct server_text text;
+    struct server_chunk chunk;
+    bool by_bdat; /* a chunk of this transaction was taken */
+    bool spoiled; /* a BDAT was refused: until its LAST, RSET or EHLO no other counts (RFC 3030 §2) */
+    unsigned spoiled_rcpts; /* LMTP: the replies that its LAST brings */
+    int64_t now, since;     /* since: the last command, or the last piece of data */
 };
 
 /* server.c */
@@ -82,5 +100,28 @@ struct vr_str server_loggable(struct vr_str line); /* without what may be a pass
 /* server_data.c */
 void server_data_begin(struct smtp_server *s);
 enum smtp_server_event_kind server_data_next(struct smtp_server *s, struct smtp_server_event *ev);
+
+/* server_bdat.c */
+enum smtp_server_event_kind server_bdat(struct smtp_server *s, struct vr_str line, struct vr_str argument,
+                                        struct smtp_server_event *ev);
+/* A line with that verb whose size cannot be told: replies and closes, since what follows could be taken for commands. */
+enum smtp_server_event_kind server_bdat_bad(struct smtp_server *s, struct vr_str line,
+                                            struct smtp_server_event *ev);
+bool server_is_bdat(const struct smtp_server *s, struct vr_str line);
+void server_bdat_answered(struct smtp_server *s, struct smtp_reply r); /* the owner's answer to DATA */
+enum smtp_server_event_kind server_bdat_next(struct smtp_server *s, struct smtp_server_event *ev);
+/* Replies, and the transaction has a message that was refused: nothing goes on but RSET (RFC 3030 §2). */
+enum smtp_server_event_kind server_spoil(struct smtp_server *s, struct smtp_server_event *ev,
+                                         struct smtp_reply r);
+extern const struct smtp_reply server_spoiled; /* to what comes instead of RSET */
+
+/* server_text.c */
+void server_text_begin(struct smtp_server *s);
+void server_text_add(struct smtp_server *s, struct vr_str bytes);
+/* Bytes of one line, at least one; `whole` when the last of them is its only LF. */
+void server_text_part(struct smtp_server *s, struct vr_str part, bool whole);
+void server_text_end(struct smtp_server *s);
+extern const struct smtp_reply server_too_large;
+struct smtp_reply server_text_verdict(const struct smtp_server *s); /* code 0: nothing speaks against it */
 
 #endif

@@ -172,7 +172,8 @@ static bool take_step(struct run *r, size_t i)
 static bool check_message_fact(struct run *r, const struct step *step, struct vr_str *facts)
 {
     struct vr_str line = {NULL, 0};
-    while (vr_str_split(facts, '\n', &line) && vr_str_starts(line, VR_STR("body ")) && step->text.p[0] == 'm')
+    while (vr_str_split(facts, '\n', &line) && !vr_str_starts(line, VR_STR("message ")) &&
+           step->text.p[0] == 'm')
         continue; /* bodies that the transcript does not tell */
     return pattern_matches(step->text, line) ||
            complain(r, step->line, "instead of this fact there is", line);
@@ -199,7 +200,7 @@ static bool check_facts(struct run *r)
             if (r->owner.messages != n)
                 return complain(r, step->line, "another number of messages was accepted; these", facts);
         } else if (vr_str_starts(step->text, VR_STR("message ")) ||
-                   vr_str_starts(step->text, VR_STR("body "))) {
+                   vr_str_starts(step->text, VR_STR("body ")) || vr_str_starts(step->text, VR_STR("rest "))) {
             told = true;
             if (!check_message_fact(r, step, &facts))
                 return false;

@@ -56,6 +56,7 @@ static void add_param(struct vr_buf *b, const char *name, struct vr_str value)
 static void hear_mail(struct owner *o, const struct smtp_mail *m)
 {
     forget(o);
+    o->binary = m->body == SMTP_BODY_BINARYMIME;
     o->from = address_text(&o->arena, &m->reverse_path);
     if (m->size > 0)
         vr_buf_addf(&o->params, " size=%llu", (unsigned long long)m->size);
@@ -121,6 +122,35 @@ static void hear_rcpt(struct owner *o, const struct smtp_rcpt *r)
     o->late[o->rcpts++] = vr_str_equal_nocase(r->forward_path.local, VR_STR("late"));
 }
 
+/* A line of the text as a fact: CR and LF are written as such only where a binary message has them within a line. */
+static void add_line(struct owner *o, const char *fact, struct vr_str line)
+{
+    vr_buf_addf(&o->facts, "%s ", fact);
+    for (size_t i = 0; i < line.n; i++) {
+        if (line.p[i] == '\r' || line.p[i] == '\n')
+            vr_buf_add(&o->facts, line.p[i] == '\r' ? VR_STR("\\r") : VR_STR("\\n"));
+        else
+            vr_buf_add_byte(&o->facts, line.p[i]);
+    }
+    vr_buf_add_byte(&o->facts, '\n');
+}
+
+static void add_body(struct owner *o)
+{
+    struct vr_str body = vr_buf_str(&o->body);
+    size_t end;
+    while ((end = vr_str_find_str(body, VR_STR("\r\n"))) != VR_NPOS) {
+        struct vr_str line = vr_str_sub(body, 0, end);
+        /* CRLF only: what the engine promises */
+        assert(o->binary || (vr_str_find(line, '\n') == VR_NPOS && vr_str_find(line, '\r') == VR_NPOS));
+        add_line(o, "body", line);
+        body = vr_str_from_pos(body, end + 2);
+    }
+    assert(o->binary || (vr_str_find(body, '\n') == VR_NPOS && vr_str_find(body, '\r') == VR_NPOS));
+    if (body.n > 0)
+        add_line(o, "rest", body);
+}
+
 static void hear_data_end(struct owner *o)
 {
     bool late = o->late[o->answered++];
@@ -131,13 +161,7 @@ static void hear_data_end(struct owner *o)
     o->messages++;
     vr_buf_addf(&o->facts, "message from=<%.*s> to=%.*s%.*s\n", VR_STR_ARG(o->from),
                 VR_STR_ARG(vr_buf_str(&o->to)), VR_STR_ARG(vr_buf_str(&o->params)));
-    struct vr_str body = vr_buf_str(&o->body), line;
-    while (vr_str_split(&body, '\n', &line)) {
-        assert(line.n > 0 && line.p[line.n - 1] == '\r'); /* CRLF only: what the engine promises */
-        vr_buf_add(&o->facts, VR_STR("body "));
-        vr_buf_add(&o->facts, vr_str_sub(line, 0, line.n - 1));
-        vr_buf_add_byte(&o->facts, '\n');
-    }
+    add_body(o);
 }
 
 /* ---- AUTH --------------------------------------------------------------------------------------------------------- */

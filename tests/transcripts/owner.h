@@ -11,6 +11,7 @@ struct owner {
     struct vr_arena arena;    /* of the transaction: what the engine's slices say is copied */
     struct vr_buf to, params; /* of the transaction, as the facts write them */
     struct vr_str from;
+    bool binary;     /* BODY=BINARYMIME: any byte may stand in the text */
     bool late[1000]; /* LMTP: is this accepted recipient's mailbox full at the end? */
     unsigned rcpts, answered;
     struct vr_buf body;

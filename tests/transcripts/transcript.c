@@ -9,6 +9,8 @@
 
 #define FILE_MAX_BYTES (4u << 20)
 #define STEPS_MAX      20000
+#define PLAIN_OFFERS   (SMTP_EXT_BASIC | SMTP_EXT_MT_PRIORITY)
+#define DAEMON_OFFERS  (PLAIN_OFFERS | SMTP_EXT_CHUNKING | SMTP_EXT_BINARYMIME)
 
 static bool fail(struct transcript *t, unsigned line, const char *why)
 {
@@ -183,7 +185,9 @@ static bool read_setting(struct transcript *t, struct vr_str text, unsigned line
         good = message_rfc3339_parse(value, &t->unix_seconds) == VR_OK;
     } else
         good = vr_str_to_u64(value, &n) && set_number(t, key, n);
-    t->tcp = t->tcp && vr_str_equal(key, VR_STR("role")) && vr_str_equal(value, VR_STR("mx"));
+    bool as_daemon = (vr_str_equal(key, VR_STR("role")) && vr_str_equal(value, VR_STR("mx"))) ||
+                     (vr_str_equal(key, VR_STR("offer")) && !(t->config.offers & ~DAEMON_OFFERS));
+    t->tcp = t->tcp && as_daemon;
     return good || fail(t, line, "no such setting, or not a value for it; README.md lists them");
 }
 
@@ -273,10 +277,8 @@ bool transcript_read(struct transcript *t, const char *path)
 {
     *t = (struct transcript){.path = path, .tcp = true};
     vr_arena_init(&t->arena, 64u << 20);
-    t->config = (struct smtp_server_config){.hostname = VR_STR("mx.d.test"),
-                                            .offers = SMTP_EXT_BASIC | SMTP_EXT_MT_PRIORITY,
-                                            .starttls = true,
-                                            .size_max = 10u << 20};
+    t->config = (struct smtp_server_config){
+        .hostname = VR_STR("mx.d.test"), .offers = PLAIN_OFFERS, .starttls = true, .size_max = 10u << 20};
     t->greeting = SMTP_REPLY(220, NULL, "");
     t->steps = calloc(STEPS_MAX, sizeof *t->steps);
     struct vr_str rest, text;
