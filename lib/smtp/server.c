@@ -195,6 +195,11 @@ void smtp_server_feed(struct smtp_server *s, struct vr_str in, int64_t now_ms)
     }
 }
 
+void smtp_server_allow_bare_lf(struct smtp_server *s)
+{
+    s->bare_lf = true;
+}
+
 void smtp_server_eof(struct smtp_server *s)
 {
     s->eof = true;
@@ -205,7 +210,7 @@ bool smtp_server_blocked(const struct smtp_server *s)
     return vr_buf_size(&s->in) > SERVER_BLOCKED;
 }
 
-/* The next line that CRLF ends (invariant 2). Its bytes with CRLF are *length. */
+/* The next line that CRLF ends (invariant 2; LF too where that is allowed). Its bytes with its end are *length. */
 static bool find_line(struct smtp_server *s, struct vr_str *line, size_t *length)
 {
     struct vr_str in = vr_buf_str(&s->in);
@@ -215,8 +220,9 @@ static bool find_line(struct smtp_server *s, struct vr_str *line, size_t *length
         if (lf == VR_NPOS)
             break;
         lf += from;
-        if (lf > 0 && in.p[lf - 1] == '\r') {
-            *line = vr_str_sub(in, 0, lf - 1);
+        bool crlf = lf > 0 && in.p[lf - 1] == '\r';
+        if (crlf || s->bare_lf) {
+            *line = vr_str_sub(in, 0, crlf ? lf - 1 : lf);
             *length = lf + 1;
             s->scanned = 0;
             return true;

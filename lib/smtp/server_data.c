@@ -2,9 +2,12 @@
  *
  * Works on whole lines found by memchr and hands on the longest stretches that need no change. Only CRLF ends a line and only CRLF.CRLF the
  * message; a bare CR or LF makes the message refused, but it is read to its true end, so that what hides in it is never taken for commands.
+ * Where the owner allowed it (smtp_server_allow_bare_lf), LF alone is a line end like CRLF, and is handed on as CRLF.
  * Tests: tests/transcripts/server/, tests/unit/smtp_server.c
  */
 #include "server_inside.h"
+
+static const struct vr_str crlf = VR_STR_INIT("\r\n");
 
 #define PARTIAL_MAX 4096 /* a longer line is handed on before its end is seen */
 
@@ -12,6 +15,7 @@ void server_data_begin(struct smtp_server *s)
 {
     s->state = SERVER_IN_DATA;
     s->scanned = 0;
+    s->owes_crlf = false;
     server_text_begin(s);
 }
 
@@ -21,18 +25,31 @@ static bool at_line(const struct smtp_server *s)
     return s->text.line == 0;
 }
 
+/* LF stands alone at its end, and that is allowed. */
+static bool ends_bare(const struct smtp_server *s, struct vr_str line)
+{
+    return s->bare_lf && (line.n < 2 || line.p[line.n - 2] != '\r');
+}
+
 /* One line with its LF, at the beginning of what is left. Returns how many of its first bytes are not message (a stuffed dot), and sets *ended. */
 static size_t take_line(struct smtp_server *s, struct vr_str line, bool *ended)
 {
     size_t dot = 0;
     if (at_line(s) && line.p[0] == '.') {
-        if (line.n == 3 && line.p[1] == '\r') {
+        if ((line.n == 3 && line.p[1] == '\r') || (line.n == 2 && s->bare_lf)) {
             *ended = true;
             return line.n;
         }
         dot = 1;
     }
-    server_text_part(s, vr_str_from_pos(line, dot), true);
+    if (!ends_bare(s, line)) {
+        server_text_part(s, vr_str_from_pos(line, dot), true);
+        return dot;
+    }
+    struct vr_str text = vr_str_sub(line, dot, line.n - dot - 1);
+    if (text.n > 0)
+        server_text_part(s, text, false);
+    server_text_part(s, crlf, true);
     return dot;
 }
 
@@ -82,6 +99,13 @@ enum smtp_server_event_kind server_data_next(struct smtp_server *s, struct smtp_
     size_t done = 0; /* bytes of whole lines, unchanged so far */
     size_t from = s->scanned;
     bool ended = false;
+    if (s->owes_crlf) {
+        s->owes_crlf = false;
+        if (s->text.faults == 0) {
+            ev->data = crlf;
+            return SMTP_SERVER_CHUNK;
+        }
+    }
     for (;;) {
         struct vr_str rest = vr_str_from_pos(in, done);
         size_t lf = vr_str_find(vr_str_from_pos(rest, from), '\n');
@@ -101,8 +125,12 @@ enum smtp_server_event_kind server_data_next(struct smtp_server *s, struct smtp_
             s->scanned = 0;
             return end(s, ev);
         }
+        bool bare = ends_bare(s, line);
+        s->owes_crlf = bare;
         if (drop > 0)
-            return chunk(s, ev, vr_str_from_pos(line, drop), line.n);
+            return chunk(s, ev, vr_str_sub(line, drop, line.n - drop - bare), line.n);
         done += line.n;
+        if (bare)
+            return chunk(s, ev, vr_str_sub(in, 0, done - 1), done);
     }
 }

@@ -53,6 +53,8 @@ struct smtp_server {
     enum smtp_server_event_kind awaiting; /* the event that wants an answer; IDLE: none */
     bool tls, extended, greeted, authenticated, in_mail, eof, skipping, close_due, shutdown;
     uint16_t close_code;
+    bool bare_lf;        /* ends a line too */
+    bool owes_crlf;      /* of text: a line was handed on whose LF stood alone */
     unsigned granted;    /* enum smtp_extension */
     int64_t unix_offset; /* seconds since 1970 at `now` 0; 0: not told */
     uint64_t skipped;

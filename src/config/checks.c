@@ -132,6 +132,11 @@ static void check_listeners(struct loader *l)
                           "on an IP address",
                           text);
         bool users = x->role == LISTENER_SUBMISSION || x->role == LISTENER_SUBMISSIONS;
+        if (x->bare_lf.count > 0 && !users)
+            problem_error(&l->problems, config_place(l, SECTION_LISTEN, i, "bare_lf"),
+                          "`bare_lf` stands on %s, where mail of other servers is taken: messages could be "
+                          "smuggled; expected role = submission or submissions",
+                          text);
         if (users && c->tls_count == 0 && !warned) {
             warned = true;
             problem_warning(&l->problems, at,

@@ -19,8 +19,9 @@ enum listener_role { LISTENER_MX, LISTENER_SUBMISSION, LISTENER_SUBMISSIONS, LIS
 struct config_listener {
     struct io_address address;
     enum listener_role role;
-    struct config_networks proxy; /* may, and must, speak the PROXY protocol; none: nobody does */
-    const char *file; /* where it was configured, for messages */
+    struct config_networks proxy;   /* may, and must, speak the PROXY protocol; none: nobody does */
+    struct config_networks bare_lf; /* clients whose lines may end in LF alone */
+    const char *file;               /* where it was configured, for messages */
     int line;
 };
 
@@ -55,7 +56,8 @@ struct config_rate { /* "100/1m": so many deliveries in such a time; count 0: no
     int64_t period_ms;
 };
 
-struct config_route {      /* route "pattern" { to tls user password password_file concurrency rate source source6 } */
+struct
+    config_route { /* route "pattern" { to tls user password password_file concurrency rate source source6 } */
     struct vr_str pattern; /* "example.org", ".example.org" (any below), "*" */
     struct next_hop next_hop;
     struct vr_str user, password;
@@ -102,13 +104,13 @@ struct config {
 
     /* queue */
     int64_t *retry;
-    size_t retry_count;    /* 1m 5m 15m 30m, the last (1h) repeats */
-    int64_t expire;        /* 5d */
-    int64_t delay_warning; /* 4h; 0: never */
-    uint64_t segment_size; /* 64M */
+    size_t retry_count;        /* 1m 5m 15m 30m, the last (1h) repeats */
+    int64_t expire;            /* 5d */
+    int64_t delay_warning;     /* 4h; 0: never */
+    uint64_t segment_size;     /* 64M */
     uint64_t checkpoint_after; /* bytes of new log: 64M */
-    uint64_t minimum_free; /* bytes free below which intake stops: 452. 64M */
-    uint64_t inline_body;  /* bodies up to this ride in the log: 64K */
+    uint64_t minimum_free;     /* bytes free below which intake stops: 452. 64M */
+    uint64_t inline_body;      /* bodies up to this ride in the log: 64K */
 
     /* sending */
     unsigned concurrency;              /* connections at a time to one destination: 20 */

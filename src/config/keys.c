@@ -28,6 +28,7 @@ const struct config_key config_keys[] = {
     {"", "run", "folder", "/run/veredus", "The control and submit sockets.", NULL, CONFIG_PATH, false, AT(run), 0, 0},
 
     {"listen", "role", "mx, submission, submissions or lmtp", "mx; submission on port 587, submissions on 465, lmtp on 24", "What is spoken on this address.", "master.cf", CONFIG_SPECIAL, false, 0, 0, 0},
+    {"listen", "bare_lf", "networks", "none", "Clients whose lines may end in LF alone.", "smtpd_forbid_bare_newline_exclusions", CONFIG_SPECIAL, true, 0, 0, 0},
     {"listen", "proxy", "networks", "none", "Load balancers that say by the PROXY protocol who the client is; nobody else may connect.", "smtpd_upstream_proxy_protocol, postscreen_upstream_proxy_protocol", CONFIG_SPECIAL, true, 0, 0, 0},
 
     {"tls", "certificate", "file (PEM)", "required", "The certificate and its chain.", "smtpd_tls_chain_files, smtpd_tls_cert_file", CONFIG_PATH, false, TLS_AT(certificate), 0, 0},

@@ -240,6 +240,8 @@ bool config_print(const struct config *c, struct vr_buf *out)
         put_line(out, "role", vr_str_from(role_names[c->listeners[i].role]));
         if (c->listeners[i].proxy.count > 0)
             put_networks(out, "proxy", &c->listeners[i].proxy);
+        if (c->listeners[i].bare_lf.count > 0)
+            put_networks(out, "bare_lf", &c->listeners[i].bare_lf);
         vr_buf_add(out, VR_STR("}\n"));
     }
     for (size_t i = 0; i < c->tls_count; i++) {

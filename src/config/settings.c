@@ -196,6 +196,11 @@ static void set_proxy(const struct setting *s)
     read_networks(s, &((struct config_listener *)s->target)->proxy, "anybody could say that he is anybody");
 }
 
+static void set_bare_lf(const struct setting *s)
+{
+    read_networks(s, &((struct config_listener *)s->target)->bare_lf, "messages could be smuggled");
+}
+
 static void set_role(const struct setting *s)
 {
     static const struct word_value roles[] = {{"mx", LISTENER_MX},
@@ -510,6 +515,7 @@ static const struct {
     {"", "trusted", set_trusted},
     {"listen", "role", set_role},
     {"listen", "proxy", set_proxy},
+    {"listen", "bare_lf", set_bare_lf},
     {"domain", "deliver", set_deliver},
     {"domain", "mailboxes", set_mailboxes},
     {"domain", "catch_all", set_catch_all},

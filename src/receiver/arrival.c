@@ -48,6 +48,8 @@ static void client_is(struct session *s, const struct io_address *a, bool may_tr
     struct io_network network = {0};
     write_client(s, a);
     s->trusted = may_trust && !s->listener->local && lies_in(&s->receiver->config->trusted, a);
+    if (may_trust && s->listener->bare_lf != NULL && lies_in(s->listener->bare_lf, a))
+        smtp_server_allow_bare_lf(s->engine);
     bool has_address = io_network_parse(vr_str_from(s->client), &network);
     struct crowd_client before = s->counted;
     s->counted = crowd_enter(crowd, number, has_address ? &network : NULL);

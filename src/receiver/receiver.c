@@ -46,6 +46,7 @@ static void listener_init(struct listener *l, struct receiver *r, const struct c
     l->submission = from != NULL && (role == LISTENER_SUBMISSION || role == LISTENER_SUBMISSIONS);
     l->implicit_tls = role == LISTENER_SUBMISSIONS;
     l->proxies = from != NULL ? &from->proxy : NULL;
+    l->bare_lf = from != NULL ? &from->bare_lf : NULL;
     l->smtp = (struct smtp_server_config){
         .hostname = c->hostname,
         .banner = VR_STR("veredus"),

@@ -23,7 +23,9 @@ struct listener {
     bool implicit_tls;
     bool submission; /* clients are users: senders are checked, missing header fields are added */
     bool local;      /* the UNIX socket of sendmail(1): the kernel says who it is */
-    const struct config_networks *proxies; /* who may, and must, speak the PROXY protocol; NULL or none: nobody */
+    const struct config_networks
+        *proxies; /* who may, and must, speak the PROXY protocol; NULL or none: nobody */
+    const struct config_networks *bare_lf; /* whose lines may end in LF alone; NULL or none: nobody's */
 };
 
 /* A message on its way in, from MAIL until the queue has answered. Outlives its session when that ends after
@@ -64,7 +66,7 @@ struct session {
     bool is_counted;
     struct crowd_client counted;
     struct proxy_reader *proxy; /* while a proxy's header is awaited */
-    bool conversing; /* the keeper holds an exchange of AUTH under our key */
+    bool conversing;            /* the keeper holds an exchange of AUTH under our key */
     enum { ASK_NOTHING, ASK_MAILBOX, ASK_SENDER, ASK_SASL } asking;
     const struct smtp_rcpt *rcpt; /* the one that the keeper is asked about */
     struct vr_str asked;          /* in the transaction's arena: the mailbox */
@@ -94,7 +96,8 @@ struct receiver {
 
 /* session.c */
 void session_open(struct listener *listener, struct io_stream *stream);
-void session_start(struct session *s, struct vr_str received); /* the client is known: handshake or greeting */
+void session_start(struct session *s,
+                   struct vr_str received); /* the client is known: handshake or greeting */
 void session_pump(struct session *s);
 void session_answer(struct session *s, struct smtp_reply reply); /* settles the engine's event, then pumps */
 void session_close(struct session *s);

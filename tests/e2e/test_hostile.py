@@ -1,4 +1,5 @@
 """Clients and servers that do not behave, over real sockets: slow, stuck, half-closed; old TLS, weak ciphers, renegotiation."""
+import base64
 import contextlib
 import os
 import re
@@ -8,7 +9,7 @@ import ssl
 import threading
 import time
 
-from harness import Skip, Sink, case, free_port, run, wait_until
+from harness import PASSWORD, Skip, Sink, case, free_port, run, wait_until
 
 MESSAGE = b"Subject: x\r\n\r\nhello\r\n.\r\n"
 
@@ -232,3 +233,28 @@ def tls_injection(world):
     out = run(s.veredus, "send", "--server", "127.0.0.1:%d" % listener.getsockname()[1], "--tls", "required", "--from", "a@s.test", "--to", "x@d.test",
               "--body", "x", ok=False)
     assert out.returncode != 0 and "in clear behind its reply to STARTTLS" in out.stdout, out.stdout
+
+
+@case
+def bare_lf_of_local_programs(world):
+    """On submission, a client that is named may end its lines in LF; others, and port 25, may not."""
+    port, other = free_port(), free_port()
+    s = world.server(accounts=["ann@d.test"], head="submission { auth_in_clear = yes }", extra='listen "127.0.0.1:%d" { role = submission\n bare_lf = "127.0.0.0/8" }\n'
+                     'listen "127.0.0.1:%d" { role = submission\n bare_lf = "192.0.2.1" }' % (port, other))
+    login = base64.b64encode(b"\0ann@d.test\0" + PASSWORD.encode())
+    dialogue = [b"EHLO c.test\n", b"AUTH PLAIN " + login + b"\n", b"MAIL FROM:<ann@d.test>\n", b"RCPT TO:<ann@d.test>\n", b"DATA\n",
+                b"Subject: LF\n\none\n..two\n.\n", b"QUIT\n"]
+    c, lines = greeted(s, port)
+    with c:
+        codes = []
+        for step in dialogue:
+            c.sendall(step)
+            codes.append(read_reply(lines)[:3])
+        assert codes == ["250", "235", "250", "250", "354", "250", "221"], codes
+    (mail,) = s.wait_mail("ann@d.test")
+    assert mail["Subject"] == "LF" and mail.get_payload() == "one\n.two\n", mail.as_string()
+    for refusing in (other, s.mx):
+        c, lines = greeted(s, refusing)
+        with c:
+            c.sendall(b"EHLO c.test\nNOOP\r\n")
+            assert read_reply(lines).startswith("500 5.5.2")

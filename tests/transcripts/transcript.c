@@ -178,6 +178,8 @@ static bool read_setting(struct transcript *t, struct vr_str text, unsigned line
     else if (vr_str_equal(key, VR_STR("offer")) || vr_str_equal(key, VR_STR("withhold")) ||
              vr_str_equal(key, VR_STR("grant")))
         good = set_extensions(t, key, value);
+    else if (vr_str_equal(key, VR_STR("bare_lf")))
+        good = t->bare_lf = vr_str_equal(value, VR_STR("allowed"));
     else if (vr_str_equal(key, VR_STR("solicit"))) {
         t->config.solicit = vr_arena_dup(&t->arena, value);
         good = value.n > 0;

@@ -26,6 +26,7 @@ struct transcript {
     struct vr_str title;
     struct smtp_server_config config;
     struct smtp_reply greeting;
+    bool bare_lf;         /* is allowed */
     unsigned granted;     /* enum smtp_extension */
     int64_t unix_seconds; /* 0: the engine is not told the time of day */
     bool implicit_tls;

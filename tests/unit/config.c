@@ -62,6 +62,10 @@ static const struct wrong {
      {"2: the whole Internet: anybody could say that he is anybody"}},
     {HOST "domain \"a.test\" { }\nlisten \"unix:/run/x\" { proxy = { \"::1\" } }",
      {"2: clients of the UNIX socket unix:/run/x have no address"}},
+    {HOST "domain \"a.test\" { }\nlisten \":25\" { bare_lf = { \"127.0.0.1\" } }",
+     {"2: `bare_lf` stands on [::]:25, where mail of other servers is taken"}},
+    {HOST "domain \"a.test\" { }\nlisten \":587\" { bare_lf = { \"::/0\" } }",
+     {"2: the whole Internet: messages could be smuggled", "2: warning: users log in on [::]:587"}},
     {HOST "domain \"a.test\" { }\npostmaster = \"joe\"", {"2: `postmaster` is \"joe\", which is no address"}},
     {HOST "domain \"a.test\" { }\nlisten \"mail.example.org:25\" { }",
      {"2: `listen` has \"mail.example.org:25\"; expected \":25\""}},
@@ -335,31 +339,31 @@ static void everything_can_be_set(void **state)
     (void)state;
     const char *password = file_write("password", "se\"cret\r\nsecond line\n");
     char text[4096];
-    snprintf(
-        text, sizeof text,
-        "hostname = mx.test.example postmaster = \"admin@a.test\" spool = \"/q\" state = \"/s\" run = "
-        "\"/r\"\n"
-        "trusted = { \"10.0.0.0/8\", \"::1\" } trusted += { \"192.0.2.7\" }\n"
-        "listen \"127.0.0.1:2525\" { role = mx } listen \"[::1]:587\" { proxy = { \"192.0.2.0/24\" } proxy "
-        "+= { \"2001:db8::1\" } } listen \":4650\" { role = "
-        "submissions } listen \"unix:/run/x\" { }\n"
-        "domain a.test { deliver = \"maildir:/m/{domain}/{local}\" catch_all = Joe delimiter = \"\" }\n"
-        "domain \"b.test\" { deliver = \"lmtp:unix:/run/dovecot/lmtp\" mailboxes = any }\n"
-        "domain \"c.test\" { deliver = \"smtp:[192.0.2.1]:2525\" }\n"
-        "domain \"d.test\" { deliver = \"lmtp:LMTP.test\" mailboxes = system delimiter = \"-\" }\n"
-        "route \"x.test\" { to = \"smtp:[2001:db8::1]\" tls = none }\n"
-        "route \".x.test\" { tls = required to = \"smtp:h.test:587\" }\n"
-        "route \"*\" { to = \"smtps:smart.test\" user = 'me' password_file = \"%s\" }\n"
-        "route \"y.test\" { to = \"smtp:h.test:587\" user = \"me\" password_file = '%s' }\n"
-        "route \"e.test\" { to = \"error:5.7.1 we do not write to them\" }\n"
-        "limits { message_size = 1G connections_per_address = 3 data_timeout = 90s }\n"
-        "submission { any_sender = yes auth_in_clear = on }\n"
-        "queue { retry = { 10s, 1m } expire = 12h delay_warning = 0 minimum_free = 1G }\n"
-        "sending { source = \"192.0.2.9\" source6 = \"2001:db8::9\" command_timeout = 30s "
-        "connection_idle = 500ms mx_port = 2525 }\n"
-        "dns { servers = { \"127.0.0.1@5353\", \"2001:db8::53\" } }\n"
-        "log { format = json level = debug } processes { receivers = 2 senders = 3 user = mail }\n",
-        password, password);
+    snprintf(text, sizeof text,
+             "hostname = mx.test.example postmaster = \"admin@a.test\" spool = \"/q\" state = \"/s\" run = "
+             "\"/r\"\n"
+             "trusted = { \"10.0.0.0/8\", \"::1\" } trusted += { \"192.0.2.7\" }\n"
+             "listen \"127.0.0.1:2525\" { role = mx } listen \"[::1]:587\" { bare_lf = { \"127.0.0.1\" } "
+             "proxy = { \"192.0.2.0/24\" } proxy "
+             "+= { \"2001:db8::1\" } } listen \":4650\" { role = "
+             "submissions } listen \"unix:/run/x\" { }\n"
+             "domain a.test { deliver = \"maildir:/m/{domain}/{local}\" catch_all = Joe delimiter = \"\" }\n"
+             "domain \"b.test\" { deliver = \"lmtp:unix:/run/dovecot/lmtp\" mailboxes = any }\n"
+             "domain \"c.test\" { deliver = \"smtp:[192.0.2.1]:2525\" }\n"
+             "domain \"d.test\" { deliver = \"lmtp:LMTP.test\" mailboxes = system delimiter = \"-\" }\n"
+             "route \"x.test\" { to = \"smtp:[2001:db8::1]\" tls = none }\n"
+             "route \".x.test\" { tls = required to = \"smtp:h.test:587\" }\n"
+             "route \"*\" { to = \"smtps:smart.test\" user = 'me' password_file = \"%s\" }\n"
+             "route \"y.test\" { to = \"smtp:h.test:587\" user = \"me\" password_file = '%s' }\n"
+             "route \"e.test\" { to = \"error:5.7.1 we do not write to them\" }\n"
+             "limits { message_size = 1G connections_per_address = 3 data_timeout = 90s }\n"
+             "submission { any_sender = yes auth_in_clear = on }\n"
+             "queue { retry = { 10s, 1m } expire = 12h delay_warning = 0 minimum_free = 1G }\n"
+             "sending { source = \"192.0.2.9\" source6 = \"2001:db8::9\" command_timeout = 30s "
+             "connection_idle = 500ms mx_port = 2525 }\n"
+             "dns { servers = { \"127.0.0.1@5353\", \"2001:db8::53\" } }\n"
+             "log { format = json level = debug } processes { receivers = 2 senders = 3 user = mail }\n",
+             password, password);
     struct config *c = config_of(text);
     assert_true(vr_str_equal(c->postmaster, VR_STR("admin@a.test")));
     assert_int_equal(c->trusted.count, 3);
@@ -367,6 +371,8 @@ static void everything_can_be_set(void **state)
     assert_int_equal(c->listener_count, 4);
     assert_int_equal(c->listeners[1].role, LISTENER_SUBMISSION);
     assert_int_equal(c->listeners[1].proxy.count, 2);
+    assert_int_equal(c->listeners[1].bare_lf.count, 1);
+    assert_int_equal(c->listeners[0].bare_lf.count, 0);
     assert_int_equal(c->listeners[1].proxy.items[1].bits, 128);
     assert_int_equal(c->listeners[2].role, LISTENER_SUBMISSIONS);
     assert_int_equal(c->listeners[2].proxy.count, 0);
