@@ -550,12 +550,43 @@ static void test_rotation(void **state)
     for (int i = 0; i < 100; i++)
         if (at[i] >> 32 == 2)
             end = (at[i] & UINT32_MAX) + record_space(sizeof body);
-    uint8_t noise = 0x77;
+    uint8_t noise = (uint8_t)~peek(2, end);
     poke(2, end, &noise, 1);
     open_log(QLOG_SIZE_MIN);
     qlog_counts(qlog, &c);
     assert_int_equal(seen_count, 100);
     assert_int_equal(c.damaged, 1);
+}
+
+/* The tick looks whether there is a spare at any moment, also while the last one is being renamed into the next segment: another one made
+ * under its name would fill that segment with zeros. */
+static void test_spare_in_use(void **state)
+{
+    (void)state;
+    enum { N = 150 };
+    char body[4096];
+    unsigned met = 0;
+    open_log(QLOG_SIZE_MIN);
+    settle();
+    for (int i = 0; i < N; i++) {
+        memset(body, 'a' + i % 26, sizeof body);
+        qlog_position at = append(1, body, sizeof body);
+        assert_true(at != 0);
+        qlog_alive(qlog, at, sizeof body);
+        qlog_flush(qlog);
+        bool opens = qlog->writing != NULL && qlog->writing->opens;
+        qlog_trim(qlog);
+        assert_false(opens && qlog->preparing);
+        met += opens;
+        settle();
+    }
+    assert_true(met > 0);
+    close_log();
+    open_log(QLOG_SIZE_MIN);
+    assert_int_equal(seen_count, N);
+    struct qlog_counts c;
+    qlog_counts(qlog, &c);
+    assert_int_equal(c.damaged, 0);
 }
 
 static void fail_and_recover(_Atomic int *what, int status)
@@ -737,6 +768,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_first_page, setup, teardown),
         cmocka_unit_test_setup_teardown(test_unknown_version, setup, teardown),
         cmocka_unit_test_setup_teardown(test_rotation, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_spare_in_use, setup, teardown),
         cmocka_unit_test_setup_teardown(test_disk_full, setup, teardown),
         cmocka_unit_test_setup_teardown(test_short_of_segments, setup, teardown),
         cmocka_unit_test_setup_teardown(test_sync_fails, setup, teardown),

@@ -294,7 +294,9 @@ static void prepare_done(void *arg)
 
 void segment_prepare_spare(struct qlog *l)
 {
-    if (l->spare != 0 || l->preparing || io_monotonic_ms(l->o.io) < l->prepare_after_ms)
+    /* While a segment is being opened, its spare may bear its old name still, which would be the new one's: zeros over records. */
+    bool opening = l->writing != NULL && l->writing->opens;
+    if (l->spare != 0 || l->preparing || opening || io_monotonic_ms(l->o.io) < l->prepare_after_ms)
         return;
     struct preparation *p = calloc(1, sizeof *p);
     assert(p != NULL);
