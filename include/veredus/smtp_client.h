@@ -1,4 +1,4 @@
-/* smtp_client.h - the SMTP and LMTP client engine, sans I/O (RFC 5321, 2033, 2920, 3207, 4954).
+/* smtp_client.h - the SMTP and LMTP client engine, sans I/O (RFC 5321, 2033, 2920, 3030, 3207, 4954).
  *
  * A pull engine like the server's. It greets, says EHLO (HELO when refused), takes STARTTLS and AUTH as its configuration asks, then reports
  * READY; the owner starts one transaction after another:
@@ -6,7 +6,8 @@
  *     READY → smtp_client_mail(c, mail, rcpts, n) → RCPT_RESULT × n → BODY → smtp_client_body(bytes)… smtp_client_body_end()
  *           → RESULT (LMTP: one for each accepted recipient) → READY
  *
- * MAIL, all RCPTs and DATA leave as one group where the server offers PIPELINING. When every recipient is refused, the engine ends the
+ * MAIL, all RCPTs and DATA leave as one group where the server offers PIPELINING. By BDAT the group ends with the RCPTs, the chunks follow the replies to
+ * them, and RESULT may come before the body's end, when a chunk was refused: what is given then goes nowhere. When every recipient is refused, the engine ends the
  * transaction cleanly by itself (also after an unexpected 354) and RESULT is not sent; READY follows.
  *
  * Hostile servers: a reply is at most 128 lines of 2,048 octets (longer: FAILED, 4xx class); replies before a command is sent, codes
@@ -17,7 +18,7 @@
  * SMTPUTF8 (RFC 6531) is said where it is offered and needed: for an address beyond ASCII, or when mail->utf8 is set. Where it is not offered, domains go
  * out as A-labels; a recipient whose local part is not ASCII gets a RCPT_RESULT of 553 5.6.7 made here, a sender with such a local part
  * gives it to all, and a header in UTF-8 gives 554 5.6.9 to all. Addresses that hold control bytes never reach a server either (553); a
- * message above the server's SIZE gets 552. ENVID, ORCPT and AUTH that could not stand in a command are left out; UTF-8 in ORCPT becomes
+ * message above the server's SIZE gets 552, a binary one where BINARYMIME and CHUNKING are not offered 554 5.6.3. ENVID, ORCPT and AUTH that could not stand in a command are left out; UTF-8 in ORCPT becomes
  * "\x{…}" where SMTPUTF8 is not said (RFC 6533 §3).
  */
 #ifndef VEREDUS_SMTP_CLIENT_H
@@ -42,10 +43,11 @@ struct smtp_client_config {        /* must outlive the engine */
     struct vr_str auth_mechanism;  /* only this one; empty: the best that both know (SCRAM-SHA-256, PLAIN, LOGIN) */
     uint8_t nonce[18];             /* random, for SCRAM */
     bool trace;                    /* SMTP_CLIENT_REPLY events for each reply */
+    bool chunking;                 /* messages go by BDAT where CHUNKING is offered; else only binary ones. Looked at by each smtp_client_mail */
     int64_t timeout_ms;            /* instead of the table of timeouts; 0: the table */
 };
 
-/* Per-command timeouts, RFC 5321 §4.5.3.2, are the table stages[] in lib/smtp/client.c: greeting 5 min, MAIL 5, RCPT 5, DATA 2, block 3, final dot 10. */
+/* Per-command timeouts, RFC 5321 §4.5.3.2, are the table stages[] in lib/smtp/client.c: greeting 5 min, MAIL 5, RCPT 5, DATA 2, block 3, final dot (LAST) 10. */
 
 enum smtp_client_event_kind {
     SMTP_CLIENT_IDLE = 0,    /* wait for bytes from the server */
@@ -68,8 +70,8 @@ struct smtp_client_event {
     struct vr_str text;      /* as the server wrote it (so a status stands in it too), lines joined by '\n', without the reply codes;
                                 cleaned. Valid until the next call */
     bool permanent;          /* 5xx (a greeting or EHLO refused with 5xx too) */
-    const char *command;     /* "greeting", "EHLO", "STARTTLS", "AUTH", "MAIL", "RCPT", "DATA", "." , "QUIT" */
-    bool sent_dot;           /* FAILED: the final dot had been sent, so the message may have been taken */
+    const char *command;     /* "greeting", "EHLO", "STARTTLS", "AUTH", "MAIL", "RCPT", "DATA", ".", "BDAT", "QUIT" */
+    bool sent_dot;           /* FAILED: the final dot, or all of the last chunk, had been sent, so the message may have been taken */
 };
 
 /* What the last EHLO reply said behind its keywords; 0: nothing. */
@@ -95,10 +97,14 @@ void smtp_client_secured(struct smtp_client *c, int64_t now_ms); /* the handshak
  * REQUIRETLS: RFC 8689 §4.2.1, BINARYMIME: RFC 3030 §3, …). mail->size is sent as SIZE. */
 void smtp_client_mail(struct smtp_client *c, const struct smtp_mail *mail, const struct smtp_rcpt *rcpts, size_t n,
                       int64_t now_ms);
-/* Message bytes after BODY, in any split, CRLF line ends expected; dots are doubled here. Watch the size of pending: send before
- * giving more (over 256 MiB: FAILED). A message that does not end in CRLF gets one. Behind FAILED both do nothing. */
+/* Message bytes after BODY, in any split, CRLF line ends expected (but for BODY=BINARYMIME); dots are doubled here, or chunks made: of 64 KiB, or of a piece
+ * where it is larger. Watch the sizes of pending and of held: send before giving more (over 256 MiB: FAILED). A message that does not end in CRLF
+ * gets one, unless it is binary. Behind FAILED, and behind a RESULT that came early, both do nothing. */
 void smtp_client_body(struct smtp_client *c, struct vr_str bytes, int64_t now_ms);
 void smtp_client_body_end(struct smtp_client *c, int64_t now_ms);
+/* Bytes that were given and wait for their chunk to be full, or (BDAT without PIPELINING) for the reply to the chunk before: it shrinks by
+ * smtp_client_next and smtp_client_body. */
+size_t smtp_client_held(const struct smtp_client *c);
 /* VRFY/NOOP-like keepalive of an idle connection is not needed; RSET before reuse is not sent (transactions end by themselves). */
 void smtp_client_quit(struct smtp_client *c, int64_t now_ms); /* after READY, instead of a transaction */
 unsigned smtp_client_offers(const struct smtp_client *c);          /* enum smtp_extension bits of the last EHLO */

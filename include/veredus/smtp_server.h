@@ -1,4 +1,4 @@
-/* smtp_server.h - the SMTP and LMTP server engine, sans I/O (RFC 5321, 2033).
+/* smtp_server.h - the SMTP and LMTP server engine, sans I/O (RFC 5321, 2033, 3030).
  *
  * A pull engine: feed() it bytes, call next() until SMTP_SERVER_IDLE, obey each event, send what pending() shows. One event is
  * outstanding at a time; after an event that wants an answer the engine reads nothing more until smtp_server_answer().
@@ -10,8 +10,8 @@
  * The engine itself refuses what the protocol refuses (syntax, sequence, sizes, bare CR or LF, too many errors) and says so; the
  * owner hears only of what needs a decision.
  *
- * Invariants: (1) replies leave in the order of the commands (2) only CRLF ends a line, only CRLF.CRLF ends a message; a message with
- * a bare CR or bare LF is read to its end and refused as a whole (3) nothing received before STARTTLS counts after it: input
+ * Invariants: (1) replies leave in the order of the commands (2) only CRLF ends a line, only CRLF.CRLF ends a message of DATA; a message with
+ * a bare CR or bare LF is read to its end and refused as a whole, but for BODY=BINARYMIME, where any byte may stand anywhere (3) nothing received before STARTTLS counts after it: input
  * behind the command is dropped, the session starts anew (4) memory is bounded: buffers by the line limits, a transaction by
  * its arena; an idle session holds no buffers.
  */
@@ -35,11 +35,11 @@ struct smtp_server_config {         /* shared by many sessions, must outlive the
     uint32_t deliver_by_min;        /* seconds behind DELIVERBY (RFC 2852 §3): a shorter BY=…;R is refused, 555; 0: none named */
     uint32_t hold_max;              /* seconds behind FUTURERELEASE (RFC 4865 §3): a later release is refused, 501 5.7.1; 0: one day */
     bool vrfy;                      /* VRFY is put to the owner; else 252 */
-    uint64_t size_max;              /* bytes of a message; 0: no limit. 552 5.3.4 */
+    uint64_t size_max;              /* bytes of a message; 0: no limit. 552 5.3.4, by BDAT as soon as the sum is known */
     unsigned rcpt_max;              /* recipients of a transaction: 452 4.5.3 for the rest (§4.5.3.1.10) */
-    unsigned text_line_max;         /* octets of a line of text with CRLF; at least SMTP_TEXT_LINE_MAX; 0: 65536. 500 5.6.0 at the end */
+    unsigned text_line_max;         /* octets of a line of text with CRLF; at least SMTP_TEXT_LINE_MAX; 0: 65536. 554 5.6.0 at the end */
     unsigned error_max;             /* refused or bad commands of a session; then 421 4.7.0 and closed; 0: 20 */
-    unsigned command_max;           /* commands of a session without a message accepted between (NOOP, RSET, VRFY floods); 0: 1000 */
+    unsigned command_max;           /* commands of a session without a message accepted between (NOOP, RSET, VRFY, BDAT 0 floods); 0: 1000 */
     unsigned received_max;          /* Received fields: more is a loop, 554 5.4.6; 0: 100 */
     int64_t command_timeout_ms;     /* waiting for a command; 0: 5 min (§4.5.3.2.7) */
     int64_t data_timeout_ms;        /* between two pieces of data; 0: 5 min */
@@ -52,11 +52,13 @@ enum smtp_server_event_kind {
     SMTP_SERVER_EHLO,          /* ev.name, ev.extended. Answer: 2xx goes on (the engine writes the list), else refused */
     SMTP_SERVER_MAIL,          /* ev.mail. Answer */
     SMTP_SERVER_RCPT,          /* ev.rcpt. Answer */
-    SMTP_SERVER_DATA,          /* the client wants to send. Answer: 354 (or code 0) goes on; else refused */
-    SMTP_SERVER_CHUNK,         /* ev.data: message bytes, dots undone, CRLF line ends. No answer; valid until next() */
+    SMTP_SERVER_DATA,          /* the client wants to send, by DATA or by the first BDAT. Answer: 354 (or code 0) goes on (nothing of it is said to
+                                  BDAT); else refused, to a BDAT when its octets have come: DATA_END with that code follows then */
+    SMTP_SERVER_CHUNK,         /* ev.data: message bytes, dots undone, CRLF line ends (any bytes with BODY=BINARYMIME). No answer; valid until next(). By
+                                  BDAT as they come, whatever its chunks were; a message may then end without CRLF, or be empty */
     SMTP_SERVER_DATA_END,      /* the message is whole. ev.refusal.code != 0: the engine's own verdict that it must not be taken (size, bare
-                                  LF, line length, loop); then no answer is awaited: drop it. Else answer (LMTP: one for each accepted
-                                  recipient, in their order) */
+                                  LF, line length, loop, a BDAT that may not stand there); then no answer is awaited, perhaps DATA never came, and
+                                  the transaction is over: drop it. Else answer (LMTP: one for each accepted recipient, in their order) */
     SMTP_SERVER_RESET,         /* the transaction is over without a message (RSET, EHLO again, a lost sequence): drop it. No answer */
     SMTP_SERVER_AUTH,          /* ev.mechanism, ev.data: initial response decoded (ev.has_data). Answer: smtp_server_challenge or _answer
                                   with 235/5xx/454 (235 makes the session authenticated) */

@@ -1,6 +1,7 @@
 /* client.c - the client engine: bytes, time, and the turn from one event to the next.
  *
  * States:  GREETING -> EHLO (-> HELO) (-> STARTTLS -> SECURING -> EHLO) (-> AUTH) -> READY -> MAIL -> RCPT -> DATA -> BODY -> DOT -> READY
+ *          by BDAT: RCPT -> CHUNKS -> LAST -> READY, or -> DRAIN when a chunk was refused
  *          a transaction that failed goes by RSET to READY; any -> DEAD [FAILED, CLOSED]
  * Invariants: (1) a reply counts only for a command that has left: what comes uncalled or early is a fault, unless it is a 4xx or 5xx that
  *          ends the session (2) nothing that came before TLS is looked at after it (3) after FAILED or CLOSED no event comes (4) while
@@ -42,6 +43,9 @@ static const struct {
     [STAGE_DATA] = {"DATA", "waiting for the reply to DATA", 2 * MINUTE, client_on_data},
     [STAGE_BODY] = {"DATA", "sending the message", 3 * MINUTE, NULL},
     [STAGE_DOT] = {".", "waiting for the reply to the end of the message", 10 * MINUTE, client_on_dot},
+    [STAGE_CHUNKS] = {"BDAT", "sending the message in chunks", 3 * MINUTE, client_on_chunk},
+    [STAGE_LAST] = {"BDAT", "waiting for the reply to the end of the message", 10 * MINUTE, client_on_dot},
+    [STAGE_DRAIN] = {"BDAT", "waiting for the replies behind a refused chunk", 3 * MINUTE, client_on_drain},
     [STAGE_RSET] = {"RSET", "waiting for the reply to RSET", 5 * MINUTE, client_on_rset},
     [STAGE_QUIT] = {"QUIT", "waiting for the reply to QUIT", MINUTE / 2, on_quit},
     [STAGE_DEAD] = {"", "", 0, NULL},
@@ -58,6 +62,7 @@ struct smtp_client *smtp_client_new(const struct smtp_client_config *config, int
     vr_buf_init(&c->in, INPUT_MAX);
     vr_buf_init(&c->out, OUTPUT_MAX);
     vr_buf_init(&c->text, TEXT_MAX);
+    vr_buf_init(&c->chunk, OUTPUT_MAX);
     return c;
 }
 
@@ -71,6 +76,7 @@ void smtp_client_free(struct smtp_client *c)
     vr_buf_fini(&c->in);
     vr_buf_fini(&c->out);
     vr_buf_fini(&c->text);
+    vr_buf_fini(&c->chunk);
     free(c->taken);
     free(c);
 }
@@ -97,7 +103,7 @@ void client_reply_event(struct smtp_client *c, struct smtp_client_event *ev, con
 /* The dot is sent when the last byte has left: a server cannot take what it has not got. */
 static bool sent_dot(const struct smtp_client *c)
 {
-    return c->stage == STAGE_DOT && !c->tx.swallow && vr_buf_size(&c->out) == 0;
+    return (c->stage == STAGE_DOT || c->stage == STAGE_LAST) && !c->tx.swallow && vr_buf_size(&c->out) == 0;
 }
 
 static void fail_own(struct smtp_client *c, struct smtp_client_event *ev, const char *enhanced)
@@ -180,7 +186,7 @@ void smtp_client_sent(struct smtp_client *c, size_t n)
     if (c->stage == STAGE_AUTH && n > 0)
         explicit_bzero(c->out.p + c->out.start, n); /* a password may stand there */
     vr_buf_consume(&c->out, n);
-    if (c->stage == STAGE_BODY && n > 0)
+    if ((c->stage == STAGE_BODY || c->stage == STAGE_CHUNKS || c->stage == STAGE_DRAIN) && n > 0)
         c->since = c->now; /* the clock of a block runs only while nothing moves */
     if (vr_buf_size(&c->out) == 0 && c->out.capacity > OUT_KEPT)
         vr_buf_release(&c->out);
@@ -192,6 +198,7 @@ static void release_idle(struct smtp_client *c)
         return;
     vr_buf_release(&c->in);
     vr_buf_release(&c->text);
+    vr_buf_release(&c->chunk);
     if (vr_buf_size(&c->out) == 0)
         vr_buf_release(&c->out);
     free(c->taken);
@@ -215,6 +222,8 @@ static bool is_early(const struct smtp_client *c)
 {
     const struct client_transaction *t = &c->tx;
     size_t unsent = vr_buf_size(&c->out);
+    if (c->stage == STAGE_CHUNKS || c->stage == STAGE_DRAIN)
+        return client_chunks_early(c);
     if (unsent > 0 && t->grouped && c->stage == STAGE_MAIL)
         return t->size - unsent < t->mail_size;
     if (unsent > 0 && t->grouped && c->stage == STAGE_RCPT)

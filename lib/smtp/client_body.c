@@ -1,4 +1,5 @@
-/* client_body.c - the text of a message on its way out: dots doubled, CRLF before the last dot (RFC 5321 §4.1.1.4, §4.5.2).
+/* client_body.c - the text of a message on its way out: dots doubled, CRLF before the last dot (RFC 5321 §4.1.1.4, §4.5.2); by BDAT as it is,
+ * but with its last CRLF (client_bdat.c has the chunks).
  *
  * Promise: no byte of a message can end it before its end. So a dot is doubled behind a bare CR or LF too: some servers take
  *          those for line ends, and what followed would be commands (SMTP smuggling).
@@ -29,10 +30,13 @@ void smtp_client_body(struct smtp_client *c, struct vr_str bytes, int64_t now_ms
 {
     struct client_transaction *t = &c->tx;
     c->now = now_ms;
-    if (c->stage == STAGE_DEAD || bytes.n == 0)
-        return; /* the session broke while the owner was reading */
-    assert(c->stage == STAGE_BODY);
-    add_stuffed(&c->out, bytes, t->last);
+    if (c->stage == STAGE_DEAD || t->failed || bytes.n == 0)
+        return; /* the session broke, or the message was refused, while the owner was reading */
+    assert(c->stage == (t->bdat ? STAGE_CHUNKS : STAGE_BODY) && !t->ended);
+    if (t->bdat)
+        client_chunks_add(c, bytes);
+    else
+        add_stuffed(&c->out, bytes, t->last);
     char before = bytes.n > 1 ? bytes.p[bytes.n - 2] : t->last;
     t->last = bytes.p[bytes.n - 1];
     t->crlf = before == '\r' && t->last == '\n';
@@ -44,11 +48,15 @@ void smtp_client_body_end(struct smtp_client *c, int64_t now_ms)
 {
     struct client_transaction *t = &c->tx;
     c->now = now_ms;
-    if (c->stage == STAGE_DEAD)
+    if (c->stage == STAGE_DEAD || t->failed)
         return;
-    assert(c->stage == STAGE_BODY);
-    if (!t->crlf)
-        vr_buf_add(&c->out, t->last == '\r' ? VR_STR("\n") : VR_STR("\r\n"));
+    assert(c->stage == (t->bdat ? STAGE_CHUNKS : STAGE_BODY) && !t->ended);
+    if (!t->crlf && t->mail->body != SMTP_BODY_BINARYMIME)
+        vr_buf_add(t->bdat ? &c->chunk : &c->out, t->last == '\r' ? VR_STR("\n") : VR_STR("\r\n"));
+    if (t->bdat) {
+        client_chunks_end(c);
+        return;
+    }
     vr_buf_add(&c->out, VR_STR(".\r\n"));
     if (vr_buf_size(&c->in) > 0) /* fed, and not looked at yet */
         c->begun = c->early = true;

@@ -1,5 +1,5 @@
-/* client_inside.h - the client engine's state, shared by client.c, client_reply.c, client_session.c, client_auth.c, client_mail.c and
- * client_body.c. Not public. */
+/* client_inside.h - the client engine's state, shared by client.c, client_reply.c, client_session.c, client_auth.c, client_mail.c,
+ * client_body.c and client_bdat.c. Not public. */
 #ifndef SMTP_CLIENT_INSIDE_H
 #define SMTP_CLIENT_INSIDE_H
 
@@ -9,6 +9,7 @@
 
 #define CLIENT_REPLY_LINES 128
 #define CLIENT_REPLY_LINE  2048 /* with its line end */
+#define CLIENT_CHUNKS_OUT  32   /* BDATs whose replies are awaited at the same time */
 
 /* What the engine waits for; each is a row of stages[] in client.c. */
 enum client_stage {
@@ -24,6 +25,9 @@ enum client_stage {
     STAGE_DATA,
     STAGE_BODY, /* the owner's bytes */
     STAGE_DOT,
+    STAGE_CHUNKS, /* the owner's bytes by BDAT, and the replies to what has left of them */
+    STAGE_LAST,
+    STAGE_DRAIN, /* the replies to chunks behind a refused one */
     STAGE_RSET,
     STAGE_QUIT,
     STAGE_DEAD
@@ -54,12 +58,19 @@ struct client_transaction {
     size_t rcpts_replied;
     bool utf8;             /* MAIL says SMTPUTF8 */
     bool own_faults_first; /* what all are told is for those whose own address is sound */
-    bool grouped;          /* MAIL, RCPT and DATA left together */
+    bool bdat;             /* the message goes by BDAT */
+    bool grouped; /* MAIL, RCPT and DATA, if it is by DATA, left together: the server offers PIPELINING */
     bool asked;   /* not grouped: the RCPT of `at` is out */
     bool mail_refused;
     bool swallow; /* nobody was accepted: DATA and the lone dot are nobody's */
     bool crlf;    /* the text so far ends in CRLF … */
     char last;    /* … or in this byte */
+    /* by BDAT */
+    bool ended, failed;               /* the owner has given all; a chunk was refused */
+    bool taken;                       /* by somebody: a 2xx at its end */
+    uint64_t queued;                  /* bytes that went to `out`, from where it stood at the beginning */
+    uint64_t ends[CLIENT_CHUNKS_OUT]; /* of the chunks that are out, counted like `queued`: a ring … */
+    size_t first, out;                /* … with so many from there */
 };
 
 struct smtp_client {
@@ -67,6 +78,7 @@ struct smtp_client {
     enum client_stage stage;
     enum client_fan fan;
     struct vr_buf in, out, text;
+    struct vr_buf chunk;   /* the bytes of the next BDAT */
     size_t scanned, lines; /* of the reply being read */
     uint16_t code;         /* its code so far; 0 before its first line */
     unsigned offers, mechanisms;
@@ -123,5 +135,17 @@ enum smtp_client_event_kind client_auth_begin(struct smtp_client *c, struct smtp
 client_on_reply client_on_mail, client_on_rcpt, client_on_data, client_on_dot, client_on_rset;
 /* Events that need no reply, and the commands that are due. IDLE: none */
 enum smtp_client_event_kind client_mail_pending(struct smtp_client *c, struct smtp_client_event *ev);
+void client_reset(struct smtp_client *c); /* RSET */
+/* RESULT for all accepted recipients; for LMTP one by one, by the fan. */
+enum smtp_client_event_kind client_message_refused(struct smtp_client *c, const struct client_reply *r,
+                                                   struct smtp_client_event *ev);
+
+/* client_bdat.c */
+client_on_reply client_on_chunk, client_on_drain;
+bool client_wants_bdat(const struct smtp_client *c); /* for the transaction that begins */
+bool client_chunks_early(const struct smtp_client *c);
+void client_chunks_begin(struct smtp_client *c);
+void client_chunks_add(struct smtp_client *c, struct vr_str bytes);
+void client_chunks_end(struct smtp_client *c);
 
 #endif

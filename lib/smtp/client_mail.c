@@ -1,5 +1,5 @@
 /* client_mail.c - one transaction: MAIL, RCPT, DATA as a group where the server allows it, and the results (RFC 5321 §3.3, 2920 §3.1,
- * 2033 §4.2).
+ * 2033 §4.2). By BDAT (client_bdat.c) the group has no DATA.
  *
  * Rules: (1) a group that is out must be answered whole: what MAIL's refusal settled is told at once, the replies behind it are swallowed
  *        (2) when nobody was accepted and the server still says 354, a lone dot ends the transaction; but never where it could end in an
@@ -206,6 +206,8 @@ static void fan_out(struct smtp_client *c, enum client_fan fan)
     c->tx.fan_at = 0;
 }
 
+#define BINARY_NEEDS (SMTP_EXT_BINARYMIME | SMTP_EXT_CHUNKING)
+
 /* Settled before a word was said: true. */
 static bool settled_here(struct smtp_client *c)
 {
@@ -215,6 +217,9 @@ static bool settled_here(struct smtp_client *c)
     if (c->limits.size > 0 && t->mail->size > c->limits.size) /* RFC 1870 §6.1 */
         own_verdict(&c->fanned, 552, "5.3.4",
                     "the message is larger than the server's limit (SIZE): not sent to the server");
+    else if (t->mail->body == SMTP_BODY_BINARYMIME && (~c->offers & BINARY_NEEDS)) /* RFC 3030 §3 */
+        own_verdict(&c->fanned, 554, "5.6.3",
+                    "the message is binary, and the server takes none such (BINARYMIME): not sent to it");
     else if (fault != NULL)
         address_verdict(&c->fanned, fault);
     else if (t->mail->utf8 && !t->utf8) { /* RFC 6531 §3.5 */
@@ -265,12 +270,13 @@ void smtp_client_mail(struct smtp_client *c, const struct smtp_mail *mail, const
     if (settled_here(c))
         return;
     t->grouped = (c->offers & SMTP_EXT_PIPELINING) != 0;
+    t->bdat = client_wants_bdat(c);
     send_mail(c);
     t->mail_size = vr_buf_size(&c->out);
     for (size_t i = 0; t->grouped && i < n; i++)
         if (t->unsendable == 0 || rcpt_fault(c, &rcpts[i]) == NULL)
             send_rcpt(c, &rcpts[i]);
-    if (t->grouped)
+    if (t->grouped && !t->bdat)
         vr_buf_add(&c->out, VR_STR("DATA\r\n"));
     t->size = vr_buf_size(&c->out);
     client_stage(c, STAGE_MAIL);
@@ -280,26 +286,38 @@ void smtp_client_mail(struct smtp_client *c, const struct smtp_mail *mail, const
 
 /* ---- the way through MAIL and RCPT ----------------------------------------------------------------------------------------- */
 
-static enum smtp_client_event_kind reset(struct smtp_client *c)
+void client_reset(struct smtp_client *c)
 {
     vr_buf_add(&c->out, VR_STR("RSET\r\n"));
     client_stage(c, STAGE_RSET);
-    return SMTP_CLIENT_IDLE;
+}
+
+static enum smtp_client_event_kind body_event(struct smtp_client_event *ev, const char *command)
+{
+    ev->command = command;
+    return SMTP_CLIENT_BODY;
 }
 
 /* All recipients have their reply: what now? */
-static void after_recipients(struct smtp_client *c)
+static enum smtp_client_event_kind after_recipients(struct smtp_client *c, struct smtp_client_event *ev)
 {
     struct client_transaction *t = &c->tx;
-    if (t->grouped) { /* DATA is out already */
+    if (t->grouped && !t->bdat) { /* DATA is out already */
         t->swallow = t->mail_refused || t->accepted == 0;
         client_stage(c, STAGE_DATA);
-    } else if (t->accepted > 0) {
+    } else if (t->mail_refused && t->accepted == 0) {
+        c->ready_due = true; /* nothing was opened, nothing is out */
+        client_stage(c, STAGE_READY);
+    } else if (t->mail_refused || t->accepted == 0) {
+        client_reset(c);
+    } else if (t->bdat) {
+        client_chunks_begin(c);
+        return body_event(ev, "BDAT");
+    } else {
         vr_buf_add(&c->out, VR_STR("DATA\r\n"));
         client_stage(c, STAGE_DATA);
-    } else {
-        reset(c);
     }
+    return SMTP_CLIENT_IDLE;
 }
 
 static enum smtp_client_event_kind fan_next(struct smtp_client *c, struct smtp_client_event *ev)
@@ -331,8 +349,8 @@ enum smtp_client_event_kind client_mail_pending(struct smtp_client *c, struct sm
     }
     while (c->stage == STAGE_RCPT) {
         if (t->at == t->count) {
-            after_recipients(c);
-            break;
+            t->at = 0;
+            return after_recipients(c, ev);
         }
         const char *fault = t->unsendable > 0 ? rcpt_fault(c, &t->rcpts[t->at]) : NULL;
         if (fault == NULL && !t->grouped && !t->asked) {
@@ -395,26 +413,32 @@ enum smtp_client_event_kind client_on_rcpt(struct smtp_client *c, const struct c
 
 /* ---- DATA and its end ------------------------------------------------------------------------------------------------------ */
 
-/* The result of all accepted recipients, for LMTP one by one. */
-static enum smtp_client_event_kind data_refused(struct smtp_client *c, const struct client_reply *r,
-                                                struct smtp_client_event *ev)
+enum smtp_client_event_kind client_message_refused(struct smtp_client *c, const struct client_reply *r,
+                                                   struct smtp_client_event *ev)
 {
-    struct client_transaction *t = &c->tx;
-    if (t->swallow && t->mail_refused && t->accepted == 0) {
-        c->ready_due = true;
-        return SMTP_CLIENT_IDLE;
-    }
-    if (t->swallow)
-        return reset(c); /* MAIL is still open at the server */
     c->fanned = (struct smtp_client_event){.index = SIZE_MAX};
     client_reply_event(c, &c->fanned, r);
-    reset(c);
     if (c->config->lmtp) {
         fan_out(c, FAN_RESULTS);
         return SMTP_CLIENT_IDLE;
     }
     *ev = c->fanned;
     return SMTP_CLIENT_RESULT;
+}
+
+static enum smtp_client_event_kind data_refused(struct smtp_client *c, const struct client_reply *r,
+                                                struct smtp_client_event *ev)
+{
+    struct client_transaction *t = &c->tx;
+    enum smtp_client_event_kind told = SMTP_CLIENT_IDLE;
+    if (t->swallow && t->mail_refused && t->accepted == 0) {
+        c->ready_due = true;
+        return SMTP_CLIENT_IDLE;
+    }
+    if (!t->swallow)
+        told = client_message_refused(c, r, ev);
+    client_reset(c); /* MAIL is still open at the server */
+    return told;
 }
 
 enum smtp_client_event_kind client_on_data(struct smtp_client *c, const struct client_reply *r,
@@ -433,10 +457,16 @@ enum smtp_client_event_kind client_on_data(struct smtp_client *c, const struct c
         client_stage(c, STAGE_DOT);
         return SMTP_CLIENT_IDLE;
     }
-    t->at = 0;
     client_stage(c, STAGE_BODY);
-    ev->command = "DATA";
-    return SMTP_CLIENT_BODY;
+    return body_event(ev, "DATA");
+}
+
+static void message_over(struct smtp_client *c)
+{
+    if (c->tx.bdat && !c->tx.taken) /* RFC 3030 §2: RSET behind a BDAT that failed */
+        client_reset(c);
+    else
+        c->ready_due = true;
 }
 
 enum smtp_client_event_kind client_on_dot(struct smtp_client *c, const struct client_reply *r,
@@ -450,14 +480,14 @@ enum smtp_client_event_kind client_on_dot(struct smtp_client *c, const struct cl
         return SMTP_CLIENT_IDLE;
     }
     client_reply_event(c, ev, r);
-    if (!c->config->lmtp) {
-        c->ready_due = true;
-        return SMTP_CLIENT_RESULT;
+    t->taken = t->taken || r->code < 400;
+    if (c->config->lmtp) {
+        while (!c->taken[t->at])
+            t->at++;
+        ev->index = t->at++;
     }
-    while (!c->taken[t->at])
-        t->at++;
-    ev->index = t->at++;
-    c->ready_due = --t->accepted == 0;
+    if (!c->config->lmtp || --t->accepted == 0)
+        message_over(c);
     return SMTP_CLIENT_RESULT;
 }
 

@@ -1,9 +1,9 @@
 /* fuzz_smtp_client.c - any bytes as a server, against the client engine.
  *
  * Input: one byte of configuration, then the server's bytes; \x01 stands for "now the client's bytes leave" (and the TLS handshake, when
- * one was asked for, succeeds). Each input is run twice, with the bytes between two marks at once and one by one: the events must be the same.
+ * one was asked for, succeeds), \x02 for "now half of them leave". Each input is run twice, with the bytes between two marks at once and one by one: the events must be the same.
  * Checked besides: one verdict a recipient, results only for the accepted, nothing after the end, no password and no mail in clear where
- * that is forbidden, commands that are lines.
+ * that is forbidden, commands that are lines, chunks as long as they say.
  */
 #include <veredus/smtp_client.h>
 
@@ -21,7 +21,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 struct run {
     struct smtp_client_config config;
     struct smtp_client *client;
-    bool one_by_one, over, handshake_due, tls, in_data, utf8, said_utf8;
+    struct vr_buf said; /* since the beginning, or the handshake */
+    bool one_by_one, over, handshake_due, tls, utf8;
     unsigned mails;
     bool told[RCPTS], accepted[RCPTS], settled[RCPTS], in_mail;
     uint64_t digest;
@@ -35,6 +36,11 @@ static const struct smtp_mail mail = {
     .ret = DSN_RET_FULL,
     .envid = VR_STR_INIT("x"),
     .auth = VR_STR_INIT("<>")};
+
+static const struct smtp_mail binary_mail = {
+    .reverse_path = {VR_STR_INIT("a"), VR_STR_INIT("client.example"), false, false},
+    .size = 1000,
+    .body = SMTP_BODY_BINARYMIME};
 
 static const struct smtp_rcpt rcpts[RCPTS] = {
     {.forward_path = {VR_STR_INIT("r0"), VR_STR_INIT("server.example"), false, false},
@@ -64,9 +70,34 @@ static void count(struct run *r, const void *bytes, size_t n)
     r->digest = r->digest * 31 + vr_siphash(key, bytes, n);
 }
 
-/* What the client says, as a server sees it. */
-static void look_at(struct run *r, struct vr_str out)
+/* Lines, and behind BDAT as many octets as it says. */
+static void check_lines(struct vr_str out)
 {
+    bool utf8 = false; /* this transaction's MAIL says so */
+    while (out.n > 0) {
+        size_t end = vr_str_find_str(out, VR_STR("\r\n"));
+        assert(end != VR_NPOS);
+        struct vr_str line = vr_str_sub(out, 0, end), argument = vr_str_from_pos(line, 5);
+        uint64_t octets = 0;
+        assert(vr_str_find(line, '\n') == VR_NPOS && vr_str_find(line, '\r') == VR_NPOS);
+        if (vr_str_starts(line, VR_STR("MAIL FROM:")))
+            utf8 = vr_str_find_str(line, VR_STR(" SMTPUTF8 ")) != VR_NPOS ||
+                   vr_str_ends_nocase(line, VR_STR(" SMTPUTF8"));
+        assert(utf8 || vr_str_is_ascii(line));
+        if (vr_str_starts(line, VR_STR("BDAT "))) {
+            bool last = vr_str_ends_nocase(argument, VR_STR(" LAST"));
+            assert(vr_str_to_u64(vr_str_sub(argument, 0, argument.n - (last ? 5 : 0)), &octets));
+        }
+        out = vr_str_from_pos(out, end + 2);
+        assert(octets <= out.n);
+        out = vr_str_from_pos(out, (size_t)octets);
+    }
+}
+
+/* What the client has said, as a server sees it. */
+static void look_at(struct run *r)
+{
+    struct vr_str out = vr_buf_str(&r->said);
     bool clear = !r->tls;
     if (clear && r->config.tls == SMTP_CLIENT_TLS_MUST)
         assert(vr_str_find_str(out, VR_STR("MAIL")) == VR_NPOS &&
@@ -74,26 +105,25 @@ static void look_at(struct run *r, struct vr_str out)
     if (clear && !r->config.auth_in_clear)
         assert(vr_str_find_str(out, VR_STR(PASSWORD_B64)) == VR_NPOS &&
                vr_str_find_str(out, VR_STR(LOGIN_B64)) == VR_NPOS);
-    if (out.n == 0)
-        return;
-    r->said_utf8 = r->said_utf8 || vr_str_find_str(out, VR_STR(" SMTPUTF8\r\n")) != VR_NPOS ||
-                   vr_str_find_str(out, VR_STR(" SMTPUTF8 ")) != VR_NPOS;
-    assert(r->said_utf8 || vr_str_is_ascii(out));
-    assert(out.n >= 2 && out.p[out.n - 1] == '\n' && out.p[out.n - 2] == '\r');
-    for (size_t i = 0; i < out.n; i++) {
-        assert(out.p[i] != '\n' || (i > 0 && out.p[i - 1] == '\r'));
-        assert(out.p[i] != '\r' || (i + 1 < out.n && out.p[i + 1] == '\n'));
-    }
+    check_lines(out);
+    vr_buf_reset(&r->said);
 }
 
-static void on_mark(struct run *r)
+static void leave(struct run *r, size_t n)
 {
-    struct vr_str out = smtp_client_pending(r->client);
-    look_at(r, out);
+    struct vr_str out = vr_str_sub(smtp_client_pending(r->client), 0, n);
+    vr_buf_add(&r->said, out);
     count(r, out.p, out.n);
     smtp_client_sent(r->client, out.n);
-    if (!r->handshake_due || r->over)
+}
+
+static void on_mark(struct run *r, bool half)
+{
+    size_t n = smtp_client_pending(r->client).n;
+    leave(r, half ? n / 2 : n);
+    if (!r->handshake_due || r->over || half)
         return;
+    look_at(r);
     r->handshake_due = false;
     r->tls = true;
     smtp_client_secured(r->client, 0);
@@ -116,11 +146,21 @@ static void begin_mail(struct run *r)
     r->in_mail = true;
     for (size_t i = 0; i < RCPTS; i++)
         r->told[i] = r->accepted[i] = r->settled[i] = false;
-    r->said_utf8 = false;
+    bool binary = r->config.chunking && r->mails == 2;
     if (r->utf8)
         smtp_client_mail(r->client, &utf8_mail, utf8_rcpts, RCPTS, 0);
     else
-        smtp_client_mail(r->client, &mail, rcpts, RCPTS, 0);
+        smtp_client_mail(r->client, binary ? &binary_mail : &mail, rcpts, RCPTS, 0);
+}
+
+/* Small, or several chunks. */
+static void give_body(struct run *r, bool large)
+{
+    static char piece[66000];
+    smtp_client_body(r->client, VR_STR("x\r\n.\r\ny\r\n."), 0);
+    for (int i = 0; large && i < 3; i++)
+        smtp_client_body(r->client, vr_str(piece, sizeof piece), 0);
+    smtp_client_body_end(r->client, 0);
 }
 
 static void settle(struct run *r, const struct smtp_client_event *ev)
@@ -163,8 +203,7 @@ static void on_event(struct run *r, enum smtp_client_event_kind kind, const stru
         break;
     case SMTP_CLIENT_BODY:
         assert(r->accepted[0] || r->accepted[2]);
-        smtp_client_body(r->client, VR_STR("x\r\n.\r\ny\r\n."), 0);
-        smtp_client_body_end(r->client, 0);
+        give_body(r, strcmp(ev->command, "BDAT") == 0 && r->mails != 1);
         break;
     case SMTP_CLIENT_RESULT:
         settle(r, ev);
@@ -204,25 +243,35 @@ static void run(struct run *r, uint8_t flags, struct vr_str script)
                                                    : flags & 4 ? SMTP_CLIENT_TLS_MAY
                                                                : SMTP_CLIENT_TLS_NONE,
                                             .auth_in_clear = flags & 8,
-                                            .trace = flags & 16};
+                                            .trace = flags & 16,
+                                            .chunking = !(flags & 32) && flags & 64};
     if (flags & 32)
         r->config.user = VR_STR("user"), r->config.password = VR_STR(PASSWORD);
     if (flags & 64)
         r->config.auth_mechanism = VR_STR("LOGIN");
     r->utf8 = flags & 128;
     r->client = smtp_client_new(&r->config, 0);
+    vr_buf_init(&r->said, 64u << 20);
     while (vr_str_split(&script, '\x01', &part)) {
-        feed(r, part);
-        on_mark(r);
+        struct vr_str half;
+        while (vr_str_split(&part, '\x02', &half)) {
+            feed(r, half);
+            if (part.n > 0)
+                on_mark(r, true);
+        }
+        on_mark(r, false);
         pump(r);
     }
     smtp_client_eof(r->client);
     pump(r);
     assert(r->over); /* after the end of the connection there is always a verdict … */
-    if (!r->handshake_due)
-        look_at(r, smtp_client_pending(r->client));
+    if (!r->handshake_due) {
+        leave(r, SIZE_MAX);
+        look_at(r);
+    }
     smtp_client_tick(r->client, INT64_MAX); /* … and only one */
     pump(r);
+    vr_buf_fini(&r->said);
     smtp_client_free(r->client);
 }
 

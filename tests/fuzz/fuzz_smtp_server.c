@@ -20,7 +20,7 @@ struct owner {
     struct smtp_server *engine;
     struct seen *seen;
     struct vr_buf text;
-    bool waits, challenge, lmtp, utf8;
+    bool waits, challenge, lmtp, utf8, binary, refuses_data;
     unsigned due; /* answers to the end of the data */
     struct smtp_reply reply;
 };
@@ -58,7 +58,7 @@ static void hear_end(struct owner *o, const struct smtp_server_event *ev)
 {
     if (ev->refusal.code == 0) {
         struct vr_str text = vr_buf_str(&o->text);
-        for (size_t i = 0; i < text.n; i++) { /* invariant (2): CRLF only */
+        for (size_t i = 0; i < text.n && !o->binary; i++) { /* invariant (2): CRLF only */
             assert(text.p[i] != '\n' || (i > 0 && text.p[i - 1] == '\r'));
             assert(text.p[i] != '\r' || (i + 1 < text.n && text.p[i + 1] == '\n'));
         }
@@ -81,6 +81,8 @@ static void hear(struct owner *o, enum smtp_server_event_kind kind, const struct
     case SMTP_SERVER_MAIL:
         o->utf8 = ev->mail->utf8;
         assert(o->utf8 || !ev->mail->reverse_path.utf8);
+        o->binary = ev->mail->body == SMTP_BODY_BINARYMIME;
+        o->refuses_data = ev->mail->reverse_path.local.n % 8 == 6;
         hear_path(o, &ev->mail->reverse_path);
         break;
     case SMTP_SERVER_RCPT:
@@ -88,7 +90,8 @@ static void hear(struct owner *o, enum smtp_server_event_kind kind, const struct
         hear_path(o, &ev->rcpt->forward_path);
         break;
     case SMTP_SERVER_DATA:
-        decide(o, (struct smtp_reply){0});
+        assert(smtp_server_in_transaction(o->engine) && vr_buf_size(&o->text) == 0);
+        decide(o, o->refuses_data ? SMTP_REPLY(451, "4.3.0", "not now") : (struct smtp_reply){0});
         break;
     case SMTP_SERVER_CHUNK:
         assert(ev->data.n > 0);

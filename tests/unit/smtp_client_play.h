@@ -1,4 +1,4 @@
-/* smtp_client_play.h - runs written dialogues between a server and the client engine; for smtp_client.c only.
+/* smtp_client_play.h - runs written dialogues between a server and the client engine; for the smtp_client*.c only.
  *
  * A dialogue is text, one step a line:
  *     S:text      the server says text CRLF                  C:text     the engine must have said exactly this line
@@ -48,7 +48,7 @@ static const char *const kinds[] = {"IDLE",   "STARTTLS", "READY",  "RCPT",  "BO
                                     "RESULT", "REPLY",    "FAILED", "CLOSED"};
 
 /* KIND [index] [code enhanced "command" text]; * stands for all recipients; FAILED ends in ! when permanent, ? after the dot */
-static void event_text(char *out, enum smtp_client_event_kind kind, const struct smtp_client_event *ev)
+static inline void event_text(char *out, enum smtp_client_event_kind kind, const struct smtp_client_event *ev)
 {
     char index[24] = "", verdict[LINE - 64] = "";
     bool told = kind == SMTP_CLIENT_RCPT_RESULT || kind == SMTP_CLIENT_RESULT;
@@ -67,7 +67,7 @@ static void event_text(char *out, enum smtp_client_event_kind kind, const struct
             *p = '|';
 }
 
-static void pump(struct play *p)
+static inline void pump(struct play *p)
 {
     struct smtp_client_event ev;
     enum smtp_client_event_kind kind;
@@ -85,7 +85,7 @@ static void pump(struct play *p)
     }
 }
 
-static void feed(struct play *p, struct vr_str bytes)
+static inline void feed(struct play *p, struct vr_str bytes)
 {
     if (p->way != WAY_BYTES) {
         smtp_client_feed(p->client, bytes, p->now);
@@ -99,7 +99,7 @@ static void feed(struct play *p, struct vr_str bytes)
     }
 }
 
-static void say_run(struct play *p)
+static inline void say_run(struct play *p)
 {
     if (vr_buf_size(&p->said) == 0)
         return;
@@ -110,7 +110,7 @@ static void say_run(struct play *p)
 /* ---- what the owner does ------------------------------------------------------------------------------------------ */
 
 /* "\r\n" and "\xNN" undone */
-static struct vr_str unescape(char *s)
+static inline struct vr_str unescape(char *s)
 {
     char *out = s;
     for (const char *in = s; *in != '\0';) {
@@ -129,7 +129,7 @@ static struct vr_str unescape(char *s)
 }
 
 /* "mail N [word…]": from a@client.example to r0@server.example … */
-static void do_mail(struct play *p, char *argument)
+static inline void do_mail(struct play *p, char *argument)
 {
     static const char *const names[RCPTS_MAX] = {"r0", "r1", "r2", "r3", "r4", "r5", "r6", "r7"};
     size_t n = (size_t)(argument[0] - '0');
@@ -144,6 +144,8 @@ static void do_mail(struct play *p, char *argument)
         p->mail.size = 5000;
     if (strstr(argument, "8bit") != NULL)
         p->mail.body = SMTP_BODY_8BITMIME;
+    if (strstr(argument, "binary") != NULL)
+        p->mail.body = SMTP_BODY_BINARYMIME;
     if (strstr(argument, "urgent") != NULL)
         p->mail.priority = 4;
     if (strstr(argument, "bulk") != NULL)
@@ -199,7 +201,7 @@ static void do_mail(struct play *p, char *argument)
     smtp_client_mail(p->client, &p->mail, p->rcpts, n, p->now);
 }
 
-static void do_body(struct play *p, char *argument)
+static inline void do_body(struct play *p, char *argument)
 {
     struct vr_str text = unescape(argument);
     if (p->way != WAY_BYTES) {
@@ -210,32 +212,41 @@ static void do_body(struct play *p, char *argument)
         smtp_client_body(p->client, vr_str_sub(text, i, 1), p->now);
 }
 
-static void do_end(struct play *p, char *argument)
+/* "fill N": a piece of so many bytes, in lines */
+static inline void do_fill(struct play *p, char *argument)
+{
+    static char text[200000];
+    for (size_t i = 0; i < sizeof text; i++)
+        text[i] = i % 64 == 62 ? '\r' : i % 64 == 63 ? '\n' : 'x';
+    smtp_client_body(p->client, vr_str(text + 64 - atoi(argument) % 64, (size_t)atoi(argument)), p->now);
+}
+
+static inline void do_end(struct play *p, char *argument)
 {
     (void)argument;
     smtp_client_body_end(p->client, p->now);
 }
 
-static void do_secured(struct play *p, char *argument)
+static inline void do_secured(struct play *p, char *argument)
 {
     (void)argument;
     smtp_client_secured(p->client, p->now);
 }
 
-static void do_quit(struct play *p, char *argument)
+static inline void do_quit(struct play *p, char *argument)
 {
     (void)argument;
     smtp_client_quit(p->client, p->now);
 }
 
-static void do_eof(struct play *p, char *argument)
+static inline void do_eof(struct play *p, char *argument)
 {
     (void)argument;
     smtp_client_eof(p->client);
 }
 
 /* "tick MILLISECONDS": the deadline must be that far, and is passed. "tick never" */
-static void do_tick(struct play *p, char *argument)
+static inline void do_tick(struct play *p, char *argument)
 {
     int64_t deadline = smtp_client_deadline(p->client);
     if (strcmp(argument, "never") == 0) {
@@ -249,12 +260,12 @@ static void do_tick(struct play *p, char *argument)
 }
 
 /* Raw bytes, no line end added. */
-static void do_raw(struct play *p, char *argument)
+static inline void do_raw(struct play *p, char *argument)
 {
     feed(p, unescape(argument));
 }
 
-static void do_offers(struct play *p, char *argument)
+static inline void do_offers(struct play *p, char *argument)
 {
     char got[64];
     snprintf(got, sizeof got, "%u %llu", smtp_client_offers(p->client),
@@ -263,7 +274,7 @@ static void do_offers(struct play *p, char *argument)
 }
 
 /* "limits SIZE MAILMAX RCPTMAX RCPTDOMAINMAX BY": what the EHLO reply said behind its keywords */
-static void do_limits(struct play *p, char *argument)
+static inline void do_limits(struct play *p, char *argument)
 {
     const struct smtp_client_limits *l = smtp_client_limits(p->client);
     char got[128];
@@ -273,8 +284,16 @@ static void do_limits(struct play *p, char *argument)
     assert_string_equal(got, argument);
 }
 
+/* "pending N held M" */
+static inline void do_pending(struct play *p, char *argument)
+{
+    char got[64];
+    snprintf(got, sizeof got, "%zu held %zu", smtp_client_pending(p->client).n, smtp_client_held(p->client));
+    assert_string_equal(got, argument);
+}
+
 /* Tells the engine that n bytes were sent, without looking at them. */
-static void do_sent(struct play *p, char *argument)
+static inline void do_sent(struct play *p, char *argument)
 {
     smtp_client_sent(p->client, (size_t)atoi(argument));
 }
@@ -282,11 +301,12 @@ static void do_sent(struct play *p, char *argument)
 static const struct {
     const char *name;
     void (*run)(struct play *p, char *argument);
-} owner_verbs[] = {{"mail", do_mail},     {"body", do_body},     {"end", do_end},   {"secured", do_secured},
-                   {"quit", do_quit},     {"eof", do_eof},       {"tick", do_tick}, {"raw", do_raw},
-                   {"offers", do_offers}, {"limits", do_limits}, {"sent", do_sent}};
+} owner_verbs[] = {{"mail", do_mail},      {"body", do_body},     {"end", do_end},   {"secured", do_secured},
+                   {"quit", do_quit},      {"eof", do_eof},       {"tick", do_tick}, {"raw", do_raw},
+                   {"offers", do_offers},  {"limits", do_limits}, {"sent", do_sent}, {"fill", do_fill},
+                   {"pending", do_pending}};
 
-static void owner_does(struct play *p, char *line)
+static inline void owner_does(struct play *p, char *line)
 {
     char *blank = strchr(line, ' ');
     char none[1] = "";
@@ -301,7 +321,7 @@ static void owner_does(struct play *p, char *line)
     fail_msg("no such step: %s", line);
 }
 
-static void configure(struct play *p, const char *word)
+static inline void configure(struct play *p, const char *word)
 {
     struct smtp_client_config *c = &p->config;
     if (strcmp(word, "lmtp") == 0)
@@ -318,6 +338,8 @@ static void configure(struct play *p, const char *word)
         c->auth_mechanism = VR_STR("LOGIN");
     else if (strcmp(word, "external") == 0)
         c->auth_mechanism = VR_STR("EXTERNAL");
+    else if (strcmp(word, "chunking") == 0)
+        c->chunking = true;
     else if (strcmp(word, "user") == 0)
         c->user = VR_STR("user"), c->password = VR_STR("pencil");
     else
@@ -326,7 +348,7 @@ static void configure(struct play *p, const char *word)
 
 /* ---- a run -------------------------------------------------------------------------------------------------------- */
 
-static void client_must_have_said(struct play *p, const char *line)
+static inline void client_must_have_said(struct play *p, const char *line)
 {
     struct vr_str pending = smtp_client_pending(p->client), wanted = vr_str_from(line);
     size_t end = vr_str_find_str(pending, VR_STR("\r\n"));
@@ -335,7 +357,7 @@ static void client_must_have_said(struct play *p, const char *line)
     smtp_client_sent(p->client, end + 2);
 }
 
-static void event_must_be(struct play *p, const char *wanted)
+static inline void event_must_be(struct play *p, const char *wanted)
 {
     if (p->event_first == p->event_last)
         fail_msg("%s\nwanted E:%s\ngot no event", p->where, wanted);
@@ -344,7 +366,7 @@ static void event_must_be(struct play *p, const char *wanted)
     p->event_first++;
 }
 
-static void step(struct play *p, char *line)
+static inline void step(struct play *p, char *line)
 {
     if (line[0] == 'S') {
         if (p->way == WAY_BYTES) /* first the line without its end, which must say nothing final yet */
@@ -366,7 +388,7 @@ static void step(struct play *p, char *line)
         fail_msg("what is this: %s", line);
 }
 
-static void play_begin(struct play *p, enum way way)
+static inline void play_begin(struct play *p, enum way way)
 {
     memset(p, 0, sizeof *p);
     p->way = way;
@@ -377,14 +399,14 @@ static void play_begin(struct play *p, enum way way)
     vr_buf_init(&p->said, 1 << 20);
 }
 
-static void play_end(struct play *p)
+static inline void play_end(struct play *p)
 {
     smtp_client_free(p->client);
     vr_buf_fini(&p->said);
 }
 
 /* Runs the dialogue up to its server_line-th S (SIZE_MAX: all). False when it has fewer. */
-static bool run_until(struct play *p, const char *dialogue, size_t server_line)
+static inline bool run_until(struct play *p, const char *dialogue, size_t server_line)
 {
     struct vr_str rest = vr_str_from(dialogue), one;
     while (vr_str_split(&rest, '\n', &one)) {
@@ -407,7 +429,7 @@ static bool run_until(struct play *p, const char *dialogue, size_t server_line)
     return false;
 }
 
-static void run_all_ways(const char *dialogue)
+static inline void run_all_ways(const char *dialogue)
 {
     for (enum way way = WAY_LINES; way < WAY_COUNT; way++) {
         struct play p;
@@ -421,11 +443,110 @@ static void run_all_ways(const char *dialogue)
     }
 }
 
-static void run_table(const char *const *dialogues, size_t n)
+static inline void run_table(const char *const *dialogues, size_t n)
 {
     for (size_t i = 0; i < n; i++)
         run_all_ways(dialogues[i]);
 }
 #define RUN(table) run_table(table, sizeof(table) / sizeof *(table))
+
+/* ---- good dialogues, broken at every line of the server --------------------------------------------------------------- */
+
+static inline const char *last_event(const struct play *p)
+{
+    return p->event_last > 0 ? p->events[p->event_last - 1] : "none";
+}
+
+static inline bool waits_for_quit(const struct play *p)
+{
+    return smtp_client_deadline(p->client) - p->now == 30000;
+}
+
+static inline void break_eof(struct play *p)
+{
+    bool quit = waits_for_quit(p);
+    smtp_client_eof(p->client);
+    pump(p);
+    assert_true(p->over);
+    assert_ptr_equal(strstr(last_event(p), quit ? "CLOSED" : "FAILED 0 4.4.2"), last_event(p));
+}
+
+static inline void break_421(struct play *p)
+{
+    bool quit = waits_for_quit(p);
+    feed(p, VR_STR("421 4.3.2 going down\r\n"));
+    assert_true(p->over || p->config.tls == SMTP_CLIENT_TLS_NONE);
+    assert_ptr_equal(strstr(last_event(p), quit ? "CLOSED" : "FAILED 421 4.3.2"), last_event(p));
+}
+
+static inline void break_silence(struct play *p)
+{
+    int64_t deadline = smtp_client_deadline(p->client);
+    assert_true(deadline < INT64_MAX);
+    smtp_client_tick(p->client, deadline);
+    pump(p);
+    assert_ptr_equal(strstr(last_event(p), "FAILED 0 4.4.2"), last_event(p));
+    assert_non_null(strstr(last_event(p), "timed out"));
+}
+
+static inline void break_rubbish(struct play *p, struct vr_str rubbish)
+{
+    feed(p, rubbish);
+    assert_true(p->over);
+    assert_ptr_equal(strstr(last_event(p), "FAILED 0 4.5.0"), last_event(p));
+}
+
+/* A break in the middle of a multi-line reply is rubbish for 421, too. */
+static inline bool in_multiline(const char *dialogue, size_t server_line)
+{
+    const char *before = NULL;
+    struct vr_str rest = vr_str_from(dialogue), one;
+    while (vr_str_split(&rest, '\n', &one))
+        if (one.n > 0 && one.p[0] == 'S') {
+            if (server_line-- == 0)
+                return before != NULL && before[5] == '-';
+            before = one.p;
+        }
+    return false;
+}
+
+/* The breaks that were tried. */
+static inline size_t broken_everywhere(const char *const *good, size_t n)
+{
+    static const struct vr_str rubbish[] = {VR_STR_INIT("199 x\r\n"),
+                                            VR_STR_INIT("600 x\r\n"),
+                                            VR_STR_INIT("25\r\n"),
+                                            VR_STR_INIT("250+x\r\n"),
+                                            VR_STR_INIT("\r\n"),
+                                            VR_STR_INIT("\n"),
+                                            VR_STR_INIT("\0\0\0\n"),
+                                            VR_STR_INIT("-50 x\r\n"),
+                                            VR_STR_INIT("2500 x\r\n"),
+                                            VR_STR_INIT("HTTP/1.1 400 Bad Request\r\n"),
+                                            VR_STR_INIT("250-a\r\n251 b\r\n")};
+    size_t breaks = 0;
+    for (size_t d = 0; d < n; d++)
+        for (size_t line = 0;; line++) {
+            struct play p;
+            bool more = true;
+            for (size_t how = 0; more && how < 3 + sizeof rubbish / sizeof *rubbish; how++) {
+                play_begin(&p, how % 2 ? WAY_BYTES : WAY_LINES);
+                more = run_until(&p, good[d], line);
+                if (more && how == 0)
+                    break_eof(&p);
+                else if (more && how == 1 && !in_multiline(good[d], line))
+                    break_421(&p);
+                else if (more && how == 2)
+                    break_silence(&p);
+                else if (more && how > 2)
+                    break_rubbish(&p, rubbish[how - 3]);
+                breaks += more;
+                play_end(&p);
+            }
+            if (!more)
+                break;
+        }
+    return breaks;
+}
 
 #endif

@@ -18,6 +18,7 @@
 
 #define RCPTS_MAX   12
 #define MESSAGE_MAX (300u << 10)
+#define CHUNKS      (SMTP_EXT_CHUNKING | SMTP_EXT_BINARYMIME)
 #define TURNS_MAX   2000000
 
 /* ---- chance --------------------------------------------------------------------------------------------------------- */
@@ -54,10 +55,36 @@ static void make_message(struct vr_buf *out)
     assert_false(out->too_big);
 }
 
+/* Any bytes, with what could be taken for commands and ends among them. */
+static void make_binary(struct vr_buf *out)
+{
+    vr_buf_reset(out);
+    for (size_t n = chance(4) == 0 ? chance(MESSAGE_MAX / 2) : chance(300); n > 0; n--)
+        switch (chance(40)) {
+        case 0:
+            vr_buf_add(out, VR_STR("\r\n.\r\n"));
+            break;
+        case 1:
+            vr_buf_add(out, VR_STR("BDAT 0 LAST\r\n"));
+            break;
+        case 2:
+            vr_buf_add_byte(out, '\r');
+            break;
+        case 3:
+            vr_buf_add_byte(out, '\n');
+            break;
+        default:
+            vr_buf_add_byte(out, (char)chance(256));
+        }
+    assert_false(out->too_big);
+}
+
 /* ---- the two owners ---------------------------------------------------------------------------------------------------- */
 
 struct setting {
     bool lmtp, starttls, must, one_by_one, trace;
+    bool bdat;              /* chunks are offered and asked for */
+    bool binary;            /* chunks, and every other message has BODY=BINARYMIME */
     const char *mechanisms; /* NULL: no AUTH */
     unsigned transactions;
 };
@@ -148,6 +175,11 @@ static void go_on_with_sasl(struct pair *p, enum sasl_step step, struct vr_str o
     p->sasl = NULL;
 }
 
+static bool is_chunked(const struct pair *p)
+{
+    return p->setting->bdat || p->mail.body == SMTP_BODY_BINARYMIME;
+}
+
 static void on_rcpt(struct pair *p, const struct smtp_rcpt *rcpt)
 {
     char letter = rcpt->forward_path.local.p[0];
@@ -168,6 +200,7 @@ static void server_event(struct pair *p, enum smtp_server_event_kind kind, const
         vr_buf_reset(&p->received);
         p->taken_count = 0;
         assert_int_equal(ev->mail->size, p->mail.size);
+        assert_int_equal(ev->mail->body, p->mail.body);
         assert_int_equal(ev->mail->ret, DSN_RET_HDRS);
         assert_true(vr_str_equal(ev->mail->envid, VR_STR("id+2B1")));
         assert_true(vr_str_equal(ev->mail->auth, p->setting->mechanisms != NULL ? VR_STR("<>") : VR_STR("")));
@@ -183,6 +216,11 @@ static void server_event(struct pair *p, enum smtp_server_event_kind kind, const
         vr_buf_add(&p->received, ev->data);
         break;
     case SMTP_SERVER_DATA_END:
+        if (p->refuse_data && is_chunked(p)) { /* the owner's own no, behind the octets */
+            assert_int_equal(ev->refusal.code, 451);
+            assert_int_equal(vr_buf_size(&p->received), 0);
+            break;
+        }
         assert_int_equal(ev->refusal.code, 0);
         assert_int_equal(vr_buf_size(&p->received), vr_buf_size(&p->message));
         assert_memory_equal(vr_buf_str(&p->received).p, vr_buf_str(&p->message).p, vr_buf_size(&p->message));
@@ -249,12 +287,16 @@ static void begin(struct pair *p)
     p->refuse_data = chance(6) == 0;
     p->results = 0;
     p->body_at = 0;
-    make_message(&p->message);
+    bool binary = p->setting->binary && chance(2) == 0;
+    if (binary)
+        make_binary(&p->message);
+    else
+        make_message(&p->message);
     memset(p->rcpt_codes, 0, sizeof p->rcpt_codes);
     memset(p->result_codes, 0, sizeof p->result_codes);
     p->mail = (struct smtp_mail){.reverse_path = {VR_STR("me"), VR_STR("client.example"), false, false},
                                  .size = vr_buf_size(&p->message) + 1,
-                                 .body = SMTP_BODY_8BITMIME,
+                                 .body = binary ? SMTP_BODY_BINARYMIME : SMTP_BODY_8BITMIME,
                                  .ret = DSN_RET_HDRS,
                                  .envid = VR_STR("id+2B1"),
                                  .auth = VR_STR("<>")};
@@ -286,6 +328,7 @@ static void client_event(struct pair *p, enum smtp_client_event_kind kind, const
         p->secured_client = true;
         break;
     case SMTP_CLIENT_READY:
+        p->in_body = false;
         if (p->begun > 0)
             check_results(p);
         if (p->begun < p->setting->transactions)
@@ -324,7 +367,7 @@ static void give_body(struct pair *p)
     p->body_at += piece.n;
     if (p->body_at < vr_buf_size(&p->message))
         return;
-    smtp_client_body_end(p->client, 0);
+    smtp_client_body_end(p->client, 0); /* does nothing when a chunk was refused meanwhile */
     p->in_body = false;
 }
 
@@ -398,12 +441,14 @@ static void pair_begin(struct pair *p, const struct setting *s)
 {
     memset(p, 0, sizeof *p);
     p->setting = s;
+    bool chunks = s->bdat || s->binary;
     p->server_config = (struct smtp_server_config){.hostname = VR_STR("server.example"),
                                                    .lmtp = s->lmtp,
                                                    .starttls = s->starttls,
                                                    .auth_mechanisms = vr_str_from(s->mechanisms),
                                                    .auth_in_clear = !s->starttls,
                                                    .auth_required = s->mechanisms != NULL,
+                                                   .offers = SMTP_EXT_BASIC | (chunks ? CHUNKS : 0u),
                                                    .size_max = 10u << 20,
                                                    .rcpt_max = 100,
                                                    .error_max = 1000000,
@@ -414,6 +459,7 @@ static void pair_begin(struct pair *p, const struct setting *s)
                                                           : s->starttls ? SMTP_CLIENT_TLS_MAY
                                                                         : SMTP_CLIENT_TLS_NONE,
                                                    .auth_in_clear = true,
+                                                   .chunking = s->bdat,
                                                    .nonce = "client nonce 18 b",
                                                    .trace = s->trace};
     if (s->mechanisms != NULL)
@@ -509,10 +555,30 @@ static void test_auth(void **state)
         run_seeds(&(struct setting){.transactions = 4, .mechanisms = mechanisms[i]}, 10);
 }
 
+static void test_chunks(void **state)
+{
+    (void)state;
+    run_seeds(&(struct setting){.transactions = 8, .bdat = true}, 60);
+    run_seeds(&(struct setting){.transactions = 8, .bdat = true, .one_by_one = true}, 30);
+    run_seeds(&(struct setting){.transactions = 8, .bdat = true, .lmtp = true}, 40);
+    run_seeds(&(struct setting){.transactions = 8, .bdat = true, .lmtp = true, .one_by_one = true}, 20);
+}
+
+static void test_binary(void **state)
+{
+    (void)state;
+    run_seeds(&(struct setting){.transactions = 8, .binary = true}, 60);
+    run_seeds(&(struct setting){.transactions = 8, .binary = true, .bdat = true, .trace = true}, 60);
+    run_seeds(&(struct setting){.transactions = 8, .binary = true, .one_by_one = true}, 20);
+    run_seeds(&(struct setting){.transactions = 8, .binary = true, .lmtp = true}, 30);
+    run_seeds(&(struct setting){.transactions = 4, .binary = true, .starttls = true, .must = true}, 10);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_smtp), cmocka_unit_test(test_one_by_one),
-                                       cmocka_unit_test(test_lmtp), cmocka_unit_test(test_lmtp_one_by_one),
-                                       cmocka_unit_test(test_tls),  cmocka_unit_test(test_auth)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_smtp),   cmocka_unit_test(test_one_by_one),
+                                       cmocka_unit_test(test_lmtp),   cmocka_unit_test(test_lmtp_one_by_one),
+                                       cmocka_unit_test(test_tls),    cmocka_unit_test(test_auth),
+                                       cmocka_unit_test(test_chunks), cmocka_unit_test(test_binary)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
