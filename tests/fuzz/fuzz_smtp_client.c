@@ -1,7 +1,8 @@
 /* fuzz_smtp_client.c - any bytes as a server, against the client engine.
  *
  * Input: one byte of configuration, then the server's bytes; \x01 stands for "now the client's bytes leave" (and the TLS handshake, when
- * one was asked for, succeeds), \x02 for "now half of them leave". Each input is run twice, with the bytes between two marks at once and one by one: the events must be the same.
+ * one was asked for, succeeds), \x02 for "now half of them leave". Each input is run twice, with the bytes between two marks at once and one
+ * by one: the events must be the same.
  * Checked besides: one verdict a recipient, results only for the accepted, nothing after the end, no password and no mail in clear where
  * that is forbidden, commands that are lines, chunks as long as they say.
  */
