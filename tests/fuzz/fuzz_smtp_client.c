@@ -267,7 +267,7 @@ static void run(struct run *r, uint8_t flags, struct vr_str script)
     pump(r);
     assert(r->over); /* after the end of the connection there is always a verdict … */
     if (!r->handshake_due) {
-        leave(r, SIZE_MAX);
+        vr_buf_add(&r->said, smtp_client_pending(r->client));
         look_at(r);
     }
     smtp_client_tick(r->client, INT64_MAX); /* … and only one */
