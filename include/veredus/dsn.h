@@ -58,6 +58,9 @@ struct dsn {
     struct vr_str envid;           /* as given, still xtext; empty when absent */
     struct vr_str queue_id;
     int64_t arrival_date;          /* seconds since 1970 */
+    int64_t deliver_by;            /* seconds since 1970: Deliver-By-Date (RFC 2852 §5); 0: none was asked for */
+    struct vr_str future_release;  /* "for;3600", "until;2026-12-31T08:00:00Z" as asked for: Future-Release-Request (RFC 4865 §5.1.2); empty: not */
+    bool tls_optional;             /* the report may travel in clear as its message might: "TLS-Required: No" (RFC 8689 §6) */
     int64_t now;                   /* seconds since 1970 */
     struct vr_str message_id;      /* for the report itself, without < > */
     struct vr_str boundary;        /* random, of boundary characters */

@@ -24,8 +24,7 @@ static const struct {
                      "You need not do anything: it is tried again. You will hear if it finally fails."},
     [DSN_DELIVERED] = {"delivered", "Mail delivered", "was delivered, as you asked to be told, to:", ""},
     [DSN_RELAYED] = {"relayed", "Mail relayed",
-                     "was handed on, to a server that sends no reports of delivery, for:",
-                     "You may hear no more of it."},
+                     "was handed on to the next mail server, for:", "You may hear no more of it."},
     [DSN_EXPANDED] = {"expanded", "Mail expanded",
                       "was handed on to the several addresses behind:", "You may hear no more of it."},
 };
@@ -92,6 +91,8 @@ static void write_header(struct vr_buf *out, const struct dsn *d, enum dsn_actio
     vr_buf_addf(out, "Message-ID: <%.*s>\r\n", VR_STR_ARG(d->message_id));
     vr_buf_add(out, VR_STR("Auto-Submitted: auto-replied\r\n" /* RFC 3834 §5 */
                            "MIME-Version: 1.0\r\n"));
+    if (d->tls_optional)
+        vr_buf_add(out, VR_STR("TLS-Required: No\r\n"));
     if (!vr_str_is_ascii(d->original)) /* what holds 8-bit parts is 8bit itself: RFC 2045 §6.4 */
         vr_buf_add(out, VR_STR("Content-Transfer-Encoding: 8bit\r\n"));
     vr_buf_addf(out,
@@ -132,6 +133,8 @@ static void write_recipient_text(struct vr_buf *out, const struct dsn_recipient 
         add_line(out, "    server: ", r->remote_mta, "");
     if (r->diagnostic.n > 0)
         add_line(out, r->diagnostic_is_smtp ? "    it said: " : "    reason: ", r->diagnostic, "");
+    if (r->status.n > 2 && vr_str_equal(vr_str_from_pos(r->status, 1), VR_STR(".4.7"))) /* RFC 3463 §3.5 */
+        vr_buf_add(out, VR_STR("    the time for its delivery is over\r\n"));
     if (r->action == DSN_DELAYED && r->will_retry_until > 0) {
         char date[MESSAGE_DATE_SIZE];
         size_t n = message_date_write(date, r->will_retry_until, 0);
@@ -192,12 +195,16 @@ static void write_status_of(struct vr_buf *out, const struct dsn_recipient *r)
 static void write_status(struct vr_buf *out, const struct dsn *d)
 {
     vr_buf_addf(out, "--%.*s\r\nContent-Type: message/delivery-status\r\n\r\n", VR_STR_ARG(d->boundary));
-    field(out, "Reporting-MTA", "dns; ", d->reporting_mta);
-    if (d->envid.n > 0)
+    if (d->envid.n > 0) /* in the order of RFC 3464 §2.2 */
         xtext_field(out, "Original-Envelope-Id", "", d->envid);
-    field(out, "X-Veredus-Queue-Id", "", d->queue_id);
+    field(out, "Reporting-MTA", "dns; ", d->reporting_mta);
     if (d->arrival_date > 0)
         date_field(out, "Arrival-Date", d->arrival_date);
+    if (d->deliver_by > 0)
+        date_field(out, "Deliver-By-Date", d->deliver_by);
+    if (d->future_release.n > 0)
+        field(out, "Future-Release-Request", "", d->future_release);
+    field(out, "X-Veredus-Queue-Id", "", d->queue_id);
     for (size_t i = 0; i < d->recipient_count; i++)
         write_status_of(out, &d->recipients[i]);
     vr_buf_add(out, VR_STR("\r\n"));

@@ -66,7 +66,13 @@ void queue_print_message(const json_t *m)
     print_clean(*from ? from : "<>");
     if (queue_number_of(m, "priority") != 0)
         printf("  priority %lld", (long long)queue_number_of(m, "priority"));
-    printf("%s\n", json_is_true(json_object_get(m, "held")) ? "  HELD" : "");
+    if (*queue_text_of(m, "deliver_by"))
+        printf("  %s %s", strcmp(queue_text_of(m, "then"), "return") == 0 ? "returned at" : "late from",
+               queue_text_of(m, "deliver_by"));
+    printf("%s", json_is_true(json_object_get(m, "held")) ? "  HELD" : "");
+    if (*queue_text_of(m, "held_until"))
+        printf(" until %s", queue_text_of(m, "held_until"));
+    putchar('\n');
     size_t i;
     json_t *r;
     json_array_foreach(json_object_get(m, "recipients"), i, r)
@@ -77,7 +83,7 @@ void queue_print_message(const json_t *m)
 
 void queue_print_whole(const json_t *m)
 {
-    static const char *const facts[] = {"client", "helo", "user", "envid"};
+    static const char *const facts[] = {"client", "helo", "user", "envid", "tls"};
     queue_print_message(m);
     for (size_t i = 0; i < sizeof facts / sizeof *facts; i++)
         if (*queue_text_of(m, facts[i])) {

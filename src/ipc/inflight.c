@@ -184,6 +184,7 @@ static struct report *report_new(struct inflight *f, const struct inflight_job *
                                      .remote_mta = j->remote_mta,
                                      .remote_ip = j->remote_ip,
                                      .dsn_relayed_on = j->dsn_relayed_on,
+                                     .by_relayed_on = j->by_relayed_on,
                                      .tls = j->tls,
                                      .unreachable = j->unreachable,
                                      .duration_ms =

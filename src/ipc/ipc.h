@@ -121,7 +121,8 @@ enum envelope_asks {
     ENVELOPE_UTF8 = 1 << 0,         /* SMTPUTF8 was given: addresses or header fields are in UTF-8 (RFC 6531) */
     ENVELOPE_REQUIRE_TLS = 1 << 1,  /* REQUIRETLS (RFC 8689) */
     ENVELOPE_TLS_OPTIONAL = 1 << 2, /* "TLS-Required: No" in the header: delivery matters more than TLS (RFC 8689 §5) */
-    ENVELOPE_BY_TRACE = 1 << 3      /* BY=…T */
+    ENVELOPE_BY_TRACE = 1 << 3,     /* BY=…T */
+    ENVELOPE_HOLD_FOR = 1 << 4      /* hold_until was given as HOLDFOR: so many seconds after the arrival (RFC 4865) */
 };
 
 struct envelope {
@@ -240,6 +241,7 @@ struct delivery_result {
     struct vr_str remote_mta;  /* host name tried last; empty: none reached */
     struct vr_str remote_ip;
     bool dsn_relayed_on;       /* the next hop offers DSN: a success report is its duty (RFC 3461 §5.2.1) */
+    bool by_relayed_on;        /* it offers DELIVERBY (RFC 2852 §4.1.4) */
     bool tls;
     bool unreachable;          /* no host of the next hop could be spoken with: what was said holds for all mail to it, for now */
     uint32_t duration_ms;

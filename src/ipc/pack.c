@@ -341,6 +341,7 @@ void ipc_put_result(struct vr_buf *b, const struct delivery_result *d)
     ipc_put_str(b, d->remote_mta);
     ipc_put_str(b, d->remote_ip);
     ipc_put_u8(b, d->dsn_relayed_on);
+    ipc_put_u8(b, d->by_relayed_on);
     ipc_put_u8(b, d->tls);
     ipc_put_u8(b, d->unreachable);
     ipc_put_u32(b, d->duration_ms);
@@ -364,6 +365,7 @@ bool ipc_get_result(struct ipc_reader *r, struct vr_arena *arena, struct deliver
     out->remote_mta = ipc_get_str(r);
     out->remote_ip = ipc_get_str(r);
     out->dsn_relayed_on = ipc_get_u8(r) != 0;
+    out->by_relayed_on = ipc_get_u8(r) != 0;
     out->tls = ipc_get_u8(r) != 0;
     out->unreachable = ipc_get_u8(r) != 0;
     out->duration_ms = ipc_get_u32(r);

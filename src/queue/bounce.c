@@ -3,9 +3,9 @@
  * Promise: the report and the state that it tells of are one record of the log (the RESULT rides in the DSN's MESSAGE as its cause): after a
  * crash there is both or neither, so nothing is lost without a word and nothing is reported twice.
  * Steps:   report_send -> [original_read] -> [large_read] -> report_build -> report_store -> stored.
- * Tests:   tests/unit/queue_schedule.c (who gets one), tests/unit/queue_process.c
+ * Tests:   tests/unit/queue_schedule.c (who gets one), tests/unit/queue_extensions.c, tests/unit/queue_process.c
  */
-#include "queue/inside.h"
+#include "queue/times.h"
 
 #include "io/fs.h"
 
@@ -66,7 +66,7 @@ void report_add(struct report *r, const struct report_item *item)
     copy->diagnostic = vr_arena_dup(&r->arena, item->diagnostic);
     copy->remote_mta = vr_arena_dup(&r->arena, item->remote_mta);
     if (item->action == DSN_DELAYED) /* a checkpoint must not say "warned" before it is true */
-        r->message->recipients[item->index].flags |= RECIPIENT_WARNING;
+        r->message->recipients[item->index].flags |= item->late ? RECIPIENT_TELLING : RECIPIENT_WARNING;
 }
 
 static void report_free(struct report *r)
@@ -116,7 +116,9 @@ static void stored(void *arg, int status)
     }
     for (uint32_t i = 0; i < r->count; i++) {
         struct recipient *to = &r->message->recipients[r->items[i].index];
-        to->flags = to->flags & (15u & ~(unsigned)RECIPIENT_WARNING);
+        if (r->items[i].action == DSN_DELAYED)
+            to->flags &= r->items[i].late ? RECIPIENT_FLAGS & ~(unsigned)RECIPIENT_TELLING
+                                          : RECIPIENT_FLAGS & ~(unsigned)RECIPIENT_WARNING;
         uint8_t state = state_after(r->items[i].action, to->state);
         if (state != to->state)
             recipient_set(q, r->message, to, state);
@@ -175,14 +177,16 @@ static struct vr_str header_of(struct vr_str message)
     return vr_str_sub(header, 0, last == VR_NPOS ? 0 : last + 1);
 }
 
-/* The header, or all of it, of the original in `out`. RET concerns reports of failure only (RFC 3461 §4.3). */
+/* The header, or all of it, of the original in `out`. RET concerns reports of failure only (RFC 3461 §4.3); what requires TLS is never returned
+ * whole (RFC 8689 §5). */
 static struct vr_str original(const struct report *r, const struct record_message *record, struct vr_str body,
                               struct vr_buf *out, bool *whole)
 {
     bool failed = false;
     for (uint32_t i = 0; i < r->count; i++)
         failed = failed || r->items[i].action == DSN_FAILED;
-    *whole = failed && record->envelope.ret != DSN_RET_HDRS && !record->envelope.large &&
+    bool secret = record->envelope.asks & ENVELOPE_REQUIRE_TLS;
+    *whole = failed && !secret && record->envelope.ret != DSN_RET_HDRS && !record->envelope.large &&
              record->envelope.prefix.n + body.n <= FULL_MAX;
     struct vr_str prefix = record->envelope.prefix;
     vr_buf_add(out, *whole || prefix.n <= HEADER_MAX ? prefix : header_of(prefix));
@@ -208,8 +212,8 @@ static struct dsn_recipient *dsn_recipients(struct report *r, const struct recor
         if (to->parent < record->envelope.rcpt_count)
             out[i].orcpt = record->envelope.rcpts[to->parent].orcpt;
         if (item->action == DSN_DELAYED)
-            out[i].will_retry_until = (m->arrival_us / 1000 + r->queue->config->expire) / 1000;
-        if (item->action == DSN_EXPANDED)
+            out[i].will_retry_until = (times_base_us(m, r->now_us) / 1000 + r->queue->config->expire) / 1000;
+        if (!item->attempted)
             out[i].last_attempt = 0;
     }
     return out;
@@ -242,6 +246,9 @@ static void report_build(struct report *r, const struct record_message *record, 
                     .envid = record->envelope.envid,
                     .queue_id = vr_str_from(of_text),
                     .arrival_date = m->arrival_us / 1000000,
+                    .deliver_by = m->by != SMTP_BY_NONE ? m->deliver_by : 0,
+                    .future_release = times_request(&r->arena, &record->envelope),
+                    .tls_optional = record->envelope.asks & ENVELOPE_TLS_OPTIONAL,
                     .now = r->now_us / 1000000,
                     .message_id =
                         vr_arena_printf(&r->arena, "%s@%.*s", id_text, VR_STR_ARG(q->config->hostname)),
@@ -260,15 +267,16 @@ static void report_build(struct report *r, const struct record_message *record, 
     vr_buf_fini(&returned);
     b->rcpt = (struct envelope_rcpt){.address = vr_arena_dup(&r->arena, message_reverse_path(m)),
                                      .notify = DSN_NOTIFY_NEVER};
-    b->envelope =
-        (struct envelope){.id = id,
-                          .arrival_us = io_now_us(q->io),
-                          .client = VR_STR("queue"),
-                          .body_size = vr_buf_size(&b->body),
-                          .body = vr_str_is_ascii(vr_buf_str(&b->body)) ? SMTP_BODY_7BIT : SMTP_BODY_8BITMIME,
-                          .rcpts = &b->rcpt,
-                          .rcpt_count = 1,
-                          .priority = m->priority}; /* RFC 6710 §4.6 */
+    b->envelope = (struct envelope){
+        .id = id,
+        .arrival_us = io_now_us(q->io),
+        .client = VR_STR("queue"),
+        .body_size = vr_buf_size(&b->body),
+        .body = vr_str_is_ascii(vr_buf_str(&b->body)) ? SMTP_BODY_7BIT : SMTP_BODY_8BITMIME,
+        .rcpts = &b->rcpt,
+        .rcpt_count = 1,
+        .asks = record->envelope.asks & (ENVELOPE_REQUIRE_TLS | ENVELOPE_TLS_OPTIONAL), /* RFC 8689 §5, §6 */
+        .priority = m->priority};                                                       /* RFC 6710 §4.6 */
     report_store(b);
 }
 

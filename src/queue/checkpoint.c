@@ -251,7 +251,9 @@ static uint8_t state_as_written(const struct message *m, uint32_t index)
 
 static uint8_t flags_as_written(uint8_t flags)
 {
-    return flags & RECIPIENT_WARNING ? flags & (uint8_t) ~(RECIPIENT_WARNING | RECIPIENT_WARNED) : flags;
+    unsigned untrue = (flags & RECIPIENT_WARNING ? RECIPIENT_WARNED : 0u) |
+                      (flags & RECIPIENT_TELLING ? RECIPIENT_LATE : 0u);
+    return flags & (uint8_t) ~(untrue | RECIPIENT_PASSES);
 }
 
 static void pack_message(struct checkpoint *c, const struct message *m)
@@ -268,7 +270,12 @@ static void pack_message(struct checkpoint *c, const struct message *m)
                                      .reverse_path_n = m->reverse_path_n,
                                      .priority = m->priority,
                                      .large = m->large,
-                                     .held = m->held};
+                                     .held = m->held,
+                                     .timed = m->timed,
+                                     .by = m->by,
+                                     .by_trace = m->by_trace,
+                                     .hold_until = m->hold_until,
+                                     .deliver_by = m->deliver_by};
     size_t n = sizeof out + m->count * sizeof(struct checkpoint_recipient) + m->text_n;
     char *p = vr_buf_reserve(&c->entries, n);
     assert(p != NULL); /* a record of at most QLOG_RECORD_MAX named them all */

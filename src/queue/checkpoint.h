@@ -7,7 +7,7 @@
 #include "queue/inside.h"
 
 #define CHECKPOINT_MAGIC      "VEREDUSI"
-#define CHECKPOINT_VERSION    1u
+#define CHECKPOINT_VERSION    2u /* 1: without the times of a message */
 #define CHECKPOINT_BYTE_ORDER 0x01020304u
 #define CHECKPOINT_BLOCK_MAX  (64u << 20)
 
@@ -42,9 +42,12 @@ struct checkpoint_message {
     uint32_t sender;
     uint16_t reverse_path_n;
     int8_t priority;
-    uint8_t large, held;
-    uint8_t zero[7];
+    uint8_t large, held, timed;
+    uint8_t by, by_trace;
+    uint32_t hold_until, deliver_by;
+    uint32_t zero;
 };
+_Static_assert(sizeof(struct checkpoint_message) == 72, "docs/queue-format.md tells each byte");
 struct checkpoint_recipient {
     uint32_t address, next, parent;
     uint32_t reply; /* number of the text in this block + 1; 0: none */

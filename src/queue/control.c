@@ -208,6 +208,7 @@ static bool show_turn(struct job *j)
 static void hold_message(struct queue *q, struct message *m)
 {
     message_set_held(q, m, true);
+    m->timed = false; /* until an administrator releases it */
     for (uint32_t i = 0; i < m->count; i++)
         if (m->recipients[i].state == RECIPIENT_READY)
             recipient_set(q, m, &m->recipients[i], RECIPIENT_WAITING);
@@ -219,6 +220,7 @@ static void hold_message(struct queue *q, struct message *m)
 static void release_message(struct queue *q, struct message *m)
 {
     message_set_held(q, m, false);
+    m->timed = false;
     result_save(q, m, NULL, 0);
     schedule_message(q, m);
 }

@@ -99,9 +99,16 @@ json_t *control_message(struct queue *q, const struct message *m)
     for (uint32_t i = 0; i < m->count; i++)
         if (m->recipients[i].state != RECIPIENT_EXPANDED) /* others stand in its place */
             json_array_append_new(recipients, recipient_json(q, m, &m->recipients[i]));
-    return json_pack("{s:s,s:o,s:o,s:I,s:b,s:i,s:o}", "id", id, "arrival", control_time(m->arrival_us),
-                     "from", control_text(message_reverse_path(m)), "size", (json_int_t)m->size, "held",
-                     (int)m->held, "priority", (int)m->priority, "recipients", recipients);
+    json_t *out = json_pack("{s:s,s:o,s:o,s:I,s:b,s:i,s:o}", "id", id, "arrival", control_time(m->arrival_us),
+                            "from", control_text(message_reverse_path(m)), "size", (json_int_t)m->size,
+                            "held", (int)m->held, "priority", (int)m->priority, "recipients", recipients);
+    if (m->timed)
+        json_object_set_new(out, "held_until", control_time((int64_t)m->hold_until * 1000000));
+    if (m->by != SMTP_BY_NONE) {
+        json_object_set_new(out, "deliver_by", control_time((int64_t)m->deliver_by * 1000000));
+        json_object_set_new(out, "then", json_string(m->by == SMTP_BY_RETURN ? "return" : "notify"));
+    }
+    return out;
 }
 
 /* ---- one message, whole -------------------------------------------------------------------------------------------------------- */
@@ -126,15 +133,21 @@ static json_t *envelope_json(const struct envelope *e)
             json_object_set_new(rcpt, "notify", control_text(vr_buf_str(&notify)));
         if (e->rcpts[i].orcpt.n > 0)
             json_object_set_new(rcpt, "orcpt", control_text(e->rcpts[i].orcpt));
+        if (e->rcpts[i].rrvs != SMTP_RRVS_NONE)
+            json_object_set_new(rcpt, "valid_since", control_time(e->rcpts[i].valid_since * 1000000));
         vr_buf_fini(&notify);
         json_array_append_new(given, rcpt);
     }
-    return json_pack("{s:o,s:o,s:o,s:o,s:s,s:s,s:b,s:o}", "client", control_text(e->client), "helo",
+    return json_pack("{s:o,s:o,s:o,s:o,s:s,s:s,s:s,s:b,s:o}", "client", control_text(e->client), "helo",
                      control_text(e->helo), "user", control_text(e->user), "envid", control_text(e->envid),
                      "ret",
                      e->ret == DSN_RET_FULL   ? "full"
                      : e->ret == DSN_RET_HDRS ? "hdrs"
                                               : "",
+                     "tls",
+                     e->asks & ENVELOPE_REQUIRE_TLS    ? "required"
+                     : e->asks & ENVELOPE_TLS_OPTIONAL ? "optional"
+                                                       : "",
                      "body_type", e->body == SMTP_BODY_8BITMIME ? "8bitmime" : "7bit", "large", (int)e->large,
                      "given", given);
 }

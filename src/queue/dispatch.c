@@ -21,6 +21,7 @@
 #define FRUITLESS_MAX  64  /* destinations looked at in a row that could not be served */
 #define BURIED_A_TURN  512 /* messages */
 #define ARENA_MAX      (16u << 20)
+#define ORCPT_MAX      500 /* RFC 3461 §4.2 */
 #define READ_AGAIN_S   300
 
 /* Deliveries with one sender at a time, by what is known of their destinations. */
@@ -170,18 +171,37 @@ void dispatch_return(struct queue *q, struct dispatch *d, uint32_t after_s)
 
 /* ---- sending ------------------------------------------------------------------------------------------------------------------------------ */
 
-static void fill_recipients(const struct dispatch *d, const struct record_message *r,
+/* ORCPT as given; where an alias changed the address, what was given: then a report of the next hop means something to the sender (RFC 3461
+ * §5.2.1 d). */
+static struct vr_str orcpt_of(struct vr_arena *arena, const struct envelope_rcpt *given, bool changed)
+{
+    if (given->orcpt.n > 0 || !changed || !vr_str_is_ascii(given->address))
+        return given->orcpt;
+    struct vr_buf b;
+    vr_buf_init(&b, ORCPT_MAX);
+    vr_buf_add(&b, VR_STR("rfc822;"));
+    struct vr_str made =
+        dsn_xtext_encode(&b, given->address) ? vr_arena_dup(arena, vr_buf_str(&b)) : vr_str(NULL, 0);
+    vr_buf_fini(&b);
+    return made;
+}
+
+static void fill_recipients(struct vr_arena *arena, const struct dispatch *d, const struct record_message *r,
                             struct delivery_rcpt *out)
 {
     const struct message *m = d->message;
     for (uint32_t i = 0; i < d->count; i++) {
-        const struct recipient *to = &m->recipients[d->indexes[i]];
-        out[i] = (struct delivery_rcpt){.index = d->indexes[i],
+        uint32_t index = d->indexes[i];
+        const struct recipient *to = &m->recipients[index];
+        const struct envelope_rcpt *given = &r->envelope.rcpts[to->parent];
+        bool itself = index == to->parent;
+        out[i] = (struct delivery_rcpt){.index = index,
                                         .address = recipient_address(m, to),
                                         .notify = to->notify,
-                                        .orcpt = r->envelope.rcpts[to->parent].orcpt,
-                                        .rrvs = r->envelope.rcpts[to->parent].rrvs,
-                                        .valid_since = r->envelope.rcpts[to->parent].valid_since,
+                                        .orcpt = orcpt_of(arena, given, !itself),
+                                        /* nobody knows since when others stand in its place: RFC 7293 §8.2 */
+                                        .rrvs = itself ? given->rrvs : 0,
+                                        .valid_since = itself ? given->valid_since : 0,
                                         .attempt = to->attempts};
     }
 }
@@ -196,7 +216,7 @@ static bool send_delivery(struct queue *q, struct dispatch *d, struct vr_str pay
                 r.envelope.rcpt_count == d->message->given;
     struct delivery_rcpt *rcpts = good ? vr_arena_alloc(&arena, d->count * sizeof *rcpts) : NULL;
     if (rcpts != NULL) {
-        fill_recipients(d, &r, rcpts);
+        fill_recipients(&arena, d, &r, rcpts);
         const struct envelope *e = &r.envelope;
         struct delivery out = {.id = d->id,
                                .message = e->id,

@@ -7,6 +7,8 @@
  */
 #include "queue/inside.h"
 
+#include <veredus/smtp.h>
+
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
@@ -134,16 +136,15 @@ static uint32_t put_text(char *text, uint32_t *n, struct vr_str s)
     return at;
 }
 
-static uint16_t length16(size_t n)
+static uint16_t length14(size_t n)
 {
-    assert(n <= UINT16_MAX); /* the engines bound paths far below */
+    assert(n <= 0x3fff); /* the engines bound paths far below */
     return (uint16_t)n;
 }
 
-static uint8_t first_state(const struct message *m, const struct recipient *r, uint32_t children)
+/* Of an alias in whose place so many stand: is a report about that owed (RFC 3461 §5.2.7.3 c)? */
+static uint8_t expanded_state(const struct message *m, const struct recipient *r, uint32_t children)
 {
-    if (children == 0)
-        return RECIPIENT_WAITING;
     return children > 1 && (r->notify & DSN_NOTIFY_SUCCESS) && m->reverse_path_n > 0 ? RECIPIENT_EXPANDING
                                                                                      : RECIPIENT_EXPANDED;
 }
@@ -174,7 +175,7 @@ static void make_recipients(struct message *m, const struct record_message *r, c
                             : notify_of_child(m->recipients[to->parent].notify, children[to->parent])) &
                      15u;
         to->flags = given && from->catch_all ? RECIPIENT_CATCH_ALL : 0;
-        to->state = given ? first_state(m, to, children[i]) : RECIPIENT_WAITING;
+        to->state = given && children[i] > 0 ? expanded_state(m, to, children[i]) & 31u : RECIPIENT_WAITING;
         m->open += !recipient_final(to->state);
     }
     m->text_n = n;
@@ -184,6 +185,12 @@ static void make_recipients(struct message *m, const struct record_message *r, c
 static struct recipient *own_block(struct message *m)
 {
     return (struct recipient *)(void *)(m + 1);
+}
+
+/* Times until 2106; what lies before 1970 has passed all the same. */
+static uint32_t seconds32(int64_t seconds)
+{
+    return seconds < 0 ? 0 : seconds > UINT32_MAX ? UINT32_MAX : (uint32_t)seconds;
 }
 
 static uint32_t sender_hash(const struct envelope *e)
@@ -220,9 +227,15 @@ struct message *message_new(const struct record_message *r)
                           .count = count,
                           .recipients = own_block(m),
                           .sender = sender_hash(e),
-                          .reverse_path_n = length16(e->reverse_path.n),
+                          .reverse_path_n = length14(e->reverse_path.n) & 0x3fffu,
                           .large = e->large,
-                          .priority = e->priority};
+                          .priority = e->priority,
+                          .hold_until = seconds32(e->hold_until),
+                          .held = e->hold_until > 0,
+                          .timed = e->hold_until > 0,
+                          .deliver_by = e->by != SMTP_BY_NONE ? seconds32(e->deliver_by) : 0,
+                          .by = e->by & 3u,
+                          .by_trace = e->by != SMTP_BY_NONE && (e->asks & ENVELOPE_BY_TRACE)};
     for (uint32_t i = 0; i < r->target_count; i++)
         children[r->targets[i].parent]++;
     make_recipients(m, r, children);
@@ -231,7 +244,7 @@ struct message *message_new(const struct record_message *r)
 }
 
 uint32_t message_expand(struct queue *q, struct message *m, uint32_t parent, const struct vr_str *addresses,
-                        uint32_t n, uint8_t flags, uint8_t notify)
+                        uint32_t n, uint8_t flags)
 {
     size_t more = 0;
     for (uint32_t i = 0; i < n; i++)
@@ -242,12 +255,13 @@ uint32_t message_expand(struct queue *q, struct message *m, uint32_t parent, con
     char *text = (char *)(fresh + m->count + n);
     memcpy(text, text_of(m), m->text_n);
     uint32_t first = m->count;
+    uint8_t notify = notify_of_child(fresh[parent].notify, n);
     for (uint32_t i = 0; i < n; i++) {
         struct recipient *to = &fresh[first + i];
         to->address = put_text(text, &m->text_n, addresses[i]);
         to->parent = fresh[parent].parent;
         to->notify = notify & 15u;
-        to->flags = flags & 15u;
+        to->flags = flags & RECIPIENT_FLAGS;
         to->state = RECIPIENT_WAITING;
     }
     if (m->recipients != own_block(m))
@@ -256,7 +270,9 @@ uint32_t message_expand(struct queue *q, struct message *m, uint32_t parent, con
     m->count += n;
     for (uint32_t i = 0; i < n; i++)
         opened(q, m, RECIPIENT_WAITING);
-    recipient_set(q, m, &fresh[parent], RECIPIENT_EXPANDED);
+    /* Of what a given one was before, a checkpoint knows (state_as_written); a second report about the same alias would say no more. */
+    bool told = parent >= m->given || recipient_final(fresh[parent].state);
+    recipient_set(q, m, &fresh[parent], told ? RECIPIENT_EXPANDED : expanded_state(m, &fresh[parent], n));
     return first;
 }
 
@@ -280,7 +296,7 @@ void recipient_set(struct queue *q, struct message *m, struct recipient *r, enum
         r->destination = NULL;
     }
     unsigned before = r->state;
-    r->state = (uint8_t)state;
+    r->state = state & 31u;
     if (before == state)
         return;
     if (!recipient_final(state))

@@ -2,7 +2,7 @@
  *
  * Files, in the order of a message's way: queue.c (glue), intake.c, records.c (payloads of the log), index.c (messages in memory), bodies.c
  * (large files, room on the disk), cache.c, router.c, schedule.c (who sleeps until when), ready.c (whose turn it is in a destination), health.c (how much a
- * destination is given at a time, when it counts as dead), dispatch.c, results.c, bounce.c, finished.c, control.c (pick.c, control_show.c, control_summary.c);
+ * destination is given at a time, when it counts as dead), times.c (the message's own times: times.h), dispatch.c, results.c, bounce.c, finished.c, control.c (pick.c, control_show.c, control_summary.c);
  * and for a quick start checkpoint.c (writing the index down) and restore.c (reading it).
  */
 #ifndef QUEUE_INSIDE_H
@@ -84,8 +84,12 @@ enum recipient_flag {
     RECIPIENT_CATCH_ALL = 1, /* the receiver found only the domain's catch-all for it */
     RECIPIENT_WARNED = 2,    /* the delay warning was sent */
     RECIPIENT_CAUGHT = 4,    /* came out of a catch-all: no second one */
-    RECIPIENT_WARNING = 8    /* WARNED is not true yet, the report is being made. In memory only */
+    RECIPIENT_WARNING = 8,   /* WARNED is not true yet, the report is being made. In memory only */
+    RECIPIENT_LATE = 16,     /* the sender was told that the time of BY passed (times.h) */
+    RECIPIENT_TELLING = 32   /* LATE is not true yet. In memory only */
 };
+#define RECIPIENT_FLAGS  127u                                    /* the bits that there are */
+#define RECIPIENT_PASSES (RECIPIENT_WARNING | RECIPIENT_TELLING) /* those in memory only */
 
 /* Reply texts are shared: a thousand recipients of a dead host have one. */
 struct text {
@@ -107,8 +111,7 @@ struct recipient {
     uint32_t next;                   /* seconds since 1970 */
     uint32_t parent;                 /* index of the recipient as given by the client; itself mostly */
     uint16_t attempts;
-    uint8_t state;
-    unsigned notify : 4, flags : 4;
+    uint16_t state : 5, notify : 4, flags : 7;
 }; /* its address ends where the next one's begins */
 
 struct message {
@@ -126,10 +129,15 @@ struct message {
     uint32_t open;          /* not final */
     uint32_t refs;          /* records not yet durable, ready entries, dispatches, reports, reads */
     uint32_t text_n;
-    uint32_t sender; /* whose turns these are: a hash of the account, or of the reverse-path's domain */
-    uint16_t reverse_path_n; /* at the start of the text */
-    int8_t priority;         /* -9..9, RFC 6710 */
+    uint32_t sender;     /* whose turns these are: a hash of the account, or of the reverse-path's domain */
+    uint32_t hold_until; /* seconds since 1970: when it may leave (RFC 4865); 0: at once */
+    uint32_t deliver_by; /* seconds since 1970, with `by` (RFC 2852) */
+    uint16_t reverse_path_n : 14; /* at the start of the text */
+    uint16_t by : 2;              /* enum smtp_by */
+    int8_t priority;              /* -9..9, RFC 6710 */
     bool large : 1, held : 1, durable : 1, unsaved : 1, dead : 1, counted : 1;
+    bool timed : 1; /* held until hold_until, not by an administrator */
+    bool by_trace : 1;
 };
 
 /* What is in the table, exact after each call of the functions below, so that `queue summary` need not look at the messages. */
@@ -146,9 +154,10 @@ struct message *
 message_alloc(uint32_t count,
               size_t text_n); /* room for so many recipients and bytes of text; all else is zero */
 struct message *message_new(const struct record_message *r);
-/* More recipients in the place of `parent` (which becomes EXPANDED); returns the first one's index. */
+/* More recipients in the place of `parent`, which becomes EXPANDED, or EXPANDING when a report about that is owed; returns the first one's
+ * index. */
 uint32_t message_expand(struct queue *q, struct message *m, uint32_t parent, const struct vr_str *addresses,
-                        uint32_t n, uint8_t flags, uint8_t notify);
+                        uint32_t n, uint8_t flags);
 void message_add(struct queue *q, struct message *m); /* into the index; counted from now on */
 void message_set_held(struct queue *q, struct message *m, bool held);
 void message_free(struct queue *q, struct message *m); /* out of index, heap and cache too */
@@ -201,7 +210,7 @@ struct record_result_item {
 };
 struct record_result {
     uint64_t id;
-    bool held;
+    bool held, timed;
     uint32_t left; /* items not read yet */
     struct ipc_reader in;
 };
@@ -379,15 +388,16 @@ uint32_t router_catch_all(struct queue *q, struct vr_arena *arena, struct vr_str
 
 /* ---- schedule.c -------------------------------------------------------------------------------------------------------------------- */
 
+/* base_us: from when on its time counts (times_base_us). */
 /* Seconds since 1970 of the attempt after `attempts` failed ones. random: 0..UINT32_MAX, for ±10 %. Never behind the expiry of a
  * message that has not expired. */
-uint32_t retry_time(const struct config *c, uint32_t attempts, int64_t arrival_us, int64_t now_us,
+uint32_t retry_time(const struct config *c, uint32_t attempts, int64_t base_us, int64_t now_us,
                     uint32_t random);
 /* `until`, or earlier: when the recipient's time is over or its sender is to be told of the delay. */
-uint32_t retry_bound(const struct config *c, const struct message *m, const struct recipient *r,
-                     uint32_t until, int64_t now_us);
-bool retry_expired(const struct config *c, int64_t arrival_us, int64_t now_us);
-bool retry_warns(const struct config *c, int64_t arrival_us, int64_t now_us, uint8_t notify, uint8_t flags,
+uint32_t retry_bound(const struct config *c, int64_t base_us, const struct recipient *r, uint32_t until,
+                     int64_t now_us);
+bool retry_expired(const struct config *c, int64_t base_us, int64_t now_us);
+bool retry_warns(const struct config *c, int64_t base_us, int64_t now_us, uint8_t notify, uint8_t flags,
                  bool null_reverse_path);
 
 void schedule_message(struct queue *q, struct message *m); /* its waiting recipients: now, or in the heap */
@@ -465,9 +475,11 @@ void results_inflight(struct queue *q, struct peer *peer, struct vr_str payload)
 void results_peer_gone(struct queue *q, struct peer *peer);
 /* A result that came before the log was open, from a sender that has ended meanwhile (it drained: nobody else knows of it). */
 void results_orphaned(struct queue *q, enum ipc_role role, struct vr_str payload);
-/* Our own verdict on recipients: routing failed, the record is damaged. words: "5.4.6 …". */
+/* Our own verdict on recipients: routing failed, the record is damaged, their time is over. words: "5.4.6 …". */
 void results_refuse(struct queue *q, struct message *m, const uint32_t *indexes, uint32_t n,
                     struct vr_str words, bool permanent);
+/* The time of BY is over (times.h): waiting recipients are returned, or their sender is told that they are late. */
+void results_overdue(struct queue *q, struct message *m);
 /* Its destination is dead: it sleeps on without an attempt, or its time is over. False: it may be readied. */
 bool results_parked(struct queue *q, struct message *m, uint32_t index, struct destination *d);
 /* These stand in its place from now on; they are scheduled when that is durable. */
@@ -480,7 +492,9 @@ struct report_item {
     uint32_t index;
     uint8_t action; /* enum dsn_action */
     struct vr_str status, diagnostic, remote_mta;
-    bool smtp; /* the diagnostic is a server's reply */
+    bool smtp;      /* the diagnostic is a server's reply */
+    bool attempted; /* just now */
+    bool late;      /* DELAYED: since the time of BY passed, not since delay_warning */
 };
 struct report {
     struct queue *queue;

@@ -5,6 +5,9 @@
  */
 #include "queue/inside.h"
 
+#include <veredus/message.h>
+#include <veredus/smtp.h>
+
 #include <assert.h>
 #include <errno.h>
 #include <stdio.h>
@@ -82,8 +85,10 @@ static struct message *store(struct queue *q, const struct incoming *in,
             qlog_alive(q->log, m->position, m->record_length);
             message_add(q, m);
             message_hold(m);
-            cache_add(q, m, parts, 2);
-            set_destinations(q, m, &plan);
+            if (!m->held) { /* else nothing of this is wanted soon */
+                cache_add(q, m, parts, 2);
+                set_destinations(q, m, &plan);
+            }
             note_expansions(q, &in->envelope, &plan);
         }
     }
@@ -137,6 +142,12 @@ static void copy_short(char *out, size_t size, struct vr_str s)
     out[n] = '\0';
 }
 
+static void note_time(struct event_log *l, const char *key, uint32_t seconds)
+{
+    char text[MESSAGE_RFC3339_SIZE];
+    event_str(l, key, vr_str(text, message_rfc3339_write(text, (int64_t)seconds * 1000000)));
+}
+
 static void note_queued(const struct pending *p)
 {
     const struct message *m = p->message;
@@ -154,6 +165,10 @@ static void note_queued(const struct pending *p)
         snprintf(text, sizeof text, "%d", m->priority);
         event_text(l, "priority", text);
     }
+    if (m->hold_until > 0)
+        note_time(l, "hold_until", m->hold_until);
+    if (m->by != SMTP_BY_NONE)
+        note_time(l, "deliver_by", m->deliver_by);
     event_end(l);
 }
 

@@ -13,7 +13,9 @@
 
 #define ARENA_MAX    (16u << 20)
 #define RESULT_ITEMS 4096u /* states in one record: replies of 512 bytes stay below QLOG_RECORD_MAX */
-#define RESULT_HELD  1u    /* flag of the message in a RESULT */
+/* flags of the message in a RESULT */
+#define RESULT_HELD  1u
+#define RESULT_TIMED 2u /* … until its time of release */
 
 /* ---- MESSAGE ------------------------------------------------------------------------------------------------------------- */
 
@@ -69,7 +71,7 @@ void record_result(struct vr_buf *b, const struct message *m, const uint32_t *in
     for (uint32_t i = 0; i < n; i++)
         told += (states != NULL ? states[i] : m->recipients[indexes[i]].state) != RECIPIENT_REPORTING;
     ipc_put_u64(b, m->id);
-    ipc_put_u8(b, m->held ? RESULT_HELD : 0);
+    ipc_put_u8(b, (uint8_t)((m->held ? RESULT_HELD : 0) | (m->timed ? RESULT_TIMED : 0)));
     ipc_put_u32(b, told);
     for (uint32_t i = 0; i < n; i++) {
         uint32_t index = indexes[i];
@@ -79,7 +81,7 @@ void record_result(struct vr_buf *b, const struct message *m, const uint32_t *in
             continue;
         ipc_put_u32(b, index);
         ipc_put_u8(b, state_to_keep(state));
-        ipc_put_u8(b, r->flags & (uint8_t)~RECIPIENT_WARNING);
+        ipc_put_u8(b, r->flags & (uint8_t)~RECIPIENT_PASSES);
         ipc_put_u32(b, r->attempts);
         ipc_put_u32(b, r->next);
         ipc_put_str(b, text_str(r->reply));
@@ -90,7 +92,9 @@ bool record_result_read(struct vr_str payload, struct record_result *out)
 {
     *out = (struct record_result){.in = ipc_reader(payload)};
     out->id = ipc_get_u64(&out->in);
-    out->held = (ipc_get_u8(&out->in) & RESULT_HELD) != 0;
+    uint8_t flags = ipc_get_u8(&out->in);
+    out->held = (flags & RESULT_HELD) != 0;
+    out->timed = (flags & RESULT_HELD) && (flags & RESULT_TIMED);
     out->left = ipc_get_u32(&out->in);
     return !out->in.bad;
 }
@@ -142,12 +146,13 @@ static void replay_result(struct queue *q, struct vr_str payload, qlog_position 
     if (m == NULL || restore_reflects(q, m, position))
         return;
     message_set_held(q, m, r.held);
+    m->timed = r.timed;
     for (struct record_result_item item; record_result_next(&r, &item);) {
         if (item.index >= m->count)
             continue;
         struct recipient *to = &m->recipients[item.index];
         recipient_set(q, m, to, state_to_keep(item.state));
-        to->flags = item.flags & 15u;
+        to->flags = item.flags & RECIPIENT_FLAGS;
         to->attempts = (uint16_t)item.attempts;
         to->next = item.next;
         recipient_reply(q, to, item.reply);
@@ -201,8 +206,9 @@ static void replay_expand(struct queue *q, struct vr_str payload, qlog_position 
     for (uint32_t i = 0; i < r.n; i++)
         addresses[i] = ipc_get_str(&r.in);
     const struct recipient *parent = &m->recipients[r.parent];
-    if (!r.in.bad && parent->state != RECIPIENT_EXPANDED) /* else: moved since, its MESSAGE tells all */
-        message_expand(q, m, r.parent, addresses, r.n, r.flags, notify_of_child(parent->notify, r.n));
+    bool known = parent->state == RECIPIENT_EXPANDED || parent->state == RECIPIENT_EXPANDING;
+    if (!r.in.bad && !known) /* else: moved since, its MESSAGE tells all */
+        message_expand(q, m, r.parent, addresses, r.n, r.flags);
     free(addresses);
 }
 

@@ -11,6 +11,8 @@
 
 #include "io/fs.h"
 
+#include <veredus/smtp.h>
+
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -143,9 +145,9 @@ static bool take_recipient(const struct reader *r, struct message *m, uint32_t i
                              .next = from->next,
                              .parent = from->parent,
                              .attempts = from->attempts,
-                             .state = from->state,
+                             .state = from->state & 31u,
                              .notify = from->notify & 15u,
-                             .flags = from->flags & 15u};
+                             .flags = from->flags & RECIPIENT_FLAGS};
     if (from->reply != 0) {
         to->reply = r->texts[from->reply - 1];
         to->reply->refs++;
@@ -165,10 +167,15 @@ static struct message *message_bare(const struct checkpoint_message *from)
     m->given = from->given;
     m->text_n = from->text_n;
     m->sender = from->sender;
-    m->reverse_path_n = from->reverse_path_n;
+    m->reverse_path_n = from->reverse_path_n & 0x3fffu;
     m->priority = from->priority;
     m->large = from->large != 0;
     m->held = from->held != 0;
+    m->timed = from->timed != 0;
+    m->hold_until = from->hold_until;
+    m->deliver_by = from->deliver_by;
+    m->by = from->by & 3u;
+    m->by_trace = from->by_trace != 0;
     m->durable = true;
     return m;
 }
@@ -183,7 +190,8 @@ static bool take_message(struct reader *r, struct vr_str *rest)
     *rest = vr_str(rest->p + sizeof from, rest->n - sizeof from);
     uint64_t bytes = (uint64_t)from.count * sizeof(struct checkpoint_recipient);
     if (from.id == 0 || from.position == 0 || from.position >= r->header.from || from.given == 0 ||
-        from.given > from.count || from.reverse_path_n > from.text_n || bytes + from.text_n > rest->n)
+        from.given > from.count || from.reverse_path_n > from.text_n || from.reverse_path_n > 0x3fff ||
+        from.by > SMTP_BY_RETURN || bytes + from.text_n > rest->n)
         return wrong(r, NONSENSE);
     struct message *m = idmap_find(&q->messages, from.id);
     if (m != NULL) /* met twice on the walk: the later one is as good */

@@ -3,7 +3,7 @@
  * Rule: a result counts only for a recipient that is with that peer (SENDING). So a late or a repeated one changes nothing.
  * Tests: tests/unit/queue_process.c
  */
-#include "queue/inside.h"
+#include "queue/times.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -68,15 +68,22 @@ static struct vr_str reply_text(const struct delivery_rcpt_result *res, char out
     return vr_str(out, (size_t)n < REPLY_TEXT_MAX ? (size_t)n : REPLY_TEXT_MAX - 1);
 }
 
+static struct report_item item_of(const struct change *c, uint32_t index, enum dsn_action action,
+                                  struct vr_str status, struct vr_str reply, bool smtp)
+{
+    return (struct report_item){.index = index,
+                                .action = (uint8_t)action,
+                                .status = status,
+                                .diagnostic = reply,
+                                .smtp = smtp,
+                                .attempted = c->result != NULL,
+                                .remote_mta = c->result != NULL ? c->result->remote_mta : vr_str(NULL, 0)};
+}
+
 static void report_item(struct change *c, uint32_t index, enum dsn_action action, struct vr_str status,
                         struct vr_str reply, bool smtp)
 {
-    struct report_item item = {.index = index,
-                               .action = (uint8_t)action,
-                               .status = status,
-                               .diagnostic = reply,
-                               .smtp = smtp,
-                               .remote_mta = c->result != NULL ? c->result->remote_mta : vr_str(NULL, 0)};
+    struct report_item item = item_of(c, index, action, status, reply, smtp);
     report_add(report_of(c), &item);
 }
 
@@ -87,7 +94,7 @@ static void keep(struct change *c, uint32_t index)
 
 /* ---- the four ends of an attempt ---------------------------------------------------------------------------------------------------- */
 
-static void succeed(struct change *c, uint32_t index, struct vr_str reply)
+static void succeed(struct change *c, uint32_t index, struct vr_str status, struct vr_str reply)
 {
     struct message *m = c->message;
     struct recipient *r = &m->recipients[index];
@@ -95,11 +102,11 @@ static void succeed(struct change *c, uint32_t index, struct vr_str reply)
     bool relayed = d != NULL && (d->next_hop.kind == NEXT_HOP_MX || d->next_hop.kind == NEXT_HOP_SMTP);
     note(c, EVENT_INFO, "delivery.ok", r, reply);
     recipient_reply(c->queue, r, reply);
-    /* A next hop that offers DSN reports the success itself (RFC 3461 §5.2.1). */
-    bool ours = !relayed || !c->result->dsn_relayed_on;
+    /* A next hop that offers DSN reports the success itself (RFC 3461 §5.2.1), an LMTP server too. */
     enum dsn_action action = relayed ? DSN_RELAYED : DSN_DELIVERED;
-    if (ours && report_wanted(action, r->notify, m->reverse_path_n == 0)) {
-        report_item(c, index, action, VR_STR("2.0.0"), reply, reply.n > 0);
+    bool wanted = !c->result->dsn_relayed_on && report_wanted(action, r->notify, m->reverse_path_n == 0);
+    if (wanted || (relayed && times_relayed(m, r, c->result->by_relayed_on, c->now_us))) {
+        report_item(c, index, action, status, reply, reply.n > 0);
         recipient_set(c->queue, m, r, RECIPIENT_REPORTING);
         return;
     }
@@ -130,13 +137,31 @@ static void fail(struct change *c, uint32_t index, struct vr_str status, struct 
     keep(c, index);
 }
 
+/* "Delayed": the sender hears of it once, and a report about several has one date for each. */
+static void warn(struct change *c, uint32_t index, struct vr_str status, struct vr_str reply, bool smtp)
+{
+    c->message->recipients[index].flags |= RECIPIENT_WARNED;
+    report_item(c, index, DSN_DELAYED, status, reply, smtp);
+}
+
+/* RFC 2852 §4.1.3 */
+static void tell_late(struct change *c, uint32_t index, struct vr_str reply, bool smtp)
+{
+    c->message->recipients[index].flags |= RECIPIENT_LATE;
+    struct report_item item = item_of(c, index, DSN_DELAYED, VR_STR("4.4.7"), reply, smtp);
+    item.late = true;
+    report_add(report_of(c), &item);
+}
+
 static void defer(struct change *c, uint32_t index, struct vr_str status, struct vr_str reply, bool smtp)
 {
     struct queue *q = c->queue;
     struct message *m = c->message;
     struct recipient *r = &m->recipients[index];
-    if (retry_expired(q->config, m->arrival_us, c->now_us)) {
-        fail(c, index, VR_STR("4.4.7"), reply, smtp);
+    int64_t base_us = times_base_us(m, c->now_us);
+    bool returns = times_returns(m, c->now_us);
+    if (returns || retry_expired(q->config, base_us, c->now_us)) {
+        fail(c, index, returns ? VR_STR("5.4.7") : VR_STR("4.4.7"), reply, smtp);
         return;
     }
     note(c, EVENT_INFO, "delivery.deferred", r, reply);
@@ -144,15 +169,15 @@ static void defer(struct change *c, uint32_t index, struct vr_str status, struct
     io_random(q->io, &random, sizeof random);
     if (r->attempts < UINT16_MAX)
         r->attempts++;
-    r->next = retry_time(q->config, r->attempts, m->arrival_us, c->now_us, random);
+    r->next = times_attempt(m, retry_time(q->config, r->attempts, base_us, c->now_us, random), c->now_us);
     recipient_reply(q, r, reply);
     recipient_set(q, m, r, RECIPIENT_WAITING);
-    if (retry_warns(q->config, m->arrival_us, c->now_us, r->notify, r->flags, m->reverse_path_n == 0)) {
-        r->flags |= RECIPIENT_WARNED;
-        report_item(c, index, DSN_DELAYED, status, reply, smtp);
-        return; /* its state goes with the report */
-    }
-    keep(c, index);
+    if (times_late(m, r, c->now_us))
+        tell_late(c, index, reply, smtp);
+    else if (retry_warns(q->config, base_us, c->now_us, r->notify, r->flags, m->reverse_path_n == 0))
+        warn(c, index, status, reply, smtp);
+    else
+        keep(c, index); /* a report takes the state with it */
 }
 
 static void no_mailbox(struct change *c, uint32_t index, struct vr_str reply)
@@ -195,8 +220,7 @@ static void expand_done(void *arg, int status)
         event_str(q->events, "from", recipient_address(m, r));
         event_u64(q->events, "to", x->n);
         event_end(q->events);
-        uint32_t first =
-            message_expand(q, m, x->index, x->addresses, x->n, x->flags, notify_of_child(r->notify, x->n));
+        uint32_t first = message_expand(q, m, x->index, x->addresses, x->n, x->flags);
         for (uint32_t i = first; removed && i < m->count; i++)
             recipient_set(q, m, &m->recipients[i], RECIPIENT_REMOVED);
         if (removed)
@@ -206,7 +230,7 @@ static void expand_done(void *arg, int status)
         r->next = NOW_S(q) + EXPAND_AGAIN_S;
         recipient_set(q, m, r, RECIPIENT_WAITING);
     }
-    schedule_message(q, m);
+    message_begin(q, m); /* the report about the expansion, when one is owed */
     vr_arena_fini(&x->arena);
     free(x);
     message_release(q, m);
@@ -240,10 +264,11 @@ static void apply(struct change *c, const struct delivery_rcpt_result *res)
     struct vr_str reply = reply_text(res, buffer);
     struct vr_str status = res->enhanced.n > 0                 ? res->enhanced
                            : res->status == DELIVERY_TEMPORARY ? VR_STR("4.0.0")
+                           : res->status == DELIVERY_OK        ? VR_STR("2.0.0")
                                                                : VR_STR("5.0.0");
     switch (res->status) {
     case DELIVERY_OK:
-        succeed(c, res->index, reply);
+        succeed(c, res->index, status, reply);
         break;
     case DELIVERY_TEMPORARY:
         defer(c, res->index, status, reply, res->code != 0);
@@ -378,6 +403,36 @@ void results_refuse(struct queue *q, struct message *m, const uint32_t *indexes,
     message_release(q, m);
 }
 
+/* What was said last about a recipient, or that nothing was. */
+static struct vr_str last_words(const struct recipient *r, bool *smtp)
+{
+    struct vr_str reply = text_str(r->reply);
+    uint64_t code;
+    *smtp = reply.n > 4 && reply.p[3] == ' ' && vr_str_to_u64(vr_str_sub(reply, 0, 3), &code);
+    return reply.n > 0 ? reply : VR_STR("it could not be handed on in the time that its sender gave");
+}
+
+void results_overdue(struct queue *q, struct message *m)
+{
+    struct change c = {.queue = q, .message = m, .now_us = io_now_us(q->io)};
+    c.save = calloc(m->count, sizeof *c.save);
+    assert(c.save != NULL);
+    bool returns = times_returns(m, c.now_us), smtp;
+    message_hold(m);
+    for (uint32_t i = 0; i < m->count; i++) {
+        struct recipient *r = &m->recipients[i];
+        if (r->state != RECIPIENT_WAITING && r->state != RECIPIENT_READY)
+            continue; /* of one that is being sent its result tells: defer */
+        struct vr_str words = last_words(r, &smtp);
+        if (returns)
+            fail(&c, i, VR_STR("5.4.7"), words, smtp);
+        else if (times_late(m, r, c.now_us))
+            tell_late(&c, i, words, smtp);
+    }
+    change_end(&c);
+    message_release(q, m);
+}
+
 bool results_parked(struct queue *q, struct message *m, uint32_t index, struct destination *d)
 {
     struct recipient *r = &m->recipients[index];
@@ -389,19 +444,18 @@ bool results_parked(struct queue *q, struct message *m, uint32_t index, struct d
     struct change c = {.queue = q, .message = m, .destination = d, .save = &save, .now_us = io_now_us(q->io)};
     struct vr_str reason = text_str(d->reason);
     message_hold(m);
-    if (retry_expired(q->config, m->arrival_us, c.now_us)) {
+    int64_t base_us = times_base_us(m, c.now_us);
+    if (retry_expired(q->config, base_us, c.now_us)) {
         fail(&c, index, VR_STR("4.4.7"), reason, false);
     } else {
         if (r->reply != d->reason && d->reason != NULL) { /* told once, not at each look */
             note(&c, EVENT_INFO, "delivery.deferred", r, reason);
             recipient_reply(q, r, reason);
         }
-        r->next = retry_bound(q->config, m, r, until, c.now_us);
+        r->next = times_attempt(m, retry_bound(q->config, base_us, r, until, c.now_us), c.now_us);
         recipient_set(q, m, r, RECIPIENT_WAITING);
-        if (retry_warns(q->config, m->arrival_us, c.now_us, r->notify, r->flags, m->reverse_path_n == 0)) {
-            r->flags |= RECIPIENT_WARNED;
-            report_item(&c, index, DSN_DELAYED, VR_STR("4.4.1"), reason, false);
-        }
+        if (retry_warns(q->config, base_us, c.now_us, r->notify, r->flags, m->reverse_path_n == 0))
+            warn(&c, index, VR_STR("4.4.1"), reason, false);
     }
     if (c.save_count > 0)
         result_save(q, m, c.save, c.save_count);

@@ -3,7 +3,7 @@
  * A message sleeps until the first of its waiting recipients is due, so a million sleepers cost one heap and one timer.
  * Tests: tests/unit/queue_schedule.c
  */
-#include "queue/inside.h"
+#include "queue/times.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -15,7 +15,7 @@
 
 /* ---- the rules ------------------------------------------------------------------------------------------------------------------ */
 
-uint32_t retry_time(const struct config *c, uint32_t attempts, int64_t arrival_us, int64_t now_us,
+uint32_t retry_time(const struct config *c, uint32_t attempts, int64_t base_us, int64_t now_us,
                     uint32_t random)
 {
     size_t row = attempts > 0 ? attempts - 1 : 0;
@@ -24,7 +24,7 @@ uint32_t retry_time(const struct config *c, uint32_t attempts, int64_t arrival_u
     int64_t spread = wait_ms / 5; /* 90 % … 110 %: what failed together does not come back together */
     wait_ms += spread * (int64_t)(random >> 16) / 65536 - spread / 2;
     int64_t next_ms = now_us / 1000 + (wait_ms > 0 ? wait_ms : 0);
-    int64_t last_ms = arrival_us / 1000 + c->expire; /* one attempt more at the end of its time */
+    int64_t last_ms = base_us / 1000 + c->expire; /* one attempt more at the end of its time */
     if (next_ms > last_ms && last_ms > now_us / 1000)
         next_ms = last_ms;
     return (uint32_t)((next_ms + 999) / 1000);
@@ -36,26 +36,26 @@ static int64_t sooner(int64_t until_ms, int64_t at_ms, int64_t now_ms)
     return at_ms > now_ms && at_ms < until_ms ? at_ms : until_ms;
 }
 
-uint32_t retry_bound(const struct config *c, const struct message *m, const struct recipient *r,
-                     uint32_t until, int64_t now_us)
+uint32_t retry_bound(const struct config *c, int64_t base_us, const struct recipient *r, uint32_t until,
+                     int64_t now_us)
 {
-    int64_t arrival_ms = m->arrival_us / 1000, now_ms = now_us / 1000;
-    int64_t at_ms = sooner((int64_t)until * 1000, arrival_ms + c->expire, now_ms);
+    int64_t base_ms = base_us / 1000, now_ms = now_us / 1000;
+    int64_t at_ms = sooner((int64_t)until * 1000, base_ms + c->expire, now_ms);
     if (c->delay_warning > 0 && !(r->flags & RECIPIENT_WARNED))
-        at_ms = sooner(at_ms, arrival_ms + c->delay_warning, now_ms);
+        at_ms = sooner(at_ms, base_ms + c->delay_warning, now_ms);
     return (uint32_t)((at_ms + 999) / 1000);
 }
 
-bool retry_expired(const struct config *c, int64_t arrival_us, int64_t now_us)
+bool retry_expired(const struct config *c, int64_t base_us, int64_t now_us)
 {
-    return now_us / 1000 >= arrival_us / 1000 + c->expire;
+    return now_us / 1000 >= base_us / 1000 + c->expire;
 }
 
-bool retry_warns(const struct config *c, int64_t arrival_us, int64_t now_us, uint8_t notify, uint8_t flags,
+bool retry_warns(const struct config *c, int64_t base_us, int64_t now_us, uint8_t notify, uint8_t flags,
                  bool null_reverse_path)
 {
     return c->delay_warning > 0 && !(flags & RECIPIENT_WARNED) &&
-           now_us / 1000 >= arrival_us / 1000 + c->delay_warning &&
+           now_us / 1000 >= base_us / 1000 + c->delay_warning &&
            report_wanted(DSN_DELAYED, notify, null_reverse_path);
 }
 
@@ -66,8 +66,13 @@ void schedule_forget(struct queue *q, struct message *m)
     heap_remove(&q->sleepers, &m->sleep);
 }
 
-static void sleep_until(struct queue *q, struct message *m, uint32_t wake)
+/* UINT32_MAX: nothing is to be done at any time. */
+static void sleep_or_not(struct queue *q, struct message *m, uint32_t wake)
 {
+    if (wake == UINT32_MAX) {
+        schedule_forget(q, m);
+        return;
+    }
     heap_put(&q->sleepers, &m->sleep, wake);
     schedule_timer(q);
 }
@@ -105,11 +110,16 @@ static bool find_destination(struct queue *q, struct message *m, uint32_t index)
 
 void schedule_message(struct queue *q, struct message *m)
 {
-    if (!m->durable || m->dead || m->held) {
+    if (!m->durable || m->dead) {
         schedule_forget(q, m);
         return;
     }
-    uint32_t now = NOW_S(q), wake = UINT32_MAX;
+    times_due(q, m);
+    if (m->held) {
+        sleep_or_not(q, m, m->timed ? m->hold_until : UINT32_MAX);
+        return;
+    }
+    uint32_t now = NOW_S(q), wake = times_wake(m, io_now_us(q->io));
     for (uint32_t i = 0; i < m->count; i++) {
         struct recipient *r = &m->recipients[i];
         if (r->state != RECIPIENT_WAITING)
@@ -123,10 +133,7 @@ void schedule_message(struct queue *q, struct message *m)
         if (r->state == RECIPIENT_WAITING && r->next > now && r->next < wake)
             wake = r->next;
     }
-    if (wake == UINT32_MAX)
-        schedule_forget(q, m);
-    else
-        sleep_until(q, m, wake);
+    sleep_or_not(q, m, wake);
 }
 
 void schedule_retry(struct queue *q, struct message *m)
@@ -141,12 +148,12 @@ void schedule_retry(struct queue *q, struct message *m)
 
 void schedule_replayed(struct queue *q, struct message *m)
 {
-    uint32_t wake = UINT32_MAX;
-    for (uint32_t i = 0; i < m->count; i++)
+    int64_t now_us = io_now_us(q->io);
+    uint32_t wake = times_over(m, now_us) ? 0 : times_wake(m, now_us);
+    for (uint32_t i = 0; i < m->count && !m->held; i++)
         if (m->recipients[i].state == RECIPIENT_WAITING && m->recipients[i].next < wake)
             wake = m->recipients[i].next;
-    if (wake != UINT32_MAX && !m->held)
-        sleep_until(q, m, wake);
+    sleep_or_not(q, m, m->held ? m->timed ? m->hold_until : UINT32_MAX : wake);
 }
 
 void schedule_due(void *queue)

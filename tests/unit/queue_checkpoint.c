@@ -298,8 +298,7 @@ static void expand_durable(void *arg, int status)
     assert_int_equal(status, 0);
     const struct recipient *r = &w->message->recipients[w->parent];
     if (r->state == RECIPIENT_REPORTING)
-        message_expand(&live, w->message, w->parent, addresses, 2, RECIPIENT_CAUGHT,
-                       notify_of_child(r->notify, 2));
+        message_expand(&live, w->message, w->parent, addresses, 2, RECIPIENT_CAUGHT);
     message_release(&live, w->message);
     free(w);
 }

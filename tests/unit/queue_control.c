@@ -548,7 +548,7 @@ static void test_counts(void **state)
             message_set_held(&q, m, rand() % 2 == 0);
         } else if (rand() % 8 == 0 && m->count < 20) {
             struct vr_str more[] = {VR_STR("e@far.example"), VR_STR("f@far.example")};
-            message_expand(&q, m, (uint32_t)rand() % m->count, more, 2, 0, 0);
+            message_expand(&q, m, (uint32_t)rand() % m->count, more, 2, 0);
         } else {
             recipient_set(&q, m, &m->recipients[(uint32_t)rand() % m->count],
                           states[(size_t)rand() % sizeof states]);

@@ -153,7 +153,7 @@ static void test_message_new(void **state)
     idmap_add(&q.messages, m);
     struct vr_str more[] = {VR_STR("eve@example.org"), VR_STR("frank@example.org")};
     recipient_reply(&q, &m->recipients[5], VR_STR("550 no"));
-    assert_int_equal(message_expand(&q, m, 5, more, 2, RECIPIENT_CAUGHT, DSN_NOTIFY_NEVER), 6);
+    assert_int_equal(message_expand(&q, m, 5, more, 2, RECIPIENT_CAUGHT), 6);
     assert_int_equal(m->recipients[5].state, RECIPIENT_EXPANDED);
     assert_int_equal(m->recipients[7].parent, 2);
     assert_true(vr_str_equal(recipient_address(m, &m->recipients[7]), VR_STR("frank@example.org")));

@@ -1,5 +1,6 @@
-/* queue_schedule.c - the rules of time and of reports, as tables: retries, expiry, the delay warning, who gets a DSN. */
-#include "queue/inside.h"
+/* queue_schedule.c - the rules of time and of reports, as tables: retries, expiry, the delay warning, who gets a DSN, FUTURERELEASE and DELIVERBY.
+ */
+#include "queue/times.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -137,12 +138,166 @@ static void test_notify_of_children(void **state)
         assert_int_equal(notify_of_child(rows[i].parent, rows[i].siblings), rows[i].child);
 }
 
+/* ---- FUTURERELEASE, DELIVERBY --------------------------------------------------------------------------------------- */
+
+#define AT(seconds) ((ARRIVAL + (seconds)) * 1000000)
+
+static struct message timed(enum smtp_by by, int64_t by_seconds, int64_t hold)
+{
+    return (struct message){.arrival_us = AT(0),
+                            .reverse_path_n = 5,
+                            .open = 1,
+                            .by = (unsigned)by & 3u,
+                            .deliver_by = by != SMTP_BY_NONE ? (uint32_t)(ARRIVAL + by_seconds) : 0,
+                            .hold_until = hold != 0 ? (uint32_t)(ARRIVAL + hold) : 0};
+}
+
+/* Retries, warnings and the expiry of what was held count from its release. */
+static void test_base_of_the_held(void **state)
+{
+    (void)state;
+    struct message m = timed(SMTP_BY_NONE, 0, 3600), never = timed(SMTP_BY_NONE, 0, 0);
+    assert_true(times_base_us(&never, AT(10)) == AT(0));
+    assert_true(times_base_us(&m, AT(3599)) == AT(0)); /* an administrator released it early */
+    assert_true(times_base_us(&m, AT(3600)) == AT(3600));
+    assert_true(times_base_us(&m, AT(999999)) == AT(3600));
+    m.hold_until = (uint32_t)(ARRIVAL - 5);
+    assert_true(times_base_us(&m, AT(10)) == AT(0));
+    assert_false(retry_expired(&config, times_base_us(&never, AT(0)), AT(120 * 3600 - 1)));
+    m.hold_until = (uint32_t)(ARRIVAL + 200 * 3600);
+    assert_false(retry_expired(&config, times_base_us(&m, AT(319 * 3600)), AT(319 * 3600)));
+    assert_true(retry_expired(&config, times_base_us(&m, AT(320 * 3600)), AT(320 * 3600)));
+}
+
+/* RFC 2852 §4.1.3 */
+static void test_deliver_by(void **state)
+{
+    (void)state;
+    static const struct {
+        enum smtp_by by;
+        int64_t by_seconds, now;
+        uint8_t notify, flags;
+        bool null, returns, late;
+    } rows[] = {
+        {SMTP_BY_NONE, 0, 999, 0, 0, false, false, false},
+        {SMTP_BY_RETURN, 60, 59, 0, 0, false, false, false},
+        {SMTP_BY_RETURN, 60, 60, 0, 0, false, true, false},
+        {SMTP_BY_RETURN, 60, 60, 0, 0, true, true, false},
+        {SMTP_BY_NOTIFY, 60, 59, 0, 0, false, false, false},
+        {SMTP_BY_NOTIFY, 60, 60, 0, 0, false, false, true},
+        {SMTP_BY_NOTIFY, 60, 60, 0, 0, true, false, false},
+        {SMTP_BY_NOTIFY, 60, 60, 0, RECIPIENT_LATE, false, false, false},  /* once */
+        {SMTP_BY_NOTIFY, 60, 60, 0, RECIPIENT_WARNED, false, false, true}, /* another matter */
+        {SMTP_BY_NOTIFY, 60, 60, DSN_NOTIFY_DELAY, 0, false, false, true},
+        {SMTP_BY_NOTIFY, 60, 60, DSN_NOTIFY_FAILURE, 0, false, false, false},
+        {SMTP_BY_NOTIFY, 60, 60, DSN_NOTIFY_NEVER, 0, false, false, false},
+        {SMTP_BY_NOTIFY, 0, 0, 0, 0, false, false, false}, /* late before it came: told by another */
+        {SMTP_BY_NOTIFY, -60, 5, 0, 0, false, false, false},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct message m = timed(rows[i].by, rows[i].by_seconds, 0);
+        struct recipient r = {.notify = rows[i].notify & 15u, .flags = rows[i].flags & RECIPIENT_FLAGS};
+        m.reverse_path_n = rows[i].null ? 0 : 5;
+        if (times_returns(&m, AT(rows[i].now)) != rows[i].returns ||
+            times_late(&m, &r, AT(rows[i].now)) != rows[i].late)
+            fail_msg("row %zu", i);
+    }
+}
+
+/* RFC 2852 §4.1.4: "relayed" reports, whether or not SUCCESS was asked for. */
+static void test_deliver_by_relayed(void **state)
+{
+    (void)state;
+    static const struct {
+        enum smtp_by by;
+        int64_t now;
+        uint8_t notify;
+        bool trace, passed_on, null, wanted;
+    } rows[] = {
+        {SMTP_BY_NONE, 0, DSN_NOTIFY_SUCCESS, false, false, false, false}, /* RFC 3461 alone decides */
+        {SMTP_BY_NOTIFY, 0, 0, false, false, false, true},
+        {SMTP_BY_NOTIFY, 0, 0, false, true, false, false},
+        {SMTP_BY_NOTIFY, 60, 0, false, false, false, false}, /* after its time: it was told already */
+        {SMTP_BY_NOTIFY, 0, DSN_NOTIFY_FAILURE, false, false, false, true},
+        {SMTP_BY_NOTIFY, 0, DSN_NOTIFY_NEVER, false, false, false, false},
+        {SMTP_BY_NOTIFY, 0, 0, false, false, true, false},
+        {SMTP_BY_RETURN, 0, 0, false, true, false, false},
+        {SMTP_BY_RETURN, 0, 0, true, true, false, true},
+        {SMTP_BY_NOTIFY, 99, 0, true, true, false, true},
+        {SMTP_BY_NOTIFY, 99, DSN_NOTIFY_NEVER, true, true, false, false},
+        {SMTP_BY_NOTIFY, 99, 0, true, true, true, false},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct message m = timed(rows[i].by, 60, 0);
+        struct recipient r = {.notify = rows[i].notify & 15u};
+        m.by_trace = rows[i].trace;
+        m.reverse_path_n = rows[i].null ? 0 : 5;
+        if (times_relayed(&m, &r, rows[i].passed_on, AT(rows[i].now)) != rows[i].wanted)
+            fail_msg("row %zu", i);
+    }
+}
+
+static void test_attempts_before_the_return(void **state)
+{
+    (void)state;
+    static const struct {
+        enum smtp_by by;
+        int64_t next, now, at;
+    } rows[] = {
+        {SMTP_BY_NONE, 5000, 0, 5000},  {SMTP_BY_NOTIFY, 5000, 0, 5000}, {SMTP_BY_RETURN, 599, 0, 599},
+        {SMTP_BY_RETURN, 600, 0, 590}, /* one attempt more before it is returned */
+        {SMTP_BY_RETURN, 5000, 0, 590}, {SMTP_BY_RETURN, 5000, 590, 600}}; /* that was it */
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct message m = timed(rows[i].by, 600, 0);
+        assert_int_equal(times_attempt(&m, (uint32_t)(ARRIVAL + rows[i].next), AT(rows[i].now)),
+                         ARRIVAL + rows[i].at);
+    }
+}
+
+static void test_wakes(void **state)
+{
+    (void)state;
+    struct message m = timed(SMTP_BY_NONE, 0, 0);
+    assert_int_equal(times_wake(&m, AT(0)), UINT32_MAX);
+    m = timed(SMTP_BY_NOTIFY, 60, 0);
+    assert_int_equal(times_wake(&m, AT(59)), ARRIVAL + 60);
+    assert_int_equal(times_wake(&m, AT(60)), UINT32_MAX); /* what there is to do is done by times_due */
+    m.open = 0;
+    assert_int_equal(times_wake(&m, AT(0)), UINT32_MAX);
+}
+
+/* RFC 4865 §5.1.2: a report says what was asked for, in the form in which it was asked. */
+static void test_request(void **state)
+{
+    (void)state;
+    struct vr_arena arena;
+    vr_arena_init(&arena, 4096);
+    struct envelope e = {.arrival_us = AT(0) + 250000};
+    assert_int_equal(times_request(&arena, &e).n, 0);
+    e.hold_until = ARRIVAL + 3601; /* rounded up to whole seconds */
+    e.asks = ENVELOPE_HOLD_FOR;
+    assert_true(vr_str_equal(times_request(&arena, &e), VR_STR("for;3600")));
+    e.asks = 0;
+    e.hold_until = 1798704000;
+    assert_true(vr_str_equal(times_request(&arena, &e), VR_STR("until;2026-12-31T08:00:00Z")));
+    vr_arena_fini(&arena);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_retry_table), cmocka_unit_test(test_retry_without_table),
-        cmocka_unit_test(test_expiry),      cmocka_unit_test(test_delay_warning),
-        cmocka_unit_test(test_reports),     cmocka_unit_test(test_notify_of_children),
+        cmocka_unit_test(test_retry_table),
+        cmocka_unit_test(test_retry_without_table),
+        cmocka_unit_test(test_expiry),
+        cmocka_unit_test(test_delay_warning),
+        cmocka_unit_test(test_reports),
+        cmocka_unit_test(test_notify_of_children),
+        cmocka_unit_test(test_base_of_the_held),
+        cmocka_unit_test(test_deliver_by),
+        cmocka_unit_test(test_deliver_by_relayed),
+        cmocka_unit_test(test_attempts_before_the_return),
+        cmocka_unit_test(test_wakes),
+        cmocka_unit_test(test_request),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
