@@ -1,6 +1,7 @@
 /* sasl.h - SASL mechanisms, server and client side, sans I/O (RFC 4422).
  *
- *     SCRAM-SHA-256(-PLUS), SCRAM-SHA-1(-PLUS)  RFC 5802, 7677; channel bindings tls-exporter (RFC 9266) and tls-server-end-point (RFC 5929 §4)
+ *     SCRAM-SHA-256(-PLUS), SCRAM-SHA-1(-PLUS)  RFC 5802, 7677; channel bindings tls-exporter (RFC 9266), tls-unique and
+ *                                               tls-server-end-point (RFC 5929 §3, §4)
  *     EXTERNAL                                  RFC 4422 appendix A
  *     OAUTHBEARER, XOAUTH2                      RFC 7628; Google's form of the same
  *     PLAIN, LOGIN                              RFC 4616; no RFC
@@ -21,6 +22,7 @@
 #define SASL_TOKEN_MAX    8192 /* what a line of AUTH can hold (RFC 4954 §4), less its frame */
 #define SASL_HASH_MAX     32
 #define SASL_SALT_MAX     64
+#define SASL_IDENTITY_MAX 4096 /* octets of all identities of a certificate */
 #define SASL_BINDING_MAX  64 /* octets of channel binding data: a hash (SHA-512), or 32 of the exporter */
 
 /* ---- the table of mechanisms ---------------------------------------------------------------------------------- */
@@ -69,8 +71,11 @@ bool sasl_mechanism_names(struct vr_buf *out, unsigned bits);
 /* Channel binding data of this connection. Empty: there is none of this type. */
 struct sasl_binding {
     struct vr_str tls_exporter;         /* RFC 9266: 32 octets of "EXPORTER-Channel-Binding" */
+    struct vr_str tls_unique;           /* RFC 5929 §3: only of TLS 1.2, and only with the extended master secret (RFC 7627) */
     struct vr_str tls_server_end_point; /* RFC 5929 §4.1: the hash of the server's certificate */
 };
+
+bool sasl_binding_there(const struct sasl_binding *b); /* of any type */
 
 /* ---- what is stored of a password ------------------------------------------------------------------------------ */
 
@@ -115,7 +120,8 @@ struct sasl_server_config { /* all copied */
     struct vr_str hostname; /* CRAM-MD5: stands in its challenge */
     struct sasl_binding binding;
     bool plus_offered; /* a -PLUS mechanism was in the list that the client saw: one that says it was not (gs2 "y") has been lied to */
-    struct vr_str identity; /* EXTERNAL: of the client's certificate, which TLS has verified; empty: none, EXTERNAL fails */
+    struct vr_str identity; /* EXTERNAL: of the client's certificate, which TLS has verified; several with '\n' between, of which the client
+                               names one or gets the first; empty: none, EXTERNAL fails */
 };
 /* mechanism: any case; NULL: unknown, or out of memory. */
 struct sasl_server *sasl_server_new(struct vr_str mechanism, const struct sasl_server_config *config);
@@ -161,7 +167,8 @@ struct sasl_client_config { /* all copied */
     struct vr_str host;     /* OAUTHBEARER: the server's name and port, in its message; may be empty and 0 (RFC 7628 §3.1) */
     uint16_t port;
     uint8_t nonce[18];      /* random, for SCRAM */
-    struct sasl_binding binding; /* -PLUS takes tls-exporter before tls-server-end-point */
+    struct sasl_binding binding; /* -PLUS takes tls-unique where there is one (every server with -PLUS knows it: RFC 5802 §6.1), else
+                                    tls-exporter, else tls-server-end-point */
     bool plus_unseen; /* SCRAM without -PLUS, because the server's list had none: said so (gs2 "y"), so that a server can tell who was lied to
                          (RFC 5802 §6). Only counts where there is binding data */
 };

@@ -26,7 +26,7 @@ struct smtp_server_config {         /* shared by many sessions, must outlive the
     bool lmtp;                      /* LHLO instead of EHLO/HELO, a reply per recipient after the data */
     bool starttls;                  /* offered while the session is in clear */
     bool tls_required;              /* no MAIL in clear: 530 5.7.0 */
-    struct vr_str auth_mechanisms;  /* "PLAIN LOGIN SCRAM-SHA-256"; empty: AUTH is not offered */
+    struct vr_str auth_mechanisms;  /* "SCRAM-SHA-256 PLAIN LOGIN"; empty: AUTH is not offered. See smtp_server_offer_auth */
     bool auth_in_clear;             /* AUTH also without TLS (lab use) */
     bool auth_required;             /* no MAIL without AUTH: 530 5.7.0 */
     unsigned offers;                /* enum smtp_extension bits, such as smtp_extensions_for(SMTP_WHERE_MX); 0: SMTP_EXT_BASIC. Whoever offers more keeps
@@ -120,6 +120,9 @@ unsigned smtp_server_offered(const struct smtp_server *s);
 void smtp_server_clock(struct smtp_server *s, int64_t unix_seconds, int64_t now_ms);
 bool smtp_server_in_transaction(const struct smtp_server *s); /* MAIL was accepted, the end not yet settled */
 bool smtp_server_is_extended(const struct smtp_server *s);    /* EHLO/LHLO was used: "ESMTP" in Received */
+/* From now on this session is offered these mechanisms, instead of those of its configuration: -PLUS where the channel can be bound,
+ * EXTERNAL where there is a certificate. The slice is the caller's and outlives the session. */
+void smtp_server_offer_auth(struct smtp_server *s, struct vr_str mechanisms);
 bool smtp_server_authenticated(const struct smtp_server *s);
 unsigned smtp_server_rcpt_count(const struct smtp_server *s); /* accepted recipients of this transaction */
 

@@ -155,11 +155,6 @@ static const struct sasl_client_row rows[] = {
     {SASL_CRAM_MD5, NULL, step_cram},
 };
 
-static bool binding_there(const struct sasl_binding *b)
-{
-    return b->tls_exporter.n > 0 || b->tls_server_end_point.n > 0;
-}
-
 /* Is there what the mechanism needs, in a form that it can carry? */
 static bool fit(const struct sasl_mechanism *m, const struct sasl_client_config *config)
 {
@@ -172,15 +167,7 @@ static bool fit(const struct sasl_mechanism *m, const struct sasl_client_config 
         return false;
     if (config->host.n > 0 && !sasl_text_valid(config->host, SASL_USER_MAX))
         return false;
-    return !m->plus || binding_there(&config->binding);
-}
-
-static struct vr_str keep_binding(char room[SASL_BINDING_MAX], struct vr_str data)
-{
-    if (data.n == 0 || data.n > SASL_BINDING_MAX)
-        return vr_str(NULL, 0);
-    memcpy(room, data.p, data.n);
-    return vr_str(room, data.n);
+    return !m->plus || sasl_binding_there(&config->binding);
 }
 
 static void keep_config(struct sasl_client *c, const struct sasl_client_config *config)
@@ -188,8 +175,7 @@ static void keep_config(struct sasl_client *c, const struct sasl_client_config *
     memcpy(c->nonce, config->nonce, sizeof c->nonce);
     c->port = config->port;
     c->plus_unseen = config->plus_unseen;
-    c->binding.tls_exporter = keep_binding(c->exporter, config->binding.tls_exporter);
-    c->binding.tls_server_end_point = keep_binding(c->end_point, config->binding.tls_server_end_point);
+    sasl_binding_keep(&c->binding, &c->room, &config->binding);
     vr_buf_add(&c->user, config->user);
     vr_buf_add(&c->host, config->host);
     if (c->mechanism->secret == SASL_BY_PASSWORD)
@@ -232,6 +218,7 @@ void sasl_client_free(struct sasl_client *c)
     vr_buf_fini(&c->host);
     vr_buf_fini(&c->refusal);
     scram_texts_fini(&c->texts);
+    sasl_wipe(c, sizeof *c);
     free(c);
 }
 

@@ -11,8 +11,8 @@ struct sasl_client {
     bool complete, plus_unseen;
     struct vr_buf user, password, token, host;
     uint16_t port;
-    char exporter[SASL_BINDING_MAX], end_point[SASL_BINDING_MAX];
-    struct sasl_binding binding; /* in the two above */
+    struct binding_room room;
+    struct sasl_binding binding; /* in it */
     uint8_t nonce[SASL_NONCE_BYTES];
     uint8_t server_signature[SASL_HASH_MAX];
     struct scram_texts texts;

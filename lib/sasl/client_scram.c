@@ -12,16 +12,18 @@
 static struct vr_str add_flag(struct sasl_client *c, struct vr_buf *out)
 {
     const struct sasl_binding *b = &c->binding;
-    if (c->mechanism->plus && b->tls_exporter.n > 0) {
-        vr_buf_add(out, VR_STR("p=tls-exporter"));
-        return b->tls_exporter;
-    }
-    if (c->mechanism->plus) {
-        vr_buf_add(out, VR_STR("p=tls-server-end-point"));
-        return b->tls_server_end_point;
-    }
-    bool could = b->tls_exporter.n > 0 || b->tls_server_end_point.n > 0;
-    vr_buf_add(out, c->plus_unseen && could ? VR_STR("y") : VR_STR("n"));
+    const struct {
+        const char *name;
+        struct vr_str data;
+    } types[] = {{"tls-unique", b->tls_unique},
+                 {"tls-exporter", b->tls_exporter},
+                 {"tls-server-end-point", b->tls_server_end_point}};
+    for (size_t i = 0; c->mechanism->plus && i < sizeof types / sizeof *types; i++)
+        if (types[i].data.n > 0) {
+            vr_buf_addf(out, "p=%s", types[i].name);
+            return types[i].data;
+        }
+    vr_buf_add(out, c->plus_unseen && sasl_binding_there(b) ? VR_STR("y") : VR_STR("n"));
     return vr_str(NULL, 0);
 }
 

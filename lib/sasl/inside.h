@@ -43,6 +43,11 @@ void scram_texts_init(struct scram_texts *t);
 void scram_texts_fini(struct scram_texts *t);
 bool scram_auth_message(struct scram_texts *t, struct vr_str final_without_proof);
 
+/* Copies, for who gets the data for the time of a call only. */
+struct binding_room {
+    char exporter[SASL_BINDING_MAX], unique[SASL_BINDING_MAX], end_point[SASL_BINDING_MAX];
+};
+void sasl_binding_keep(struct sasl_binding *out, struct binding_room *room, const struct sasl_binding *in);
 /* A type of channel binding by its name (RFC 5056 §7); unknown: false. */
 bool scram_binding_data(const struct sasl_binding *b, struct vr_str type, struct vr_str *out);
 
@@ -66,8 +71,8 @@ struct sasl_server {
     size_t password_n;
     uint8_t nonce[SASL_NONCE_BYTES], fake_key[16];
     uint32_t fake_iterations;
-    char exporter[SASL_BINDING_MAX], end_point[SASL_BINDING_MAX];
-    struct sasl_binding binding; /* in the two above */
+    struct binding_room room;
+    struct sasl_binding binding; /* in it */
     bool plus_offered;
     struct vr_buf identity, hostname;
     struct vr_buf out, token;

@@ -8,6 +8,8 @@
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 
+#include <string.h>
+
 static const EVP_MD *digest(enum sasl_hash h)
 {
     return h == SASL_SHA1 ? EVP_sha1() : EVP_sha256();
@@ -143,10 +145,32 @@ bool scram_auth_message(struct scram_texts *t, struct vr_str final_without_proof
     return !t->auth_message.too_big;
 }
 
+static struct vr_str keep(char room[SASL_BINDING_MAX], struct vr_str data)
+{
+    if (data.n == 0 || data.n > SASL_BINDING_MAX)
+        return vr_str(NULL, 0);
+    memcpy(room, data.p, data.n);
+    return vr_str(room, data.n);
+}
+
+void sasl_binding_keep(struct sasl_binding *out, struct binding_room *room, const struct sasl_binding *in)
+{
+    out->tls_exporter = keep(room->exporter, in->tls_exporter);
+    out->tls_unique = keep(room->unique, in->tls_unique);
+    out->tls_server_end_point = keep(room->end_point, in->tls_server_end_point);
+}
+
+bool sasl_binding_there(const struct sasl_binding *b)
+{
+    return b->tls_exporter.n > 0 || b->tls_unique.n > 0 || b->tls_server_end_point.n > 0;
+}
+
 bool scram_binding_data(const struct sasl_binding *b, struct vr_str type, struct vr_str *out)
 {
     if (vr_str_equal(type, VR_STR("tls-exporter")))
         *out = b->tls_exporter;
+    else if (vr_str_equal(type, VR_STR("tls-unique")))
+        *out = b->tls_unique;
     else if (vr_str_equal(type, VR_STR("tls-server-end-point")))
         *out = b->tls_server_end_point;
     else

@@ -110,6 +110,16 @@ enum sasl_step sasl_server_password_checked(struct sasl_server *s, bool good, st
 
 /* ---- EXTERNAL: message = [authzid] --------------------------------------------------------------------------------------- */
 
+/* The one that is wanted; without a wish the first. Their case is the owner's affair. */
+static struct vr_str choose_identity(const struct sasl_server *s, struct vr_str wanted)
+{
+    struct vr_str rest = vr_buf_str(&s->identity), one;
+    while (vr_str_split(&rest, '\n', &one))
+        if (wanted.n == 0 || vr_str_equal_nocase(wanted, one))
+            return one;
+    return vr_str(NULL, 0);
+}
+
 static enum sasl_step server_external(struct sasl_server *s, struct vr_str in, bool has_in,
                                       struct vr_str *out)
 {
@@ -117,9 +127,9 @@ static enum sasl_step server_external(struct sasl_server *s, struct vr_str in, b
         return server_prompt(s, VR_STR(""), out);
     if (in.n > 0 && !sasl_text_valid(in, SASL_USER_MAX))
         return server_malformed_fail(s, "the authorization identity is too long, or holds control bytes");
-    if (!server_keep_user(s, vr_buf_str(&s->identity)))
+    if (vr_buf_size(&s->identity) == 0)
         return server_fail(s, "there is no client certificate that tells who it is");
-    if (in.n > 0 && !vr_str_equal_nocase(in, sasl_server_user(s)))
+    if (!server_keep_user(s, choose_identity(s, in)))
         return server_fail(s, "acting for another user than the client certificate's is not allowed");
     return server_ask(s, SASL_NEED_IDENTITY);
 }
@@ -164,21 +174,12 @@ static const struct {
     {SASL_CRAM_MD5, server_cram},
 };
 
-static struct vr_str keep_binding(char room[SASL_BINDING_MAX], struct vr_str data)
-{
-    if (data.n == 0 || data.n > SASL_BINDING_MAX)
-        return vr_str(NULL, 0);
-    memcpy(room, data.p, data.n);
-    return vr_str(room, data.n);
-}
-
 static void keep_config(struct sasl_server *s, const struct sasl_server_config *config)
 {
     memcpy(s->nonce, config->nonce, sizeof s->nonce);
     memcpy(s->fake_key, config->fake_key, sizeof s->fake_key);
     s->fake_iterations = config->fake_iterations != 0 ? config->fake_iterations : FAKE_ITERATIONS;
-    s->binding.tls_exporter = keep_binding(s->exporter, config->binding.tls_exporter);
-    s->binding.tls_server_end_point = keep_binding(s->end_point, config->binding.tls_server_end_point);
+    sasl_binding_keep(&s->binding, &s->room, &config->binding);
     s->plus_offered = config->plus_offered;
     vr_buf_add(&s->identity, config->identity);
     vr_buf_add(&s->hostname, config->hostname);
@@ -197,7 +198,7 @@ struct sasl_server *sasl_server_new(struct vr_str mechanism, const struct sasl_s
     s->mechanism = m;
     s->asked = SASL_CHALLENGE;
     s->why = "";
-    vr_buf_init(&s->identity, SASL_USER_MAX);
+    vr_buf_init(&s->identity, SASL_IDENTITY_MAX);
     vr_buf_init(&s->hostname, SASL_USER_MAX);
     vr_buf_init(&s->out, SASL_MESSAGE_MAX);
     vr_buf_init(&s->token, SASL_TOKEN_MAX);

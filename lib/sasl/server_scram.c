@@ -21,7 +21,8 @@ static const char *check_flag(struct sasl_server *s, struct vr_str flag)
     if (!binds)
         return NULL;
     if (!scram_binding_data(&s->binding, vr_str_from_pos(flag, 2), &s->bound))
-        return "the type of channel binding is unknown; known are tls-exporter and tls-server-end-point";
+        return "the type of channel binding is unknown; known are tls-exporter, tls-unique, "
+               "tls-server-end-point";
     return s->bound.n > 0 ? NULL : "this connection has no such channel binding";
 }
 

@@ -153,9 +153,14 @@ void server_forget_secret(struct smtp_server *s)
         vr_arena_reset(&s->arena);
 }
 
+struct vr_str server_mechanisms(const struct smtp_server *s)
+{
+    return s->own_mechanisms ? s->mechanisms : s->config->auth_mechanisms;
+}
+
 bool server_auth_offered(const struct smtp_server *s)
 {
-    return s->config->auth_mechanisms.n > 0 && (s->tls || s->config->auth_in_clear);
+    return server_mechanisms(s).n > 0 && (s->tls || s->config->auth_in_clear);
 }
 
 enum smtp_server_event_kind server_await(struct smtp_server *s, enum smtp_server_event_kind kind)
@@ -510,6 +515,12 @@ bool smtp_server_in_transaction(const struct smtp_server *s)
 bool smtp_server_is_extended(const struct smtp_server *s)
 {
     return s->extended;
+}
+
+void smtp_server_offer_auth(struct smtp_server *s, struct vr_str mechanisms)
+{
+    s->mechanisms = mechanisms;
+    s->own_mechanisms = true;
 }
 
 bool smtp_server_authenticated(const struct smtp_server *s)

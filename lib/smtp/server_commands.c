@@ -325,7 +325,7 @@ static bool decode(struct smtp_server *s, struct vr_str text, struct vr_str *out
 
 static bool mechanism_offered(const struct smtp_server *s, struct vr_str mechanism)
 {
-    struct vr_str list = s->config->auth_mechanisms, one;
+    struct vr_str list = server_mechanisms(s), one;
     while (vr_str_split(&list, ' ', &one))
         if (vr_str_equal_nocase(one, mechanism))
             return true;
@@ -348,7 +348,7 @@ static enum smtp_server_event_kind verb_auth(struct smtp_server *s, struct vr_st
     struct vr_str mechanism = vr_str_sub(argument, 0, blank);
     struct vr_str initial =
         blank == VR_NPOS ? vr_str(NULL, 0) : vr_str_trim(vr_str_from_pos(argument, blank + 1));
-    if (s->config->auth_mechanisms.n == 0)
+    if (server_mechanisms(s).n == 0 && s->config->auth_mechanisms.n == 0)
         return REFUSE(502, "5.5.1", "AUTH is not offered here");
     if (!s->greeted || !s->extended)
         return REFUSE(503, "5.5.1", "say EHLO first");

@@ -17,7 +17,7 @@ static void add_size(const struct smtp_server *s, struct vr_buf *out)
 
 static void add_mechanisms(const struct smtp_server *s, struct vr_buf *out)
 {
-    vr_buf_addf(out, " %.*s", VR_STR_ARG(s->config->auth_mechanisms));
+    vr_buf_addf(out, " %.*s", VR_STR_ARG(server_mechanisms(s)));
 }
 
 static void add_deliver_by(const struct smtp_server *s, struct vr_buf *out)

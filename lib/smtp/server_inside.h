@@ -62,7 +62,9 @@ struct smtp_server {
     struct vr_arena arena;
     struct smtp_mail mail;
     struct smtp_reply shutdown_reply;
-    struct vr_str secret; /* the response of AUTH in the arena: wiped once answered */
+    struct vr_str secret;     /* the response of AUTH in the arena: wiped once answered */
+    struct vr_str mechanisms; /* of AUTH; the caller's. Only if … */
+    bool own_mechanisms;      /* … else the configuration's */
     struct server_text text;
     struct server_chunk chunk;
     bool by_bdat; /* a chunk of this transaction was taken */
@@ -82,6 +84,7 @@ void server_transaction_end(struct smtp_server *s);
 void server_count_refusal(struct smtp_server *s,
                           struct smtp_reply r); /* 4xx, 5xx: too many close the session */
 void server_forget_secret(struct smtp_server *s);
+struct vr_str server_mechanisms(const struct smtp_server *s);
 bool server_auth_offered(const struct smtp_server *s);
 enum smtp_server_event_kind server_await(struct smtp_server *s, enum smtp_server_event_kind kind);
 

@@ -10,9 +10,9 @@
 
 #include <string.h>
 
-const char *const section_names[SECTION_COUNT] = {"",        "listen", "tls",        "domain",
-                                                  "route",   "limits", "submission", "queue",
-                                                  "sending", "dns",    "log",        "processes"};
+const char *const section_names[SECTION_COUNT] = {
+    "",           "listen", "tls",     "domain", "route", "limits",   "authentication",
+    "submission", "queue",  "sending", "dns",    "log",   "processes"};
 
 /* ---- keys and sections ------------------------------------------------------------------------------------------- */
 
@@ -97,13 +97,14 @@ static void apply_key(struct loader *l, struct section *section, size_t index, v
                       row->key, seen->file, seen->line);
         return;
     }
-    struct setting setting = {.l = l, .target = target, .row = row, .at = s->at};
+    struct setting setting = {.l = l, .target = target, .row = row, .at = s->at, .adds = s->text.p[0] == '+'};
     setting.values = statement_values(&l->scratch, &l->problems, s, row->list);
     *seen = s->at;
     if (!setting.values)
         return;
     setting_apply(&setting);
-    if (strcmp(row->key, "password") == 0) /* children inherit this memory */
+    if (strcmp(row->key, "password") == 0 ||
+        strcmp(row->key, "token") == 0) /* children inherit this memory */
         explicit_bzero((char *)(uintptr_t)s->text.p, s->text.n);
 }
 
@@ -226,7 +227,8 @@ static void unknown_section(struct loader *l, const struct statement *s)
                       guess);
     else
         problem_error(&l->problems, s->at,
-                      "unknown section `%.*s`; expected listen, tls, domain, route, limits, submission, "
+                      "unknown section `%.*s`; expected listen, tls, domain, route, limits, authentication, "
+                      "submission, "
                       "queue, sending, dns, log or processes",
                       VR_STR_ARG(s->word));
 }

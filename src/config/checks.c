@@ -93,6 +93,21 @@ static void check_host(struct loader *l)
                         VR_STR_ARG(c->hostname));
 }
 
+/* Do the files hold what a listener's clients are verified by? */
+static void check_client_ca(struct loader *l, const struct config_listener *x, size_t i)
+{
+    struct place at = config_place(l, SECTION_LISTEN, i, "client_ca");
+    char error[256];
+    if (x->role != LISTENER_SUBMISSION && x->role != LISTENER_SUBMISSIONS)
+        problem_error(
+            &l->problems, at,
+            "`client_ca` is for users who log in; expected it with role = submission or submissions");
+    struct io_tls *tls = io_tls_client(x->client_ca, error);
+    if (tls == NULL)
+        problem_error(&l->problems, at, "%s", error);
+    io_tls_free(tls);
+}
+
 static void check_listeners(struct loader *l)
 {
     struct config *c = l->c;
@@ -119,6 +134,8 @@ static void check_listeners(struct loader *l)
             problem_error(&l->problems, at,
                           "`listen` on %s a second time; it is at %s:%d already; expected each address once",
                           text, before->file, before->line);
+        if (x->client_ca)
+            check_client_ca(l, x, i);
         if (x->role == LISTENER_LMTP && x->address.port == 25)
             problem_error(
                 &l->problems, at,
@@ -310,22 +327,39 @@ static void check_domains(struct loader *l)
 
 /* ---- routes ------------------------------------------------------------------------------------------------------- */
 
-static void check_login(struct loader *l, size_t i)
+/* A certificate for the next hop: both of its files, a pair, and TLS to show it in. */
+static void check_certificate(struct loader *l, size_t i)
 {
     struct config_route *r = &l->c->routes[i];
-    struct place user_at = config_place(l, SECTION_ROUTE, i, "user"),
-                 password_at = config_place(l, SECTION_ROUTE, i, "password"),
-                 file_at = config_place(l, SECTION_ROUTE, i, "password_file");
-    if (!r->user.n) {
-        struct place at = password_at.file ? password_at : file_at;
-        if (at.file)
-            problem_error(&l->problems, at, "a password without a user; expected user = \"…\" beside it");
+    struct place certificate_at = config_place(l, SECTION_ROUTE, i, "tls_certificate"),
+                 key_at = config_place(l, SECTION_ROUTE, i, "tls_key");
+    if (!certificate_at.file && !key_at.file)
+        return;
+    if (!r->tls_certificate || !r->tls_key) {
+        if (!certificate_at.file || !key_at.file) /* else a complaint was made of its value */
+            problem_error(&l->problems, place_or(certificate_at, key_at.file, key_at.line),
+                          "one of `tls_certificate` and `tls_key` is missing; expected both");
         return;
     }
-    if (!password_at.file && !file_at.file)
-        problem_error(
-            &l->problems, user_at,
-            "a user without a password; expected password_file = \"/path\" (or password) beside it");
+    check_file(l, certificate_at, "certificate", r->tls_certificate);
+    check_file(l, key_at, "private key", r->tls_key);
+    if (readable(r->tls_certificate) == 0 && readable(r->tls_key) == 0)
+        check_pair(l, certificate_at, key_at,
+                   &(struct config_tls){.certificate = r->tls_certificate, .key = r->tls_key});
+    if (open_to_all(r->tls_key))
+        problem_warning(
+            &l->problems, key_at,
+            "everybody on this machine can read the private key %s; expected mode 0600 (chmod 600 %s)",
+            r->tls_key, r->tls_key);
+    if (r->next_hop.tls == NEXT_HOP_TLS_NONE)
+        problem_error(&l->problems, certificate_at,
+                      "`tls_certificate` is never shown: `tls` is none; expected tls = verify (or required)");
+}
+
+/* May what is secret go to this next hop? */
+static void check_secret_way(struct loader *l, struct config_route *r, struct place user_at, size_t i)
+{
+    const char *secret = r->token.n ? "token" : "password";
     if (r->next_hop.kind == NEXT_HOP_MX || r->next_hop.kind == NEXT_HOP_ERROR)
         problem_error(&l->problems, user_at,
                       "a user, but `to` names no host to log in at; expected to = \"smtp:host:port\"");
@@ -334,16 +368,59 @@ static void check_login(struct loader *l, size_t i)
     bool clear = r->next_hop.tls == NEXT_HOP_TLS_MAY ||
                  (r->next_hop.tls == NEXT_HOP_TLS_NONE && r->next_hop.port != 0);
     if (clear && l->c->auth_in_clear)
-        problem_warning(&l->problems, user_at, "the password goes over the network without TLS");
+        problem_warning(&l->problems, user_at, "the %s goes over the network without TLS", secret);
     else if (clear)
+        problem_error(&l->problems, user_at,
+                      "the %s would go over the network without TLS; expected tls = verify (or required)",
+                      secret);
+}
+
+/* Does the one mechanism that is wanted have what it needs? */
+static void check_mechanism(struct loader *l, const struct config_route *r, struct place at)
+{
+    const struct sasl_mechanism *m = sasl_mechanism_find(r->mechanism);
+    if (m == NULL)
+        return;
+    const char *missing = NULL;
+    if (m->secret == SASL_BY_PASSWORD && r->password.n == 0)
+        missing = "user and password_file (or password)";
+    else if (m->secret == SASL_BY_TOKEN && r->token.n == 0)
+        missing = "user and token_file (or token)";
+    else if (m->secret == SASL_BY_CERTIFICATE && r->tls_certificate == NULL)
+        missing = "tls_certificate and tls_key";
+    if (missing)
+        problem_error(&l->problems, at, "`mechanism` is %s, which needs %s; expected them beside it", m->name,
+                      missing);
+}
+
+static void check_login(struct loader *l, size_t i)
+{
+    static const char *const secrets[] = {"password", "password_file", "token", "token_file"};
+    struct config_route *r = &l->c->routes[i];
+    struct place user_at = config_place(l, SECTION_ROUTE, i, "user"), secret_at = {NULL, 0};
+    for (size_t k = 0; k < 4 && !secret_at.file; k++)
+        secret_at = config_place(l, SECTION_ROUTE, i, secrets[k]);
+    check_certificate(l, i);
+    check_mechanism(l, r, config_place(l, SECTION_ROUTE, i, "mechanism"));
+    if (!r->user.n) {
+        if (secret_at.file)
+            problem_error(&l->problems, secret_at, "a %s without a user; expected user = \"…\" beside it",
+                          r->token.n ? "token" : "password");
+        return;
+    }
+    if (!secret_at.file && !r->tls_certificate)
         problem_error(
             &l->problems, user_at,
-            "the password would go over the network without TLS; expected tls = verify (or required)");
-    if (password_at.file && open_to_all(password_at.file))
-        problem_warning(&l->problems, password_at,
-                        "everybody on this machine can read the password in this file; expected mode 0600 "
-                        "(chmod 600 %s), or password_file",
-                        password_at.file);
+            "a user without a password; expected password_file = \"/path\" (or password) beside it");
+    if (r->password.n && r->token.n)
+        problem_error(&l->problems, user_at, "a password and a token are given; expected one of them");
+    check_secret_way(l, r, user_at, i);
+    struct place in_file = config_place(l, SECTION_ROUTE, i, r->token.n ? "token" : "password");
+    if (in_file.file && open_to_all(in_file.file))
+        problem_warning(&l->problems, in_file,
+                        "everybody on this machine can read the %s in this file; expected mode 0600 "
+                        "(chmod 600 %s), or %s_file",
+                        r->token.n ? "token" : "password", in_file.file, r->token.n ? "token" : "password");
 }
 
 static void check_routes(struct loader *l)

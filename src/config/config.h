@@ -10,6 +10,8 @@
 #include "io/stream.h"
 #include "ipc/ipc.h"
 
+#include <veredus/sasl.h>
+
 struct config_networks {
     struct io_network *items;
     size_t count;
@@ -21,6 +23,7 @@ struct config_listener {
     enum listener_role role;
     struct config_networks proxy;   /* may, and must, speak the PROXY protocol; none: nobody does */
     struct config_networks bare_lf; /* clients whose lines may end in LF alone */
+    const char *client_ca; /* PEM: who signs certificates of clients; NULL: they are not asked for one */
     const char *file;               /* where it was configured, for messages */
     int line;
 };
@@ -56,11 +59,12 @@ struct config_rate { /* "100/1m": so many deliveries in such a time; count 0: no
     int64_t period_ms;
 };
 
-struct
-    config_route { /* route "pattern" { to tls user password password_file concurrency rate source source6 } */
+struct config_route {      /* route "pattern" { to tls user password token … } */
     struct vr_str pattern; /* "example.org", ".example.org" (any below), "*" */
     struct next_hop next_hop;
-    struct vr_str user, password;
+    struct vr_str user, password, token; /* at most one of the two secrets */
+    const char *tls_certificate, *tls_key; /* shown to a server that asks; NULL: none */
+    struct vr_str mechanism; /* of SASL, the only one; empty: the best */
     unsigned concurrency; /* 0: that of `sending` */
     struct config_rate rate;
     struct io_address source, source6; /* family IO_NONE: that of `sending` */
@@ -97,6 +101,9 @@ struct config {
     unsigned errors, commands, received;
     unsigned connections, connections_per_address;
     int64_t command_timeout, data_timeout;
+
+    /* authentication */
+    unsigned mechanisms; /* enum sasl_bit: what may be offered, where the session allows it */
 
     /* submission */
     bool any_sender;    /* authenticated users may use any sender address */
@@ -151,7 +158,7 @@ struct config_load *config_load_text(const char *name, struct vr_str text);
 void config_load_free(struct config_load *l); /* the config too, unless taken */
 struct config *config_take(struct config_load *l);
 void config_free(struct config *c);
-/* Wipes passwords of routes: every process but the sender calls it after the fork. */
+/* Wipes passwords and tokens of routes: every process but the sender calls it after the fork. */
 void config_forget_secrets(struct config *c);
 /* Appends the configuration with all its defaults as a text that would load again; passwords are left out. */
 bool config_print(const struct config *c, struct vr_buf *out);
@@ -180,7 +187,7 @@ struct config_key {
     const char *postfix;  /* Postfix's name of the thing, or NULL */
     enum config_kind kind;
     bool list;         /* { a, b } */
-    size_t offset;     /* into struct config, or config_domain for "domain", config_tls for "tls", … */
+    size_t offset;     /* into struct config, or config_listener for "listen", config_domain for "domain", config_tls for "tls", … */
     uint64_t min, max; /* of SIZE, TIME, COUNT, PORT */
 };
 extern const struct config_key config_keys[];

@@ -8,6 +8,7 @@
 #include <stddef.h>
 
 #define AT(field)        offsetof(struct config, field)
+#define LISTEN_AT(field) offsetof(struct config_listener, field)
 #define TLS_AT(field)    offsetof(struct config_tls, field)
 #define DOMAIN_AT(field) offsetof(struct config_domain, field)
 #define ROUTE_AT(field)  offsetof(struct config_route, field)
@@ -31,6 +32,8 @@ const struct config_key config_keys[] = {
     {"listen", "bare_lf", "networks", "none", "Clients whose lines may end in LF alone.", "smtpd_forbid_bare_newline_exclusions", CONFIG_SPECIAL, true, 0, 0, 0},
     {"listen", "proxy", "networks", "none", "Load balancers that say by the PROXY protocol who the client is; nobody else may connect.", "smtpd_upstream_proxy_protocol, postscreen_upstream_proxy_protocol", CONFIG_SPECIAL, true, 0, 0, 0},
 
+    {"listen", "client_ca", "file (PEM)", "none: clients are not asked for certificates", "Authorities whose certificates let clients log in (EXTERNAL).", "smtpd_tls_ask_ccert, smtpd_tls_CAfile", CONFIG_PATH, false, LISTEN_AT(client_ca), 0, 0},
+
     {"tls", "certificate", "file (PEM)", "required", "The certificate and its chain.", "smtpd_tls_chain_files, smtpd_tls_cert_file", CONFIG_PATH, false, TLS_AT(certificate), 0, 0},
     {"tls", "key", "file (PEM)", "required", "The private key of the certificate.", "smtpd_tls_key_file", CONFIG_PATH, false, TLS_AT(key), 0, 0},
 
@@ -47,6 +50,11 @@ const struct config_key config_keys[] = {
     {"route", "user", "text", "none: no login", "The name for the login at the next hop.", "smtp_sasl_password_maps", CONFIG_TEXT, false, ROUTE_AT(user), 0, 0},
     {"route", "password", "text", "none", "The password of `user`.", "smtp_sasl_password_maps", CONFIG_SPECIAL, false, 0, 0, 0},
     {"route", "password_file", "file", "none", "A file whose first line is the password of `user`.", "smtp_sasl_password_maps", CONFIG_SPECIAL, false, 0, 0, 0},
+    {"route", "token", "text", "none", "An OAuth token for the login as `user`.", NULL, CONFIG_SPECIAL, false, 0, 0, 0},
+    {"route", "token_file", "file", "none", "A file whose first line is the token.", NULL, CONFIG_SPECIAL, false, 0, 0, 0},
+    {"route", "mechanism", "SASL mechanism", "the best that both sides know", "The only mechanism that is used for the login.", "smtp_sasl_mechanism_filter", CONFIG_SPECIAL, false, 0, 0, 0},
+    {"route", "tls_certificate", "file (PEM)", "none", "The certificate that is shown to a server which asks for one.", "smtp_tls_cert_file", CONFIG_PATH, false, ROUTE_AT(tls_certificate), 0, 0},
+    {"route", "tls_key", "file (PEM)", "none", "The private key of `tls_certificate`.", "smtp_tls_key_file", CONFIG_PATH, false, ROUTE_AT(tls_key), 0, 0},
     {"route", "concurrency", "count", "that of sending", "Connections at a time to one destination of this route.", "transport_destination_concurrency_limit", CONFIG_COUNT, false, ROUTE_AT(concurrency), 1, 10000},
     {"route", "rate", "count/time", "that of sending", "Deliveries to one destination of this route in a time.", "transport_destination_rate_delay", CONFIG_SPECIAL, false, 0, 0, 0},
     {"route", "source", "IPv4 address", "that of sending", "The local address of IPv4 connections of this route.", "smtp_bind_address", CONFIG_SPECIAL, false, 0, 0, 0},
@@ -62,6 +70,8 @@ const struct config_key config_keys[] = {
     {"limits", "connections_per_address", "count", "100", "Connections at a time from one IP address.", "smtpd_client_connection_count_limit", CONFIG_COUNT, false, AT(connections_per_address), 1, 1000000},
     {"limits", "command_timeout", "time", "5m", "How long a client may take for its next command.", "smtpd_timeout", CONFIG_TIME, false, AT(command_timeout), SECOND, DAY},
     {"limits", "data_timeout", "time", "5m", "How long a client may pause while it sends a message.", "smtpd_timeout", CONFIG_TIME, false, AT(data_timeout), SECOND, DAY},
+
+    {"authentication", "mechanisms", "SASL mechanisms", "all but CRAM-MD5", "How users may log in; each is offered where it can work.", "smtpd_sasl_mechanism_filter", CONFIG_SPECIAL, true, AT(mechanisms), 0, 0},
 
     {"submission", "any_sender", "yes or no", "no", "Logged-in users may use any sender address.", "smtpd_sender_login_maps", CONFIG_BOOL, false, AT(any_sender), 0, 0},
     {"submission", "auth_in_clear", "yes or no", "no", "Logging in without TLS is allowed (laboratories only).", "smtpd_tls_auth_only", CONFIG_BOOL, false, AT(auth_in_clear), 0, 0},

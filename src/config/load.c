@@ -124,9 +124,12 @@ void config_load_free(struct config_load *l)
 void config_forget_secrets(struct config *c)
 {
     for (size_t i = 0; i < c->route_count; i++) {
-        if (c->routes[i].password.n)
-            explicit_bzero((char *)(uintptr_t)c->routes[i].password.p, c->routes[i].password.n);
-        c->routes[i].password = vr_str(NULL, 0);
+        struct vr_str *secrets[] = {&c->routes[i].password, &c->routes[i].token};
+        for (size_t k = 0; k < 2; k++) {
+            if (secrets[k]->n)
+                explicit_bzero((char *)(uintptr_t)secrets[k]->p, secrets[k]->n);
+            *secrets[k] = vr_str(NULL, 0);
+        }
     }
 }
 

@@ -96,6 +96,7 @@ enum section_id {
     SECTION_DOMAIN,
     SECTION_ROUTE,
     SECTION_LIMITS,
+    SECTION_AUTHENTICATION,
     SECTION_SUBMISSION,
     SECTION_QUEUE,
     SECTION_SENDING,
@@ -121,9 +122,19 @@ struct setting {
     void *target; /* struct config, config_domain, … */
     const struct config_key *row;
     struct place at;
+    bool adds; /* "+=" */
     struct value *values;
 };
 void setting_apply(const struct setting *s);
+void setting_wrong(const struct setting *s, const char *expected); /* the complaint */
+void setting_path(const struct setting *s, void *field);
+/* login.c */
+void set_password(const struct setting *s);
+void set_password_file(const struct setting *s);
+void set_token(const struct setting *s);
+void set_token_file(const struct setting *s);
+void set_mechanism(const struct setting *s);
+void set_mechanisms(const struct setting *s);
 /* What config_keys[] names as defaults, where it is a value of the key. */
 void settings_default(struct config *c);
 

@@ -1,6 +1,6 @@
 /* print.c - a configuration as text, with all defaults written out: what `veredus check --print` shows.
  *
- * Promise: the text loads again to the same configuration, but for passwords, which are never printed.
+ * Promise: the text loads again to the same configuration, but for passwords and tokens, which are never printed.
  * Tests:   tests/unit/config.c
  */
 #include "config/load.h"
@@ -173,8 +173,11 @@ static void put_route(struct vr_buf *out, const struct config_route *r)
     if (r->next_hop.tls != NEXT_HOP_TLS_IMPLICIT && r->next_hop.kind != NEXT_HOP_ERROR)
         put_line(out, "tls", vr_str_from(tls_names[r->next_hop.tls]));
     put_if(out, "user", r->user);
-    if (r->user.n)
-        vr_buf_add(out, VR_STR("    # the password is not printed\n"));
+    if (r->password.n || r->token.n)
+        vr_buf_addf(out, "    # the %s is not printed\n", r->token.n ? "token" : "password");
+    put_if(out, "mechanism", r->mechanism);
+    put_if(out, "tls_certificate", vr_str_from(r->tls_certificate));
+    put_if(out, "tls_key", vr_str_from(r->tls_key));
     if (r->concurrency > 0)
         vr_buf_addf(out, "    concurrency = %u\n", r->concurrency);
     put_rate(out, &r->rate);
@@ -183,9 +186,20 @@ static void put_route(struct vr_buf *out, const struct config_route *r)
     vr_buf_add(out, VR_STR("}\n"));
 }
 
+static void put_mechanisms(struct vr_buf *out, unsigned bits)
+{
+    vr_buf_add(out, VR_STR("    mechanisms = {"));
+    for (size_t i = 0, n = 0; i < sasl_mechanism_count; i++)
+        if (bits & (unsigned)sasl_mechanisms[i].bit)
+            vr_buf_addf(out, "%s\"%s\"", n++ ? ", " : " ", sasl_mechanisms[i].name);
+    vr_buf_add(out, VR_STR(" }\n"));
+}
+
 static void put_special(struct vr_buf *out, const struct config *c, enum section_id id)
 {
-    if (id == SECTION_QUEUE) {
+    if (id == SECTION_AUTHENTICATION) {
+        put_mechanisms(out, c->mechanisms);
+    } else if (id == SECTION_QUEUE) {
         vr_buf_add(out, VR_STR("    retry = {"));
         for (size_t i = 0; i < c->retry_count; i++) {
             vr_buf_addf(out, "%s", i ? ", " : " ");
@@ -242,6 +256,7 @@ bool config_print(const struct config *c, struct vr_buf *out)
             put_networks(out, "proxy", &c->listeners[i].proxy);
         if (c->listeners[i].bare_lf.count > 0)
             put_networks(out, "bare_lf", &c->listeners[i].bare_lf);
+        put_if(out, "client_ca", vr_str_from(c->listeners[i].client_ca));
         vr_buf_add(out, VR_STR("}\n"));
     }
     for (size_t i = 0; i < c->tls_count; i++) {

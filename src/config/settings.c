@@ -14,7 +14,7 @@
 
 /* ---- values of the simple kinds --------------------------------------------------------------------------------- */
 
-static void wrong(const struct setting *s, const char *expected)
+void setting_wrong(const struct setting *s, const char *expected)
 {
     problem_error(&s->l->problems, s->at, "`%s` is \"%.*s\"; expected %s", s->row->key,
                   VR_STR_ARG(s->values->text), expected);
@@ -58,14 +58,14 @@ static void set_amount(const struct setting *s, void *field)
     write_amount(&expected, s->row->kind, s->row->min);
     vr_buf_add(&expected, VR_STR(" to "));
     write_amount(&expected, s->row->kind, s->row->max);
-    wrong(s, must_text(&s->l->scratch, vr_buf_str(&expected)));
+    setting_wrong(s, must_text(&s->l->scratch, vr_buf_str(&expected)));
     vr_buf_fini(&expected);
 }
 
-static void set_path(const struct setting *s, void *field)
+void setting_path(const struct setting *s, void *field)
 {
     if (s->values->text.n == 0 || s->values->text.p[0] != '/')
-        wrong(s, "a path that begins with /");
+        setting_wrong(s, "a path that begins with /");
     else
         *(const char **)field = must_text(&s->l->c->arena, s->values->text);
 }
@@ -73,7 +73,7 @@ static void set_path(const struct setting *s, void *field)
 static void set_bool(const struct setting *s, void *field)
 {
     if (!value_bool(s->values->text, field))
-        wrong(s, "yes or no");
+        setting_wrong(s, "yes or no");
 }
 
 static void set_simple(const struct setting *s)
@@ -84,14 +84,14 @@ static void set_simple(const struct setting *s)
     case CONFIG_TEXT:
     case CONFIG_NAME:
         if (text.n == 0)
-            wrong(s, "a text that is not empty");
+            setting_wrong(s, "a text that is not empty");
         else if (s->row->kind == CONFIG_TEXT)
             *(struct vr_str *)field = must_dup(&s->l->c->arena, text);
         else
             *(const char **)field = must_text(&s->l->c->arena, text);
         break;
     case CONFIG_PATH:
-        set_path(s, field);
+        setting_path(s, field);
         break;
     case CONFIG_BOOL:
         set_bool(s, field);
@@ -119,7 +119,7 @@ static bool choose(const struct setting *s, const struct word_value *words, size
     for (size_t i = 0; i < n; i++)
         if (vr_str_equal_nocase(s->values->text, vr_str_from(words[i].word)))
             return *out = words[i].value, true;
-    wrong(s, expected);
+    setting_wrong(s, expected);
     return false;
 }
 #define CHOOSE(s, words, expected, out) choose(s, words, sizeof(words) / sizeof(words)[0], expected, out)
@@ -129,7 +129,7 @@ static void set_hostname(const struct setting *s)
     struct io_address ip;
     if (!address_domain_valid(s->values->text, 0) ||
         (io_address_parse(s->values->text, 25, &ip) && ip.family == IO_INET))
-        wrong(s, "a domain name such as \"mail.example.org\"");
+        setting_wrong(s, "a domain name such as \"mail.example.org\"");
     else
         s->l->c->hostname = vr_arena_lower(&s->l->c->arena, s->values->text);
 }
@@ -258,7 +258,7 @@ static void set_delimiter(const struct setting *s)
     bool good =
         text.n <= 1 && (text.n == 0 || (text.p[0] > ' ' && text.p[0] < 0x7f && !strchr("@\"\\", text.p[0])));
     if (!good)
-        wrong(s, "one character such as \"+\" or \"-\", or \"\" for none");
+        setting_wrong(s, "one character such as \"+\" or \"-\", or \"\" for none");
     else
         ((struct config_domain *)s->target)->delimiter = text.n ? text.p[0] : '\0';
 }
@@ -317,56 +317,6 @@ static void set_tls(const struct setting *s)
         join_tls(s, (enum next_hop_tls)tls);
 }
 
-static void set_password(const struct setting *s)
-{
-    struct config_route *r = s->target;
-    if (r->password.n)
-        problem_error(&s->l->problems, s->at,
-                      "a password and a password file are given; expected one of them");
-    else if (s->values->text.n == 0)
-        problem_error(&s->l->problems, s->at, "`password` is empty; expected a text (or password_file)");
-    else
-        r->password = must_dup(&s->l->c->arena, s->values->text);
-    explicit_bzero((char *)(uintptr_t)s->values->text.p, s->values->text.n);
-}
-
-static void set_password_file(const struct setting *s)
-{
-    struct config_route *r = s->target;
-    const char *path = NULL;
-    set_path(s, &path);
-    if (!path)
-        return;
-    struct vr_buf content;
-    vr_buf_init(&content, 4096);
-    int status = io_fs_read_file(path, &content);
-    struct vr_str rest = vr_buf_str(&content), line = {NULL, 0};
-    vr_str_split(&rest, '\n', &line);
-    if (line.n && line.p[line.n - 1] == '\r')
-        line.n--;
-    if (status < 0)
-        problem_error(&s->l->problems, s->at,
-                      "cannot read the password file %s: %s; correct the path or its permissions", path,
-                      io_error_text(status));
-    else if (line.n == 0)
-        problem_error(&s->l->problems, s->at,
-                      "the first line of the password file %s is empty; expected the password", path);
-    else if (r->password.n)
-        problem_error(&s->l->problems, s->at,
-                      "a password and a password file are given; expected one of them");
-    else
-        r->password = must_dup(&s->l->c->arena, line);
-    if (content.p)
-        explicit_bzero(content.p, content.capacity);
-    vr_buf_fini(&content);
-    struct io_fs_stat st;
-    if (status >= 0 && io_fs_stat(path, &st) == 0 && (st.mode & 04))
-        problem_warning(
-            &s->l->problems, s->at,
-            "everybody on this machine can read the password file %s; expected mode 0600 (chmod 600 %s)",
-            path, path);
-}
-
 static void set_retry(const struct setting *s)
 {
     size_t n = 0;
@@ -410,7 +360,7 @@ static void set_source(const struct setting *s, enum io_family family, struct io
                                   : text;
     struct io_address a;
     if (!io_address_parse(bracketed, 1, &a) || a.family != family) {
-        wrong(s, expected);
+        setting_wrong(s, expected);
         return;
     }
     a.port = 0;
@@ -444,7 +394,7 @@ static void set_rate(const struct setting *s)
     if (slash == VR_NPOS || !vr_str_to_u64(vr_str_sub(text, 0, slash), &count) || count < 1 ||
         count > 1000000 || !value_time(vr_str_from_pos(text, slash + 1), &period_ms) || period_ms < 1 ||
         period_ms > 86400000ll * 10) {
-        wrong(s, "a count and a time, such as \"100/1m\" or \"5/1s\"");
+        setting_wrong(s, "a count and a time, such as \"100/1m\" or \"5/1s\"");
         return;
     }
     *(r != NULL ? &r->rate : &s->l->c->rate) = (struct config_rate){(uint32_t)count, period_ms};
@@ -524,9 +474,13 @@ static const struct {
     {"route", "tls", set_tls},
     {"route", "password", set_password},
     {"route", "password_file", set_password_file},
+    {"route", "token", set_token},
+    {"route", "token_file", set_token_file},
+    {"route", "mechanism", set_mechanism},
     {"route", "rate", set_rate},
     {"route", "source", set_source4},
     {"route", "source6", set_source6},
+    {"authentication", "mechanisms", set_mechanisms},
     {"queue", "retry", set_retry},
     {"sending", "rate", set_rate},
     {"sending", "source", set_source4},
@@ -550,8 +504,8 @@ void settings_default(struct config *c)
         const struct config_key *row = &config_keys[i];
         void *field = (char *)c + row->offset;
         uint64_t amount;
-        if (strcmp(row->section, "tls") == 0 || strcmp(row->section, "domain") == 0 ||
-            strcmp(row->section, "route") == 0)
+        if (strcmp(row->section, "listen") == 0 || strcmp(row->section, "tls") == 0 ||
+            strcmp(row->section, "domain") == 0 || strcmp(row->section, "route") == 0)
             continue;
         if (row->kind == CONFIG_NAME || (row->kind == CONFIG_PATH && row->fallback[0] == '/'))
             *(const char **)field = row->fallback;
@@ -565,4 +519,7 @@ void settings_default(struct config *c)
     memcpy(c->retry, retry, sizeof retry);
     c->retry_count = sizeof retry / sizeof retry[0];
     c->log_level = EVENT_INFO;
+    for (size_t i = 0; i < sasl_mechanism_count; i++)
+        if (sasl_mechanisms[i].bit != SASL_CRAM_MD5)
+            c->mechanisms |= (unsigned)sasl_mechanisms[i].bit;
 }

@@ -45,6 +45,8 @@ void io_tls_free(struct io_tls *t);
 struct io_tls_binding {
     uint8_t exporter[32]; /* tls-exporter (RFC 9266): with TLS 1.3, and with 1.2 where the extended master secret is used (§4.2) */
     size_t exporter_n;
+    uint8_t unique[64]; /* tls-unique (RFC 5929 §3): with TLS 1.2 and the extended master secret only, RFC 7627 §1 says why */
+    size_t unique_n;
     uint8_t end_point[64]; /* tls-server-end-point (RFC 5929 §4.1): not of a certificate that is signed without a hash (Ed25519) */
     size_t end_point_n;
 };

@@ -99,6 +99,7 @@ struct sasl_start {
     struct vr_str client;       /* IP address, or "unix" */
     bool plus_offered;          /* the client was shown -PLUS mechanisms */
     struct vr_str tls_exporter; /* channel binding data of the session; empty: none of this type */
+    struct vr_str tls_unique;
     struct vr_str tls_server_end_point;
     struct vr_str identity;     /* whom the client's certificate names, verified; empty: nobody */
 };

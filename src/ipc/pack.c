@@ -394,6 +394,7 @@ void ipc_sasl_start_pack(struct vr_buf *b, const struct sasl_start *s)
     ipc_put_str(b, s->client);
     ipc_put_u8(b, s->plus_offered);
     ipc_put_str(b, s->tls_exporter);
+    ipc_put_str(b, s->tls_unique);
     ipc_put_str(b, s->tls_server_end_point);
     ipc_put_str(b, s->identity);
 }
@@ -408,6 +409,7 @@ bool ipc_sasl_start_unpack(struct vr_str payload, struct sasl_start *s)
     s->client = ipc_get_str(&r);
     s->plus_offered = ipc_get_u8(&r) != 0;
     s->tls_exporter = ipc_get_str(&r);
+    s->tls_unique = ipc_get_str(&r);
     s->tls_server_end_point = ipc_get_str(&r);
     s->identity = ipc_get_str(&r);
     return ipc_done(&r);

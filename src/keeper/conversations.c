@@ -349,7 +349,9 @@ static struct sasl_server *sasl_new(struct conversations *all, const struct sasl
 {
     struct sasl_server_config config = {
         .hostname = all->process->config->hostname,
-        .binding = {.tls_exporter = f->tls_exporter, .tls_server_end_point = f->tls_server_end_point},
+        .binding = {.tls_exporter = f->tls_exporter,
+                    .tls_unique = f->tls_unique,
+                    .tls_server_end_point = f->tls_server_end_point},
         .plus_offered = f->plus_offered,
         .identity = f->identity,
     };

@@ -251,11 +251,21 @@ void policy_auth(struct session *s, struct vr_str mechanism, bool has_initial, s
     if (keeper == NULL)
         return;
     struct vr_buf *b = process_frame(s->receiver->process);
-    ipc_sasl_start_pack(b, &(struct sasl_start){.conversation = s->key,
-                                                .mechanism = mechanism,
-                                                .has_initial = has_initial,
-                                                .initial = initial,
-                                                .client = vr_str_from(s->client)});
+    struct io_tls_binding binding;
+    io_stream_tls_binding(s->stream, &binding);
+    struct sasl_start start = {.conversation = s->key,
+                               .mechanism = mechanism,
+                               .has_initial = has_initial,
+                               .initial = initial,
+                               .client = vr_str_from(s->client),
+                               .plus_offered = login_plus_offered(s, mechanism),
+                               .tls_exporter = vr_str((const char *)binding.exporter, binding.exporter_n),
+                               .tls_unique = vr_str((const char *)binding.unique, binding.unique_n),
+                               .tls_server_end_point =
+                                   vr_str((const char *)binding.end_point, binding.end_point_n),
+                               .identity = vr_str_from(s->identity)};
+    ipc_sasl_start_pack(b, &start);
+    explicit_bzero(&binding, sizeof binding);
     peer_send(keeper, IPC_SASL_START, b, -1);
 }
 
@@ -357,6 +367,8 @@ void policy_keeper_frame(struct receiver *r, uint16_t type, struct vr_str payloa
         mailbox_answered(s, ipc_get_u8(&reader));
     } else if (type == IPC_ANSWER && asking == ASK_SENDER) {
         sender_answered(s, ipc_get_u8(&reader));
+    } else if (type == IPC_ANSWER && asking == ASK_IDENTITY) {
+        login_identified(s, ipc_get_u8(&reader));
     } else {
         s->asking = asking; /* an answer to something else: go on waiting, the deadline is near */
         s->deadline_ms = io_monotonic_ms(r->io) + KEEPER_TIMEOUT_MS;
@@ -376,6 +388,8 @@ void policy_keeper_lost(struct receiver *r)
             auth_done(s, IPC_SASL_TEMPORARY, vr_str(NULL, 0));
         else if (asking == ASK_MAILBOX)
             mailbox_answered(s, IPC_LATER);
+        else if (asking == ASK_IDENTITY)
+            login_identified(s, IPC_LATER);
         else
             sender_answered(s, IPC_LATER);
     }

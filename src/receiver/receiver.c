@@ -13,24 +13,40 @@
 #define SWEEP_MS         1000
 #define DESCRIPTORS_KEPT 48
 /* Extensions whose promises this program keeps; each listener offers those of them that smtp_extensions[] gives to its role. */
-#define KEPT       (SMTP_EXT_BASIC | SMTP_EXT_MT_PRIORITY | SMTP_EXT_LIMITS)
-#define MECHANISMS "SCRAM-SHA-256 PLAIN LOGIN"
+#define KEPT (SMTP_EXT_BASIC | SMTP_EXT_MT_PRIORITY | SMTP_EXT_LIMITS)
 
-static struct io_tls *load_tls(const struct config *c, char error[256])
+static struct io_tls *load_tls(const struct config *c, const char *client_ca, char error[256])
 {
     char certificate[400], key[400];
     snprintf(certificate, sizeof certificate, "%s/self-signed.pem", c->state);
     snprintf(key, sizeof key, "%s/self-signed.key", c->state);
     struct io_tls_certificate own = {.names = "", .certificate = certificate, .key = key};
-    if (c->tls_count == 0)
-        return io_tls_server(&own, 1, error);
-    struct io_tls_certificate *list = calloc(c->tls_count, sizeof *list);
+    struct io_tls_certificate *list = calloc(c->tls_count + 1, sizeof *list);
     assert(list != NULL);
+    list[0] = own;
     for (size_t i = 0; i < c->tls_count; i++)
         list[i] = (struct io_tls_certificate){c->tls[i].names, c->tls[i].certificate, c->tls[i].key};
-    struct io_tls *t = io_tls_server(list, c->tls_count, error);
+    struct io_tls *t = io_tls_server(list, c->tls_count > 0 ? c->tls_count : 1, error);
     free(list);
+    if (t != NULL && client_ca != NULL && !io_tls_ask_clients(t, client_ca, error)) {
+        io_tls_free(t);
+        return NULL;
+    }
     return t;
+}
+
+/* Listeners that ask for certificates have contexts of their own. */
+static bool load_all_tls(struct receiver *r, char error[256])
+{
+    const struct config *c = r->config;
+    r->tls = load_tls(c, NULL, error);
+    r->own_tls = calloc(c->listener_count + 1, sizeof(struct io_tls *));
+    assert(r->own_tls != NULL);
+    for (size_t i = 0; r->tls != NULL && i < c->listener_count; i++)
+        if (c->listeners[i].client_ca != NULL &&
+            (r->own_tls[i] = load_tls(c, c->listeners[i].client_ca, error)) == NULL)
+            return false;
+    return r->tls != NULL;
 }
 
 static void listener_init(struct listener *l, struct receiver *r, const struct config_listener *from)
@@ -64,7 +80,8 @@ static void listener_init(struct listener *l, struct receiver *r, const struct c
     };
     if (!l->submission)
         return;
-    l->smtp.auth_mechanisms = VR_STR(MECHANISMS);
+    login_lists(l);
+    l->smtp.auth_mechanisms = vr_buf_str(&l->auth[0][0]); /* until TLS stands */
     l->smtp.auth_required = true;
     l->smtp.auth_in_clear = c->auth_in_clear;
     l->smtp.tls_required = !c->auth_in_clear;
@@ -81,8 +98,7 @@ static int prepare(struct process *p, void **data)
     r->log = p->log;
     TAILQ_INIT(&r->sessions);
     char error[256];
-    r->tls = load_tls(r->config, error);
-    if (r->tls == NULL) {
+    if (!load_all_tls(r, error)) {
         event_begin(p->log, EVENT_ERROR, "tls.load_failed", 0);
         event_text(p->log, "error", error);
         event_end(p->log);
@@ -129,6 +145,8 @@ static void start(struct process *p)
     assert(r->listeners != NULL);
     for (size_t i = 0; i < r->listener_count; i++) {
         listener_init(&r->listeners[i], r, i < r->config->listener_count ? &r->config->listeners[i] : NULL);
+        r->listeners[i].asks_clients = r->own_tls[i] != NULL;
+        r->listeners[i].tls = r->own_tls[i] != NULL ? r->own_tls[i] : r->tls;
         r->listeners[i].io = io_listener_new(p->io, p->listen_fds[i], accepted, &r->listeners[i]);
     }
     r->sweep = io_timer_new(p->io, sweep, r);

@@ -32,6 +32,12 @@ static void on_ehlo(struct session *s, const struct smtp_server_event *ev)
     s->helo = strndup(ev->name.p, ev->name.n);
     assert(s->helo != NULL);
     smtp_server_clock(s->engine, io_now_us(s->receiver->io) / 1000000, now(s));
+    if (!login_identify(s))
+        session_answer_ehlo(s);
+}
+
+void session_answer_ehlo(struct session *s)
+{
     smtp_server_answer(s->engine, (struct smtp_reply){250, NULL, s->receiver->config->hostname}, now(s));
 }
 
@@ -111,7 +117,7 @@ static void begin_tls(struct session *s, struct vr_str received)
 {
     s->securing = true;
     s->deadline_ms = now(s) + HANDSHAKE_MS;
-    io_stream_start_tls_with(s->stream, s->receiver->tls, received);
+    io_stream_start_tls_with(s->stream, s->listener->tls, received);
 }
 
 static void on_starttls(struct session *s, const struct smtp_server_event *ev)
@@ -256,6 +262,7 @@ static void on_secured(void *arg, int status)
         session_close(s);
         return;
     }
+    login_secured(s);
     if (s->listener->implicit_tls)
         greet(s);
     else
@@ -327,6 +334,8 @@ void session_close(struct session *s)
     smtp_server_free(s->engine);
     free(s->helo);
     free(s->user);
+    free(s->candidates);
+    free(s->identity);
     free(s);
 }
 
@@ -362,6 +371,10 @@ static void waited_too_long(struct session *s)
     if (asking == ASK_SENDER)
         transaction_abandon(s->transaction);
     policy_auth_cancel(s);
+    if (asking == ASK_IDENTITY) {
+        login_identified(s, IPC_LATER);
+        return;
+    }
     session_answer(s,
                    asking == ASK_SASL
                        ? SMTP_REPLY(454, "4.7.0", "authentication takes too long now; try again later")

@@ -20,6 +20,11 @@ struct listener {
     struct receiver *receiver;
     struct io_listener *io;
     struct smtp_server_config smtp;
+    struct io_tls *tls;
+    struct vr_buf
+        auth[2]
+            [2]; /* names of mechanisms: [the channel can be bound][the client's certificate is an account] */
+    bool asks_clients; /* for certificates */
     bool implicit_tls;
     bool submission; /* clients are users: senders are checked, missing header fields are added */
     bool local;      /* the UNIX socket of sendmail(1): the kernel says who it is */
@@ -66,8 +71,11 @@ struct session {
     bool is_counted;
     struct crowd_client counted;
     struct proxy_reader *proxy; /* while a proxy's header is awaited */
-    bool conversing;            /* the keeper holds an exchange of AUTH under our key */
-    enum { ASK_NOTHING, ASK_MAILBOX, ASK_SENDER, ASK_SASL } asking;
+    bool bindable;              /* TLS that -PLUS can bind to: 1.3, or 1.2 with the extended master secret */
+    char *candidates,
+        *identity; /* addresses of the client's certificate, by lines: not asked about yet; accounts. On the heap */
+    bool conversing; /* the keeper holds an exchange of AUTH under our key */
+    enum { ASK_NOTHING, ASK_MAILBOX, ASK_SENDER, ASK_SASL, ASK_IDENTITY } asking;
     const struct smtp_rcpt *rcpt; /* the one that the keeper is asked about */
     struct vr_str asked;          /* in the transaction's arena: the mailbox */
     bool catch_all;
@@ -82,7 +90,7 @@ struct receiver {
     const struct config *config;
     struct io *io;
     struct event_log *log;
-    struct io_tls *tls;
+    struct io_tls *tls, **own_tls; /* own_tls[i]: of a listener that asks for certificates; NULL: tls */
     struct listener *listeners;
     size_t listener_count;
     TAILQ_HEAD(session_list, session) sessions;
@@ -100,6 +108,7 @@ void session_start(struct session *s,
                    struct vr_str received); /* the client is known: handshake or greeting */
 void session_pump(struct session *s);
 void session_answer(struct session *s, struct smtp_reply reply); /* settles the engine's event, then pumps */
+void session_answer_ehlo(struct session *s);                     /* does not pump */
 void session_close(struct session *s);
 void session_sweep(struct receiver *r); /* once a second: deadlines */
 struct session *session_by_key(struct receiver *r, uint64_t key);
@@ -120,6 +129,15 @@ void policy_auth_cancel(struct session *s);
 void policy_keeper_frame(struct receiver *r, uint16_t type, struct vr_str payload);
 void policy_keeper_lost(struct receiver *r);
 void policy_fini(struct receiver *r);
+
+/* login.c: what is offered for the log-in */
+void login_lists(struct listener *l);
+void login_secured(struct session *s); /* TLS stands */
+/* At EHLO: is the client's certificate an account? True: the keeper is asked, and the reply to EHLO follows its answer. */
+bool login_identify(struct session *s);
+void login_identified(struct session *s, uint8_t answer);
+/* Was this client shown the -PLUS form of this mechanism? */
+bool login_plus_offered(const struct session *s, struct vr_str mechanism);
 
 /* intake.c: from the first byte of data to the queue's answer */
 struct transaction *transaction_new(struct session *s, const struct smtp_mail *mail);

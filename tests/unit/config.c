@@ -73,6 +73,35 @@ static const struct wrong {
     {HOST "domain \"a.test\" { }\nlisten \":25\" { }\nlisten \"*:25\" { }",
      {"3: a second time; it is at test.conf:2"}},
     {HOST "domain \"a.test\" { }\nlisten { }", {"2: `listen` has no name"}},
+    {HOST "domain \"a.test\" { }\nlisten \":25\" { client_ca = \"/nonexistent/ca\" }",
+     {"2: `client_ca` is for users who log in; expected it with role = submission",
+      "2: cannot read the trusted CAs /nonexistent/ca"}},
+    {HOST "domain \"a.test\" { }\nauthentication { mechanisms = { PLAIN, \"SCRAM-SHA-512\" } }",
+     {"2: `mechanisms` has \"SCRAM-SHA-512\"; expected one of SCRAM-SHA-256-PLUS SCRAM-SHA-1-PLUS"}},
+    {HOST "domain \"a.test\" { }\nroute \"*\" { to = \"smtp:h.test\" token = \"x\" }",
+     {"2: a token without a user; expected user = "}},
+    {HOST "domain \"a.test\" { }\nroute \"*\" { to = \"smtp:h.test\" user = u token = \"\" }",
+     {"2: `token` is empty; expected a text (or token_file)"}},
+    {HOST
+     "domain \"a.test\" { }\nroute \"*\" { to = \"smtp:h.test\" user = u token_file = \"/nonexistent/t\" }",
+     {"2: cannot read the token file /nonexistent/t"}},
+    {HOST "domain \"a.test\" { }\nroute \"*\" { to = \"smtp:h.test\" tls = may user = u token = x }",
+     {"2: the token would go over the network without TLS"}},
+    {HOST "domain \"a.test\" { }\nroute \"*\" { to = \"smtp:h.test\" user = u token = x password = y }",
+     {"2: a password and a token are given; expected one of them"}},
+    {HOST
+     "domain \"a.test\" { }\nroute \"*\" { to = \"smtp:h.test\" user = u password = y mechanism = XOAUTH2 }",
+     {"2: `mechanism` is XOAUTH2, which needs user and token_file (or token); expected them beside it"}},
+    {HOST "domain \"a.test\" { }\nroute \"*\" { to = \"smtp:h.test\" mechanism = external }",
+     {"2: `mechanism` is EXTERNAL, which needs tls_certificate and tls_key"}},
+    {HOST "domain \"a.test\" { }\nroute \"*\" { to = \"smtp:h.test\" mechanism = NTLM }",
+     {"2: `mechanism` has \"NTLM\"; expected one of"}},
+    {HOST "domain \"a.test\" { }\nroute \"*\" { to = \"smtp:h.test\" tls_key = \"/nonexistent/k\" }",
+     {"2: one of `tls_certificate` and `tls_key` is missing; expected both"}},
+    {HOST "domain \"a.test\" { }\nroute \"*\" { to = \"smtp:h.test\" tls = none tls_certificate = "
+          "\"/nonexistent/c\" tls_key = \"/nonexistent/k\" }",
+     {"2: cannot read the certificate /nonexistent/c", "2: cannot read the private key /nonexistent/k",
+      "2: `tls_certificate` is never shown: `tls` is none"}},
     {HOST "domain \"a.test\" { }\nlimits \"x\" { }", {"2: `limits` has a name; expected `limits { … }`"}},
     {HOST "domain \"a.test\" { }\nlisten \":587\" { }",
      {"2: warning: users log in on [::]:587, but there is no tls section"}},
@@ -331,6 +360,8 @@ static void the_smallest_file_has_good_defaults(void **state)
     assert_null(c->ca_file);
     assert_null(c->dns_servers);
     assert_false(c->any_sender);
+    assert_true(c->mechanisms & SASL_SCRAM_SHA_1_PLUS);
+    assert_false(c->mechanisms & SASL_CRAM_MD5);
     config_free(c);
 }
 
@@ -435,6 +466,56 @@ static void everything_can_be_set(void **state)
     vr_buf_fini(&once);
     vr_buf_fini(&twice);
     config_free(again);
+    config_free(c);
+}
+
+/* Mechanisms, tokens, certificates; and that they are printed but for what is secret. */
+static void log_ins_can_be_set(void **state)
+{
+    (void)state;
+    char certificate[300], key[300], text[4096];
+    const char *token = file_write("token", "ya29.to-ken~\nnext\n");
+    snprintf(certificate, sizeof certificate, "%s", file_write("c", ""));
+    snprintf(key, sizeof key, "%s", file_write("k", ""));
+    assert_int_equal(io_tls_self_signed("x.test", 1, certificate, key), 0);
+    snprintf(text, sizeof text,
+             HOST
+             "domain a.test { }\n"
+             "listen \":465\" { client_ca = \"%s\" } tls \"x.test\" { certificate = \"%s\" key = \"%s\" }\n"
+             "route \"t.test\" { to = \"smtp:h.test\" user = u token_file = \"%s\" mechanism = xoauth2 }\n"
+             "route \"c.test\" { to = \"smtp:h.test\" tls = verify tls_certificate = \"%s\" tls_key = \"%s\" "
+             "mechanism = EXTERNAL }\n"
+             "route \"u.test\" { to = \"smtps:h.test\" user = u tls_certificate = \"%s\" tls_key = \"%s\" }\n"
+             "authentication { mechanisms = { plain } mechanisms += { \"CRAM-MD5\", LOGIN } }\n",
+             certificate, certificate, key, token, certificate, key, certificate, key);
+    struct config *c = config_of(text);
+    assert_string_equal(c->listeners[0].client_ca, certificate);
+    assert_true(vr_str_equal(c->routes[0].token, VR_STR("ya29.to-ken~")));
+    assert_true(vr_str_equal(c->routes[0].mechanism, VR_STR("XOAUTH2")));
+    assert_int_equal(c->routes[0].next_hop.tls, NEXT_HOP_TLS_VERIFY);
+    assert_string_equal(c->routes[1].tls_certificate, certificate);
+    assert_string_equal(c->routes[1].tls_key, key);
+    assert_true(vr_str_equal(c->routes[2].user, VR_STR("u")));
+    assert_int_equal(c->mechanisms, SASL_PLAIN | SASL_LOGIN | SASL_CRAM_MD5);
+    struct vr_buf printed;
+    vr_buf_init(&printed, 1 << 20);
+    assert_true(config_print(c, &printed));
+    vr_buf_add_byte(&printed, '\0');
+    const char *out = vr_buf_str(&printed).p;
+    assert_null(strstr(out, "ya29"));
+    assert_non_null(strstr(out, "# the token is not printed"));
+    assert_non_null(strstr(out, "mechanism = \"XOAUTH2\""));
+    assert_non_null(strstr(out, "mechanisms = { \"PLAIN\", \"LOGIN\", \"CRAM-MD5\" }"));
+    assert_non_null(strstr(out, "client_ca = "));
+    assert_non_null(strstr(out, "tls_key = "));
+    const char *secret = c->routes[0].token.p;
+    config_forget_secrets(c);
+    assert_int_equal(secret[0], 0);
+    assert_int_equal(c->routes[0].token.n, 0);
+    vr_buf_fini(&printed);
+    config_free(c);
+    c = config_of(HOST "domain a.test { } authentication { mechanisms += { \"CRAM-MD5\" } }");
+    assert_true(c->mechanisms & SASL_CRAM_MD5 && c->mechanisms & SASL_SCRAM_SHA_256);
     config_free(c);
 }
 
@@ -619,6 +700,7 @@ int main(void)
         cmocka_unit_test(an_unreadable_file_is_one_clear_error),
         cmocka_unit_test(the_smallest_file_has_good_defaults),
         cmocka_unit_test_setup_teardown(everything_can_be_set, folder_make, folder_remove),
+        cmocka_unit_test_setup_teardown(log_ins_can_be_set, folder_make, folder_remove),
         cmocka_unit_test(variables_of_the_environment_are_put_in),
         cmocka_unit_test_setup_teardown(open_secrets_are_warned_of, folder_make, folder_remove),
         cmocka_unit_test(the_manual_and_the_table_agree),

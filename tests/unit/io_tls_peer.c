@@ -127,6 +127,7 @@ static void both_ends_have_the_same_binding(void **state)
     assert_int_equal(server.exporter_n, 32);
     assert_int_equal(client.exporter_n, 32);
     assert_memory_equal(server.exporter, client.exporter, 32);
+    assert_int_equal(server.unique_n, 0);     /* TLS 1.3 has none */
     assert_int_equal(server.end_point_n, 32); /* signed with SHA-256 */
     assert_memory_equal(server.end_point, hash, 32);
     assert_int_equal(client.end_point_n, 32);
@@ -182,6 +183,9 @@ static void tls12_needs_the_extended_master_secret(void **state)
             SSL_export_keying_material(ssl, exported, 32, "EXPORTER-Channel-Binding", 24, NULL, 0, 0), 1);
         if (!without)
             assert_memory_equal(b.exporter, exported, 32);
+        size_t finished = SSL_get_finished(ssl, exported, sizeof exported);
+        assert_int_equal(b.unique_n, without ? 0 : finished); /* the client's comes first */
+        assert_memory_equal(b.unique, exported, b.unique_n);
         assert_int_equal(b.end_point_n, 32);
         io_stream_close(server.s);
         SSL_free(ssl);

@@ -1,6 +1,6 @@
 /* tls_peer.c - what a session under TLS says of its two ends: channel binding data, and whom a client's certificate names.
  *
- * Sources: RFC 9266 (tls-exporter), RFC 5929 §4.1 (tls-server-end-point), RFC 5280 §4.2.1.6 (rfc822Name)
+ * Sources: RFC 9266 (tls-exporter), RFC 5929 §3, §4.1 (tls-unique, tls-server-end-point), RFC 5280 §4.2.1.6 (rfc822Name)
  * Tests:   tests/unit/io_tls.c, tests/e2e/test_auth.py
  */
 #include "io/real/tls_inside.h"
@@ -10,15 +10,21 @@
 
 #define EXPORTER_LABEL "EXPORTER-Channel-Binding"
 
-/* Without the extended master secret two sessions of TLS 1.2 can be made to share their secrets (RFC 7627 §1). */
 static void export(SSL *ssl, struct io_tls_binding *out)
 {
-    if (SSL_version(ssl) < TLS1_3_VERSION && SSL_get_extms_support(ssl) != 1)
-        return;
     /* No context: to TLS 1.3 the same as an empty one (RFC 8446 §7.5), in 1.2 what other implementations do */
     if (SSL_export_keying_material(ssl, out->exporter, sizeof out->exporter, EXPORTER_LABEL,
                                    sizeof EXPORTER_LABEL - 1, NULL, 0, 0) == 1)
         out->exporter_n = sizeof out->exporter;
+}
+
+/* The first Finished of the handshake: the client's, in a resumed session the server's. */
+static void first_finished(SSL *ssl, struct io_tls_binding *out)
+{
+    bool ours = !SSL_is_server(ssl) != (SSL_session_reused(ssl) == 1);
+    size_t n = ours ? SSL_get_finished(ssl, out->unique, sizeof out->unique)
+                    : SSL_get_peer_finished(ssl, out->unique, sizeof out->unique);
+    out->unique_n = n <= sizeof out->unique ? n : 0;
 }
 
 /* The hash of the signature, SHA-256 in place of those that are too weak. */
@@ -39,7 +45,12 @@ static void hash_end_point(SSL *ssl, struct io_tls_binding *out)
 
 void tls_binding(SSL *ssl, struct io_tls_binding *out)
 {
-    export(ssl, out);
+    bool new = SSL_version(ssl) >= TLS1_3_VERSION;
+    /* without the extended master secret two sessions of TLS 1.2 can be made to share their secrets (RFC 7627 §1) */
+    if (new || SSL_get_extms_support(ssl) == 1)
+        export(ssl, out);
+    if (!new &&SSL_get_extms_support(ssl) == 1)
+        first_finished(ssl, out);
     hash_end_point(ssl, out);
 }
 
