@@ -185,6 +185,7 @@ static struct report *report_new(struct inflight *f, const struct inflight_job *
                                      .remote_ip = j->remote_ip,
                                      .dsn_relayed_on = j->dsn_relayed_on,
                                      .tls = j->tls,
+                                     .form = (uint8_t)j->form,
                                      .unreachable = j->unreachable,
                                      .duration_ms =
                                          (uint32_t)(io_monotonic_ms(f->process->io) - j->started_ms),
