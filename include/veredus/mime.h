@@ -209,6 +209,7 @@ struct mime_conversion {
 struct mime_verdict {
     enum mime_transport needs;    /* by the octets of bodies, preambles and epilogues (and MIME_BINARY with MIME_IN_HEADER's) */
     enum mime_transport labelled; /* the most that a Content-Transfer-Encoding claims; may be more than is needed */
+    bool eight_bit, nul, bare;    /* what makes it so: octets beyond 127; NUL; a CR or LF alone (and longest_line) */
     bool eight_bit_header;        /* octets beyond ASCII in a header: needs SMTPUTF8 (RFC 6532), is never converted */
     bool header_is_utf8;          /* … and all of them are UTF-8 */
     bool is_signed, is_encrypted; /* multipart/signed, multipart/encrypted are in it somewhere */

@@ -24,6 +24,17 @@ static void raise(enum mime_transport *t, enum mime_transport to)
         *t = to;
 }
 
+/* What a stretch that is no header says about the message. */
+static void note_scan(struct mime_verdict *v, const struct mime_scan *t, enum mime_transport needs)
+{
+    raise(&v->needs, needs);
+    v->eight_bit |= t->eight_bit;
+    v->nul |= t->nul;
+    v->bare |= t->bare;
+    if (t->longest > v->longest_line)
+        v->longest_line = t->longest;
+}
+
 /* ---- the plan ----------------------------------------------------------------------------------------------------- */
 
 /* What the conversion does to one entity. */
@@ -172,9 +183,7 @@ static void plan_leaf(struct mime_survey *s, const struct entity *e)
     mime_qp_end(&s->qp, &count, e->follows);
     s->qp_size = count.n;
     enum mime_transport needs = leaf_needs(s, p, e->follows);
-    raise(&s->verdict.needs, needs);
-    if (s->text.longest > s->verdict.longest_line)
-        s->verdict.longest_line = s->text.longest;
+    note_scan(&s->verdict, &s->text, needs);
     for (size_t i = 0; i < sizeof targets / sizeof *targets; i++) {
         enum mime_transport to = targets[i];
         enum mime_obstacle obstacle = leaf_obstacle(s, p);
@@ -197,10 +206,8 @@ static void end_padding(struct mime_survey *s, struct mime_survey_level *l)
 {
     mime_scan_end(&s->padding);
     raise(&l->padding, mime_scan_needs(&s->padding));
-    raise(&s->verdict.needs, l->padding);
     l->padding_breaks += s->padding.breaks;
-    if (s->padding.longest > s->verdict.longest_line)
-        s->verdict.longest_line = s->padding.longest;
+    note_scan(&s->verdict, &s->padding, l->padding);
     s->padding = (struct mime_scan){0};
 }
 

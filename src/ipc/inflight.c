@@ -186,6 +186,7 @@ static struct report *report_new(struct inflight *f, const struct inflight_job *
                                      .dsn_relayed_on = j->dsn_relayed_on,
                                      .by_relayed_on = j->by_relayed_on,
                                      .tls = j->tls,
+                                     .form = (uint8_t)j->form,
                                      .unreachable = j->unreachable,
                                      .duration_ms =
                                          (uint32_t)(io_monotonic_ms(f->process->io) - j->started_ms),

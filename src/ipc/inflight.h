@@ -28,6 +28,7 @@ struct inflight_job {
     int64_t started_ms;
     struct vr_str remote_mta, remote_ip; /* for the report; in the arena */
     bool dsn_relayed_on, by_relayed_on, tls, unreachable;
+    enum delivery_form form;
     void *owner; /* the process's own view of it */
     char *payload;
     TAILQ_ENTRY(inflight_job) entry;

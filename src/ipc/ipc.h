@@ -236,6 +236,7 @@ struct delivery_rcpt_result {
     struct vr_str text;        /* the remote's words or ours */
     uint16_t attempt;          /* the delivery's: a queue that is told again sees that it knows */
 };
+enum delivery_form { DELIVERY_AS_IT_WAS, DELIVERY_AS_7BIT, DELIVERY_AS_8BIT }; /* converted for the next hop, or not */
 struct delivery_result {
     uint64_t delivery;
     uint64_t message;
@@ -244,6 +245,7 @@ struct delivery_result {
     bool dsn_relayed_on;       /* the next hop offers DSN: a success report is its duty (RFC 3461 §5.2.1) */
     bool by_relayed_on;        /* it offers DELIVERBY (RFC 2852 §4.1.4) */
     bool tls;
+    uint8_t form;              /* enum delivery_form of what was sent last */
     bool unreachable;          /* no host of the next hop could be spoken with: what was said holds for all mail to it, for now */
     uint32_t duration_ms;
     struct delivery_rcpt_result *rcpts; /* all that were asked for */

@@ -343,6 +343,7 @@ void ipc_put_result(struct vr_buf *b, const struct delivery_result *d)
     ipc_put_u8(b, d->dsn_relayed_on);
     ipc_put_u8(b, d->by_relayed_on);
     ipc_put_u8(b, d->tls);
+    ipc_put_u8(b, d->form);
     ipc_put_u8(b, d->unreachable);
     ipc_put_u32(b, d->duration_ms);
     ipc_put_u32(b, d->rcpt_count);
@@ -367,6 +368,7 @@ bool ipc_get_result(struct ipc_reader *r, struct vr_arena *arena, struct deliver
     out->dsn_relayed_on = ipc_get_u8(r) != 0;
     out->by_relayed_on = ipc_get_u8(r) != 0;
     out->tls = ipc_get_u8(r) != 0;
+    out->form = ipc_get_u8(r);
     out->unreachable = ipc_get_u8(r) != 0;
     out->duration_ms = ipc_get_u32(r);
     uint32_t n = ipc_get_u32(r);

@@ -50,6 +50,8 @@ static void note(struct change *c, enum event_level level, const char *name, con
         event_str(l, "ip", c->result->remote_ip);
     if (c->result != NULL && c->result->tls)
         event_text(l, "tls", "yes");
+    if (c->result != NULL && c->result->form != DELIVERY_AS_IT_WAS)
+        event_text(l, "converted", c->result->form == DELIVERY_AS_7BIT ? "7bit" : "8bit");
     if (reply.n > 0)
         event_str(l, "reply", reply);
     event_u64(l, "attempt", r->attempts + 1u);

@@ -1,8 +1,11 @@
-/* body.c - the bytes of a message on their way into a session: prefix, then the content from the frame or from its file.
+/* body.c - the bytes of a message on their way into a session: prefix, then the content from the frame or from its file, converted where the next
+ * hop wants it so.
  *
  * Promise:  of a large message at most one piece and UNSENT_MAX bytes are in memory: the next piece is read when the stream has taken the
  *           last. A file that ends early is never sent as if it were whole.
- * Workers:  read from a descriptor of their own, so that the job may end while one reads.
+ * Workers:  read from a descriptor of their own, and survey and convert what they read, so that the job may end while one is at it.
+ * Survey:   made once for a job, kept by the connection (c->survey); lent to the body while that converts by it. A body that must be left to its
+ *           worker keeps it: then it is made again.
  */
 #include "sender/inside.h"
 
@@ -14,6 +17,8 @@
 
 #define PIECE      (128u << 10)
 #define UNSENT_MAX (256u << 10)
+#define CONVERTED_MAX                                                                                        \
+    (1u << 20) /* what a piece or a prefix may become: encoding makes no more than three octets of one */
 
 struct body {
     struct connection *connection; /* NULL: dropped while a worker was busy */
@@ -22,13 +27,18 @@ struct body {
     bool prefix_given, busy;
     char *buffer;
     int64_t got; /* the worker's: bytes read or a negative errno */
-    bool eight_bit;
+    struct mime_survey *survey;
+    struct mime_converter *converter; /* NULL: nothing is converted */
+    struct vr_buf converted;          /* what became of the piece that was read last */
 };
 
 static void body_free(struct body *b)
 {
     if (b->fd >= 0)
         io_fs_close(b->fd);
+    vr_buf_fini(&b->converted);
+    free(b->converter);
+    free(b->survey);
     free(b->buffer);
     free(b);
 }
@@ -40,8 +50,14 @@ void body_drop(struct connection *c)
     if (b == NULL)
         return;
     b->connection = NULL;
-    if (!b->busy)
-        body_free(b);
+    if (b->busy)
+        return; /* freed when the worker is back */
+    assert(c->survey == NULL || b->survey == NULL);
+    if (b->converter != NULL) {
+        c->survey = b->survey;
+        b->survey = NULL;
+    }
+    body_free(b);
 }
 
 static struct body *body_new(struct connection *c)
@@ -52,6 +68,7 @@ static struct body *body_new(struct connection *c)
     b->connection = c;
     b->size = j->d.content_size;
     b->fd = -1;
+    vr_buf_init(&b->converted, CONVERTED_MAX);
     if (j->d.large) {
         b->fd = io_fs_dup(j->fd);
         b->got = b->fd;
@@ -60,6 +77,41 @@ static struct body *body_new(struct connection *c)
     }
     c->body = b;
     return b;
+}
+
+/* ---- converting ---------------------------------------------------------------------------------------------------- */
+
+static void take_converted(struct body *b)
+{
+    struct vr_str piece;
+    while (mime_convert_next(b->converter, &piece))
+        vr_buf_add(&b->converted, piece);
+    assert(!b->converted.too_big);
+}
+
+/* What goes out for these bytes of the message; `last`: there are no more. */
+static struct vr_str form_of(struct body *b, struct vr_str bytes, bool last)
+{
+    if (b->converter == NULL)
+        return bytes;
+    vr_buf_reset(&b->converted);
+    mime_convert_feed(b->converter, bytes);
+    take_converted(b);
+    if (last) {
+        mime_convert_end(b->converter);
+        take_converted(b);
+    }
+    return vr_buf_str(&b->converted);
+}
+
+static void begin_converting(struct connection *c, struct body *b)
+{
+    b->converter = malloc(sizeof *b->converter);
+    assert(b->converter != NULL && c->survey != NULL);
+    b->survey = c->survey;
+    c->survey = NULL;
+    mime_convert_init(b->converter, b->survey, c->to);
+    report_converted(c, b->survey);
 }
 
 /* ---- feeding ------------------------------------------------------------------------------------------------------- */
@@ -74,11 +126,18 @@ static void cannot_read(struct connection *c, int64_t status)
     connection_next(c);
 }
 
-static void read_piece(void *arg)
+static void read_piece(struct body *b)
 {
-    struct body *b = arg;
     uint64_t rest = b->size - b->offset;
     b->got = io_fs_pread(b->fd, b->buffer, rest < PIECE ? (size_t)rest : PIECE, b->offset);
+}
+
+static void read_and_convert(void *arg)
+{
+    struct body *b = arg;
+    read_piece(b);
+    if (b->got > 0 && b->converter != NULL)
+        form_of(b, vr_str(b->buffer, (size_t)b->got), b->offset + (uint64_t)b->got == b->size);
 }
 
 static void piece_read(void *arg)
@@ -94,7 +153,9 @@ static void piece_read(void *arg)
         cannot_read(c, b->got);
         return;
     }
-    smtp_client_body(c->engine, vr_str(b->buffer, (size_t)b->got), connection_now(c));
+    smtp_client_body(c->engine,
+                     b->converter != NULL ? vr_buf_str(&b->converted) : vr_str(b->buffer, (size_t)b->got),
+                     connection_now(c));
     b->offset += (uint64_t)b->got;
     connection_flush(c);
     body_feed(c);
@@ -103,8 +164,8 @@ static void piece_read(void *arg)
 static void feed_inline(struct connection *c, struct body *b)
 {
     struct vr_str piece = vr_str_sub(c->job->d.content, (size_t)b->offset, PIECE);
-    smtp_client_body(c->engine, piece, connection_now(c));
     b->offset += piece.n;
+    smtp_client_body(c->engine, form_of(b, piece, b->offset == b->size), connection_now(c));
     connection_flush(c);
 }
 
@@ -114,6 +175,11 @@ void body_begin(struct connection *c)
     if (c->job->d.large && b->fd < 0) {
         cannot_read(c, b->got);
         return;
+    }
+    c->job->form = DELIVERY_AS_IT_WAS;
+    if (c->to < MIME_BINARY) {
+        begin_converting(c, b);
+        c->job->form = c->to == MIME_7BIT ? DELIVERY_AS_7BIT : DELIVERY_AS_8BIT;
     }
     body_feed(c);
 }
@@ -125,12 +191,12 @@ void body_feed(struct connection *c)
         return;
     if (!b->prefix_given) {
         b->prefix_given = true;
-        smtp_client_body(c->engine, c->job->d.prefix, connection_now(c));
+        smtp_client_body(c->engine, form_of(b, c->job->d.prefix, b->size == 0), connection_now(c));
     }
     while (b->offset < b->size && io_stream_unsent(c->stream) < UNSENT_MAX) {
         if (b->fd >= 0) {
             b->busy = true;
-            io_work(c->sender->io, read_piece, piece_read, b);
+            io_work(c->sender->io, read_and_convert, piece_read, b);
             break;
         }
         feed_inline(c, b);
@@ -143,22 +209,22 @@ void body_feed(struct connection *c)
     connection_pump(c);
 }
 
-/* ---- 7 or 8 bits ----------------------------------------------------------------------------------------------------- */
+/* ---- what the message needs ------------------------------------------------------------------------------------------ */
 
-static void scan(void *arg)
+static void survey_file(void *arg)
 {
     struct body *b = arg;
-    while (b->offset < b->size && !b->eight_bit) {
+    while (b->offset < b->size) {
         read_piece(b);
         if (b->got <= 0)
             return;
-        b->eight_bit = !vr_str_is_ascii(vr_str(b->buffer, (size_t)b->got));
+        mime_survey_feed(b->survey, vr_str(b->buffer, (size_t)b->got));
         b->offset += (uint64_t)b->got;
     }
-    b->got = 0;
+    mime_survey_end(b->survey);
 }
 
-static void scanned(void *arg)
+static void surveyed(void *arg)
 {
     struct body *b = arg;
     struct connection *c = b->connection;
@@ -167,24 +233,35 @@ static void scanned(void *arg)
         body_free(b);
         return;
     }
-    bool eight_bit = b->eight_bit;
-    int status = b->got < 0 ? (int)b->got : 0;
+    bool whole = b->offset == b->size;
+    if (whole) {
+        c->survey = b->survey;
+        b->survey = NULL;
+    }
     body_drop(c);
-    transaction_scanned(c, eight_bit, status);
+    transaction_surveyed(c, whole);
 }
 
-void body_scan(struct connection *c)
+void body_survey(struct connection *c)
 {
     const struct inflight_job *j = c->job;
-    if (!vr_str_is_ascii(j->d.prefix) || !j->d.large) {
-        transaction_scanned(c, !vr_str_is_ascii(j->d.prefix) || !vr_str_is_ascii(j->d.content), 0);
+    struct mime_survey *survey = malloc(sizeof *survey);
+    assert(survey != NULL && c->survey == NULL);
+    mime_survey_init(survey);
+    mime_survey_feed(survey, j->d.prefix);
+    if (!j->d.large) {
+        mime_survey_feed(survey, j->d.content);
+        mime_survey_end(survey);
+        c->survey = survey;
+        transaction_surveyed(c, true);
         return;
     }
     struct body *b = body_new(c);
+    b->survey = survey;
     if (b->fd < 0) {
         cannot_read(c, b->got);
         return;
     }
     b->busy = true;
-    io_work(c->sender->io, scan, scanned, b);
+    io_work(c->sender->io, survey_file, surveyed, b);
 }

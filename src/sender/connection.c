@@ -62,6 +62,7 @@ void connection_free(struct connection *c)
     s->connection_count--;
     vr_arena_fini(&c->arena);
     vr_arena_fini(&c->targets_arena);
+    free(c->survey);
     free(c);
 }
 
@@ -73,6 +74,8 @@ void connection_job_done(struct connection *c)
     job->remote_ip = vr_arena_dup(&job->arena, vr_str_from(c->ip));
     job->tls = c->tls;
     c->job = NULL;
+    free(c->survey);
+    c->survey = NULL;
     c->rcpts = NULL;
     c->places = NULL;
     c->accepted = NULL;
@@ -533,7 +536,7 @@ struct connection *connection_new(struct sender *s, const struct next_hop *hop, 
 void connection_start(struct connection *c, struct inflight_job *job)
 {
     c->job = job;
-    c->content = CONTENT_UNKNOWN;
+    c->to = MIME_BINARY;
     c->reused = false;
     connection_step(c, STEP_RESOLVE);
 }
@@ -541,7 +544,7 @@ void connection_start(struct connection *c, struct inflight_job *job)
 void connection_reuse(struct connection *c, struct inflight_job *job)
 {
     c->job = job;
-    c->content = CONTENT_UNKNOWN;
+    c->to = MIME_BINARY;
     c->reused = true;
     c->troubled = false;
     c->step = STEP_TRANSACTION;

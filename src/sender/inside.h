@@ -10,6 +10,7 @@
 #include "io/stream.h"
 #include "ipc/inflight.h"
 
+#include <veredus/mime.h>
 #include <veredus/mx.h>
 #include <veredus/smtp_client.h>
 
@@ -98,7 +99,8 @@ struct connection {
     bool answered; /* the server replied to something of this transaction */
     bool in_mail;  /* between smtp_client_mail and the next READY */
     bool dot_sent; /* smtp_client_body_end was called */
-    enum { CONTENT_UNKNOWN, CONTENT_7BIT, CONTENT_8BIT } content;
+    struct mime_survey *survey; /* of the job's message; NULL: not made yet, or body.c is at work with it */
+    enum mime_transport to;     /* what the message is converted to; MIME_BINARY: it goes as it is */
     struct body *body;
 
     TAILQ_ENTRY(connection) entry, idle_entry, same_key;
@@ -125,19 +127,20 @@ bool transaction_ready(struct connection *c);
 void transaction_rcpt_result(struct connection *c, const struct smtp_client_event *ev);
 void transaction_result(struct connection *c, const struct smtp_client_event *ev);
 bool transaction_failed(struct connection *c, const struct smtp_client_event *ev);
-void transaction_scanned(struct connection *c, bool eight_bit, int status);
+void transaction_surveyed(struct connection *c, bool readable); /* c->survey is set when it was */
 
 /* body.c */
 void body_begin(struct connection *c);
 void body_feed(struct connection *c); /* as much as the stream takes; again when it drained */
 void body_drop(struct connection *c); /* NULL-safe: also while a worker reads */
-void body_scan(struct connection *c); /* is the message 8-bit? transaction_scanned, maybe later */
+void body_survey(struct connection *c); /* what does the message need? transaction_surveyed, maybe later */
 
 /* report.c: events */
 uint64_t connection_queue_id(const struct connection *c); /* of the job; 0: none */
 void report_place(const struct connection *c);            /* the fields that say which connection */
 void report_open(struct connection *c);
 void report_closed(struct connection *c);
+void report_converted(struct connection *c, const struct mime_survey *survey); /* as it is sent now */
 /* The target does not work: remembered and reported. Then connection_next. */
 void connection_trouble(struct connection *c, bool permanent, uint16_t code, const char *enhanced,
                         const char *stage, struct vr_str text);

@@ -47,6 +47,23 @@ void report_closed(struct connection *c)
     event_end(c->sender->log);
 }
 
+void report_converted(struct connection *c, const struct mime_survey *survey)
+{
+    struct event_log *l = c->sender->log;
+    const struct mime_verdict *v = &survey->verdict;
+    event_begin(l, EVENT_INFO, "message.converted", connection_queue_id(c));
+    report_place(c);
+    event_text(l, "to", mime_transport_name(c->to));
+    event_u64(l, "parts", v->to[c->to].changed);
+    event_u64(l, "size", v->to[c->to].size);
+    event_u64(l, "before", v->size);
+    if (v->to[c->to].replaces)
+        event_text(l, "replaced", "bytes before or behind the parts");
+    if (v->has_dkim)
+        event_text(l, "dkim", "broken");
+    event_end(l);
+}
+
 void connection_trouble(struct connection *c, bool permanent, uint16_t code, const char *enhanced,
                         const char *stage, struct vr_str text)
 {

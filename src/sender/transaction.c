@@ -14,9 +14,10 @@
 
 /* ---- before MAIL ---------------------------------------------------------------------------------------------------- */
 
-static uint64_t message_size(const struct inflight_job *j)
+static uint64_t message_size(const struct connection *c)
 {
-    return j->d.prefix.n + j->d.content_size;
+    const struct inflight_job *j = c->job;
+    return c->to < MIME_BINARY ? c->survey->verdict.to[c->to].size : j->d.prefix.n + j->d.content_size;
 }
 
 static bool read_address(struct inflight_job *j, struct vr_str text, struct address *out)
@@ -68,8 +69,8 @@ static void gather_rcpts(struct connection *c)
 static bool gather_mail(struct connection *c)
 {
     struct inflight_job *j = c->job;
-    c->mail = (struct smtp_mail){.size = message_size(j),
-                                 .body = (enum smtp_body)j->d.body,
+    c->mail = (struct smtp_mail){.size = message_size(c),
+                                 .body = c->to == MIME_7BIT ? SMTP_BODY_7BIT : (enum smtp_body)j->d.body,
                                  .ret = (enum dsn_ret)j->d.ret,
                                  .envid = j->d.envid,
                                  .auth = j->d.auth,
@@ -92,7 +93,7 @@ static bool gather_mail(struct connection *c)
 
 static void check_size(struct connection *c)
 {
-    uint64_t limit = smtp_client_limits(c->engine)->size, size = message_size(c->job);
+    uint64_t limit = smtp_client_limits(c->engine)->size, size = message_size(c);
     if (limit == 0 || size <= limit)
         return;
     char text[600];
@@ -101,16 +102,56 @@ static void check_size(struct connection *c)
     inflight_settle_rest(c->job, DELIVERY_PERMANENT, 0, VR_STR("5.3.4"), vr_str_from(text));
 }
 
-/* RFC 6152 §3: what is 8-bit must not go to a server that did not offer 8BITMIME. */
-static void refuse_eight_bit(struct connection *c)
+static void refuse_content(struct connection *c, const char *enhanced, const char *what, const char *next)
 {
+    char text[900];
+    snprintf(text, sizeof text, "%s, and the server %s does not take such; %s", what, c->name, next);
+    inflight_settle_rest(c->job, DELIVERY_PERMANENT, 0, vr_str_from(enhanced), vr_str_from(text));
+}
+
+/* RFC 6531 §3.5; what is no UTF-8 would not be taken by a server with SMTPUTF8 either. */
+static void refuse_header(struct connection *c)
+{
+    if (c->survey->verdict.header_is_utf8)
+        refuse_content(c, "5.6.7", "the header of the message has text beyond ASCII (SMTPUTF8)",
+                       "write it as encoded words (RFC 2047)");
+    else
+        refuse_content(c, "5.6.3", "the header of the message has bytes beyond ASCII (8BITMIME)",
+                       "write them as encoded words (RFC 2047)");
+}
+
+/* RFC 6152 §3: without 8BITMIME, a message is converted to 7 bits or returned; RFC 1847 §2.1: signatures are not broken. */
+static void refuse_conversion(struct connection *c)
+{
+    struct vr_buf why;
     char text[600];
+    vr_buf_init(&why, 400);
+    mime_obstacle_text(&c->survey->verdict, MIME_7BIT, &why);
     snprintf(text, sizeof text,
-             "the message has bytes beyond ASCII, and the server %s does not take such (8BITMIME); send it "
-             "again in "
-             "quoted-printable or base64",
-             c->name);
-    inflight_settle_rest(c->job, DELIVERY_PERMANENT, 0, VR_STR("5.6.3"), vr_str_from(text));
+             "the message has bytes beyond ASCII (8BITMIME) and cannot be converted, since %.*s",
+             VR_STR_ARG(vr_buf_str(&why)));
+    vr_buf_fini(&why);
+    refuse_content(c, "5.6.3", text, "send it again in quoted-printable or base64");
+}
+
+/* How the message goes to this server. False: it must be looked at first; transaction_surveyed goes on. */
+static bool choose_form(struct connection *c)
+{
+    c->to = MIME_BINARY;
+    if (smtp_client_offers(c->engine) & SMTP_EXT_8BITMIME)
+        return true;
+    if (c->survey == NULL) {
+        body_survey(c);
+        return false;
+    }
+    const struct mime_verdict *v = &c->survey->verdict;
+    if (v->eight_bit_header)
+        refuse_header(c);
+    else if (v->eight_bit && !v->to[MIME_7BIT].can)
+        refuse_conversion(c);
+    else if (v->eight_bit)
+        c->to = MIME_7BIT;
+    return true;
 }
 
 static bool finish_job(struct connection *c)
@@ -155,16 +196,10 @@ bool transaction_ready(struct connection *c)
             inflight_settle_rest(c->job, DELIVERY_TEMPORARY, 452, VR_STR("4.5.3"),
                                  VR_STR("too many recipients"));
     }
+    if (c->job->open > 0 && !choose_form(c))
+        return false;
     if (c->job->open > 0)
         check_size(c);
-    if (c->job->open > 0 && !(smtp_client_offers(c->engine) & SMTP_EXT_8BITMIME)) {
-        if (c->content == CONTENT_UNKNOWN) {
-            body_scan(c);
-            return false; /* transaction_scanned goes on */
-        }
-        if (c->content == CONTENT_8BIT)
-            refuse_eight_bit(c);
-    }
     if (c->job->open > 0 && gather_mail(c))
         gather_rcpts(c);
     if (c->job->open == 0)
@@ -173,10 +208,9 @@ bool transaction_ready(struct connection *c)
     return true;
 }
 
-void transaction_scanned(struct connection *c, bool eight_bit, int status)
+void transaction_surveyed(struct connection *c, bool readable)
 {
-    c->content = eight_bit ? CONTENT_8BIT : CONTENT_7BIT;
-    if (status < 0)
+    if (!readable)
         inflight_settle_rest(c->job, DELIVERY_TEMPORARY, 0, VR_STR("4.3.0"),
                              VR_STR("the stored message cannot be read now"));
     if (transaction_ready(c))

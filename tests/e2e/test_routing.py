@@ -254,18 +254,64 @@ def priorities(world):
     assert "MT-PRIORITY=-5" in done.stdout and "MT-PRIORITY=-5" in sink.messages[-1][0], done.stdout
 
 
+def eight_bit_message():
+    """Parts of many kinds, in one another, 8-bit as they are: what a 7-bit server must not get."""
+    inner = ("Subject: inner\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=iso-8859-1\r\nContent-Transfer-Encoding: 8bit\r\n\r\n"
+             "h\xe9 l\xe0\r\n.\r\nFrom here \r\n").encode("latin-1")
+    parts = [b"Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n" + "Gr\xfc\xdfe = \r\n-- \r\nx\r\n".encode(),
+             b"Content-Type: text/html; charset=utf-8\r\n\r\n<p>" + "\u65e5\u672c\u8a9e".encode() * 40 + b"</p>",
+             b"Content-Type: application/pdf\r\nContent-Transfer-Encoding: 8bit\r\n\r\n%PDF " + bytes(range(128, 256)) + b"\r\n",
+             b"Content-Type: image/gif\r\nContent-Transfer-Encoding: base64\r\n\r\nR0lGODlhAQABAAAAACw=\r\n",
+             b"Content-Type: message/rfc822\r\nContent-Transfer-Encoding: 8bit\r\n\r\n" + inner,
+             b"Content-Type: text/plain\r\n\r\n7 bits\r\n"]
+    body = b"".join(b"--=_b\r\n" + p + b"\r\n" for p in parts) + b"--=_b--\r\n"
+    return (b"From: ann@d.test\r\nSubject: eight\r\nMIME-Version: 1.0\r\nContent-Transfer-Encoding: 8bit\r\n"
+            b"Content-Type: multipart/mixed; boundary=\"=_b\"\r\n\r\n" + body)
+
+
+def contents(raw):
+    """Types and decoded contents of all parts, in order."""
+    return [(p.get_content_type(), p.get_content_charset(), None if p.is_multipart() else p.get_payload(decode=True))
+            for p in email.message_from_bytes(raw).walk()]
+
+
 @case
 def eight_bit_to_a_seven_bit_server(world):
-    """An 8-bit body is not sent to a server without 8BITMIME: the sender hears 5.6.3; a 7-bit body passes."""
-    sink = Sink(world, extensions=("PIPELINING",))
+    """A server without 8BITMIME gets 8-bit mail in quoted-printable and base64, part by part, with the same contents; what cannot be converted comes back."""
+    sink = Sink(world, extensions=("PIPELINING", "SIZE 50000000"))
     s = world.server(accounts=["ann@d.test"], extra='route "far.test" { to = "smtp:127.0.0.1:%d" }' % sink.port)
+
+    def send(text):
+        with smtplib.SMTP(s.host, s.submission) as c:
+            c.starttls(context=s.tls_context())
+            c.login("ann@d.test", PASSWORD)
+            c.sendmail("ann@d.test", ["x@far.test"], text, ["BODY=8BITMIME"])
+
     submit(s, "x@far.test", "seven")
     wait_until("7-bit passes", lambda: len(sink.messages) == 1)
-    with smtplib.SMTP(s.host, s.submission) as c:
-        c.starttls(context=s.tls_context())
-        c.login("ann@d.test", PASSWORD)
-        c.sendmail("ann@d.test", ["x@far.test"], b"Subject: eight\r\n\r\n\xc3\xa4\r\n", ["BODY=8BITMIME"])
-    assert dsn_of(s.wait_mail("ann@d.test", 1)[0])[0]["Status"] == "5.6.3"
+    small = eight_bit_message()
+    large = small.replace(b"7 bits\r\n", b"7 bits, and many of them\r\n" * 12000)
+    for number, text in enumerate((small, large), 2):
+        send(text)
+        wait_until("it is converted", lambda: len(sink.messages) == number)
+        command, _, got = sink.messages[-1]
+        assert max(got) < 128 and max(map(len, got.split(b"\r\n"))) <= 998
+        assert "BODY" not in command and "SIZE=%d" % len(got) in command, (command, len(got))
+        assert contents(got) == contents(text), (contents(got)[:6], contents(text)[:6])
+        assert all(p["Content-Transfer-Encoding"] != "8bit" for p in email.message_from_bytes(got).walk()), got[:2000]
+        assert got.count(b"\r\nContent-Transfer-Encoding: ") == 7, got[:2000]
+    s.wait_empty()
+    assert [e.get("converted") for e in s.events("delivery.ok")] == [None, "7bit", "7bit"], s.log()
+    events = s.events("message.converted")
+    assert [(e["to"], e["parts"]) for e in events] == [("7bit", "6")] * 2 and events[0]["id"] == s.events("delivery.ok")[1]["id"], events
+    signed = small.replace(b"multipart/mixed", b"multipart/signed")
+    header = small.replace(b"Subject: eight", "Subject: \u00e9ight".encode())
+    for number, (text, status, words) in enumerate(((signed, "5.6.3", "part 1 (text/plain) is signed"), (header, "5.6.7", "SMTPUTF8")), 1):
+        send(text)
+        fields = dsn_of(s.wait_mail("ann@d.test", number)[-1])[0]
+        assert any(dsn_of(m)[0]["Status"] == status and words in str(dsn_of(m)[0]["Diagnostic-Code"]).replace("\n", "")
+                   for m in s.wait_mail("ann@d.test", number)), (status, fields)
+    assert len(sink.messages) == 3
 
 
 @case

@@ -25,6 +25,7 @@ struct seen {
     uint16_t code[RCPTS_MAX];
     char enhanced[RCPTS_MAX][16], text[RCPTS_MAX][700], mta[128], ip[64];
     bool dsn, tls;
+    uint8_t form;
 };
 
 struct rig;
@@ -69,7 +70,8 @@ static inline void rig_result(struct rig *r, int end, struct vr_str payload)
                        .message = d.message,
                        .count = d.rcpt_count,
                        .dsn = d.dsn_relayed_on,
-                       .tls = d.tls};
+                       .tls = d.tls,
+                       .form = d.form};
     rig_text(s->mta, sizeof s->mta, d.remote_mta);
     rig_text(s->ip, sizeof s->ip, d.remote_ip);
     for (uint32_t i = 0; i < d.rcpt_count && i < RCPTS_MAX; i++) {

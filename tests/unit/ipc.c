@@ -246,14 +246,26 @@ static void test_delivery_and_result(void **state)
     struct delivery_rcpt_result results[] = {{3, DELIVERY_OK, 250, {NULL, 0}, VR_STR("fine"), 7},
                                              {9, DELIVERY_PERMANENT, 550, VR_STR("5.1.1"), VR_STR("no"), 0}};
     struct delivery_result
-        res = {5, 77, VR_STR("mx.test"), VR_STR("192.0.2.9"), true, true, true, true, 31, results, 2},
+        res = {.delivery = 5,
+               .message = 77,
+               .remote_mta = VR_STR("mx.test"),
+               .remote_ip = VR_STR("192.0.2.9"),
+               .dsn_relayed_on = true,
+               .by_relayed_on = true,
+               .tls = true,
+               .form = DELIVERY_AS_8BIT,
+               .unreachable = true,
+               .duration_ms = 31,
+               .rcpts = results,
+               .rcpt_count = 2},
         back;
     vr_buf_reset(&buf);
     ipc_put_result(&buf, &res);
     r = ipc_reader(vr_buf_str(&buf));
     assert_true(ipc_get_result(&r, &arena, &back));
     assert_true(back.delivery == 5 && back.message == 77 && back.dsn_relayed_on && back.by_relayed_on &&
-                back.tls && back.unreachable && back.duration_ms == 31 && back.rcpt_count == 2);
+                back.tls && back.unreachable && back.duration_ms == 31 && back.rcpt_count == 2 &&
+                back.form == DELIVERY_AS_8BIT);
     assert_int_equal(back.rcpts[0].attempt, 7);
     assert_str(back.remote_mta, VR_STR("mx.test"));
     assert_true(back.rcpts[1].status == DELIVERY_PERMANENT && back.rcpts[1].code == 550);

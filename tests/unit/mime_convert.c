@@ -476,6 +476,9 @@ static void verdicts(void **state)
                      v->has_dkim ? "d" : "", v->to[MIME_7BIT].can ? "7" : "", v->to[MIME_8BIT].can ? "8" : "",
                      v->to[MIME_7BIT].replaces ? "r" : "", v->to[MIME_8BIT].replaces ? "R" : "");
             assert_int_equal(v->size, message.n);
+            assert_int_equal(v->needs == MIME_BINARY,
+                             v->nul || v->bare || v->to[MIME_8BIT].obstacle == MIME_IN_HEADER);
+            assert_int_equal(v->eight_bit, v->needs == MIME_8BIT);
             if (v->needs != rows_[i].needs || v->labelled != rows_[i].labelled ||
                 strcmp(flags, rows_[i].flags) != 0)
                 fail_msg("row %zu, cut at %zu: needs %s, labelled %s, %s", i, cut,

@@ -4,6 +4,7 @@
 
 #include "sender/sender.h"
 
+#include <veredus/mime.h>
 #include <veredus/smtp.h>
 
 #include <netinet/in.h>
@@ -625,33 +626,150 @@ static void shortened_file_is_never_sent_as_whole(void **state)
     vr_buf_fini(&content);
 }
 
-static void eight_bit_needs_8bitmime(void **state)
+#define MIXED(encoding, text)                                                                                \
+    "Subject: x\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n" encoding   \
+    "\r\n" text "\r\n--b--\r\n"
+#define SIGNED(text)                                                                                         \
+    "Content-Type: multipart/signed; boundary=b\r\n\r\n--b\r\n\r\n" text "\r\n--b\r\n\r\nx\r\n--b--\r\n"
+#define QP "Content-Transfer-Encoding: quoted-printable\r\n"
+
+static bool body_has(const struct smtpd *d, const char *text)
+{
+    return vr_str_find_str(vr_buf_str(&d->body), vr_str_from(text)) != VR_NPOS;
+}
+
+/* What becomes of a message for a server without 8BITMIME. */
+static void converted_without_8bitmime(void **state)
+{
+    static const struct {
+        struct vr_str content;
+        const char *body; /* what arrives behind the prefix; NULL: refused with … */
+        const char *enhanced, *words;
+    } rows[] = {
+        {VR_STR_INIT(CONTENT), CONTENT, "2.6.0", "taken"}, /* declared, but is not */
+        {VR_STR_INIT("Subject: x\r\nContent-Transfer-Encoding: 8bit\r\n\r\n7 bits\r\n"),
+         "Subject: x\r\nContent-Transfer-Encoding: 8bit\r\n\r\n7 bits\r\n", "2.6.0", "taken"},
+        {VR_STR_INIT(MIXED("", "\xc3\xa4\r\n.\r\nand so on")), MIXED(QP, "=C3=A4\r\n=2E\r\nand so on"),
+         "2.6.0", "taken"},
+        {VR_STR_INIT("Subject: \xc3\xa4\r\n\r\n"), NULL, "5.6.7", "SMTPUTF8"},
+        {VR_STR_INIT("Subject: \xe4\r\n\r\n"), NULL, "5.6.3", "encoded words"},
+        {VR_STR_INIT(MIXED("X: \xc3\xa4\r\n", "\xc3\xa4")), NULL, "5.6.7", "SMTPUTF8"},
+        {VR_STR_INIT(SIGNED("\xc3\xa4")), NULL, "5.6.3", "part 1 (text/plain) is signed"},
+        {VR_STR_INIT(SIGNED("x")), SIGNED("x"), "2.6.0", "taken"},
+        {VR_STR_INIT("Content-Type: message/partial; id=x\r\n\r\n\xc3\xa4\r\n"), NULL, "5.6.3",
+         "message/partial"},
+    };
+    struct fixture *f = *state;
+    int messages = 0;
+    f->one.script.no_8bitmime = true;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct delivery d = delivery(f, NEXT_HOP_SMTP, "127.0.0.1", 1);
+        d.body = SMTP_BODY_8BITMIME;
+        d.content = rows[i].content;
+        const struct seen *s = rig_deliver(&f->rig, &d, -1);
+        expect(s, 0, rows[i].body != NULL ? DELIVERY_OK : DELIVERY_PERMANENT, rows[i].enhanced,
+               rows[i].words);
+        assert_int_equal(f->one.messages, messages += rows[i].body != NULL);
+        bool same = rows[i].body == NULL || vr_str_equal(rows[i].content, vr_str_from(rows[i].body));
+        assert_int_equal(s->form, same ? DELIVERY_AS_IT_WAS : DELIVERY_AS_7BIT);
+        if (rows[i].body == NULL)
+            continue;
+        assert_true(vr_str_starts(vr_buf_str(&f->one.body), VR_STR(PREFIX)));
+        assert_true(vr_str_equal(vr_str_from_pos(vr_buf_str(&f->one.body), strlen(PREFIX)),
+                                 vr_str_from(rows[i].body)));
+    }
+    assert_false(smtpd_heard(&f->one, "BODY="));
+    assert_int_equal(f->one.connections, 1);
+    struct delivery d = delivery(f, NEXT_HOP_MX, "[127.0.0.2]", 1); /* with 8BITMIME it goes as it is */
+    d.content = VR_STR("Subject: \xc3\xa4\r\n\r\n\xc3\xa4\r\n");
+    d.body = SMTP_BODY_8BITMIME;
+    const struct seen *s = rig_deliver(&f->rig, &d, -1);
+    expect(s, 0, DELIVERY_OK, "2.6.0", "taken");
+    assert_int_equal(s->form, DELIVERY_AS_IT_WAS);
+    assert_true(smtpd_heard(&f->two, " BODY=8BITMIME"));
+    assert_body(&f->two, PREFIX "Subject: \xc3\xa4\r\n\r\n\xc3\xa4\r\n");
+}
+
+/* The body of a large message, piece by piece; what is not ASCII stands at its end only. */
+static void a_large_body_is_converted(void **state)
+{
+    static const char fields[] = "Content-Type: text/plain; charset=utf-8\r\n" QP;
+    struct fixture *f = *state;
+    struct vr_buf content, decoded;
+    struct mime_decoder decoder;
+    f->one.script.no_8bitmime = true;
+    f->one.script.size = "9000000";
+    for (int eight_bit = 0; eight_bit < 2; eight_bit++) {
+        int fd = body_file(f, &content, 2u << 20, eight_bit);
+        struct delivery d = delivery(f, NEXT_HOP_SMTP, "127.0.0.1", 2);
+        d.content = vr_str(NULL, 0);
+        d.content_size = vr_buf_size(&content);
+        const struct seen *s = rig_deliver(&f->rig, &d, fd);
+        expect(s, 1, DELIVERY_OK, "2.6.0", "taken");
+        assert_int_equal(s->form, eight_bit ? DELIVERY_AS_7BIT : DELIVERY_AS_IT_WAS);
+        struct vr_str got = vr_buf_str(&f->one.body), whole = vr_buf_str(&content);
+        char size[40];
+        snprintf(size, sizeof size, " SIZE=%zu\n", got.n);
+        assert_true(smtpd_heard(&f->one, size)); /* of what is sent */
+        assert_int_equal(body_has(&f->one, fields), eight_bit);
+        got = vr_str_from_pos(got, vr_str_find_str(got, VR_STR("\r\n\r\n")));
+        whole = vr_str_from_pos(whole, vr_str_find_str(whole, VR_STR("\r\n\r\n")));
+        assert_int_equal(vr_str_is_ascii(got), true);
+        vr_buf_init(&decoded, 4u << 20);
+        mime_decoder_init(&decoder, eight_bit ? MIME_ENCODING_QUOTED_PRINTABLE : MIME_ENCODING_7BIT);
+        assert_true(mime_decode(&decoder, got, &decoded) && mime_decode_end(&decoder, &decoded));
+        assert_true(vr_str_equal(vr_buf_str(&decoded), whole));
+        vr_buf_fini(&decoded);
+        vr_buf_fini(&content);
+    }
+    assert_int_equal(f->one.connections, 1);
+}
+
+/* What was begun for one host is not what the next one gets, and a worker may be at it when the connection breaks. */
+static void converted_for_one_host_only(void **state)
 {
     struct fixture *f = *state;
     struct vr_buf content;
     f->one.script.no_8bitmime = true;
-    struct delivery d = delivery(f, NEXT_HOP_SMTP, "127.0.0.1", 1);
-    expect(rig_deliver(&f->rig, &d, -1), 0, DELIVERY_OK, "2.6.0", "taken");
-    d.body = SMTP_BODY_8BITMIME;
-    expect(rig_deliver(&f->rig, &d, -1), 0, DELIVERY_OK, "2.6.0", "taken"); /* declared, but is not */
-    assert_false(smtpd_heard(&f->one, "BODY="));
-    d.content = VR_STR("Subject: \xc3\xa4\r\n\r\n");
-    expect(rig_deliver(&f->rig, &d, -1), 0, DELIVERY_PERMANENT, "5.6.3", "8BITMIME");
-    for (int eight_bit = 0; eight_bit < 2; eight_bit++) {
-        int fd = body_file(f, &content, 300000, eight_bit);
-        d.content = vr_str(NULL, 0);
-        d.content_size = vr_buf_size(&content);
-        expect(rig_deliver(&f->rig, &d, fd), 0, eight_bit ? DELIVERY_PERMANENT : DELIVERY_OK,
-               eight_bit ? "5.6.3" : "2.6.0", "");
-        vr_buf_fini(&content);
-    }
+    f->one.script.body = "!";
+    int fd = body_file(f, &content, 3u << 20, true);
+    struct delivery d = delivery(f, NEXT_HOP_MX, "two.test", 1);
+    d.content = vr_str(NULL, 0);
+    d.content_size = vr_buf_size(&content);
+    const struct seen *s = rig_deliver(&f->rig, &d, fd);
+    expect(s, 0, DELIVERY_OK, "2.6.0", "taken");
+    assert_int_equal(s->form, DELIVERY_AS_IT_WAS);
+    assert_true(smtpd_heard(&f->one, "DATA"));
+    assert_int_equal(vr_buf_size(&f->two.body), strlen(PREFIX) + vr_buf_size(&content));
+    vr_buf_fini(&content);
+}
+
+/* The plan of a conversion serves all transactions of a message, and the limit on size is for what would be sent. */
+static void conversion_and_limits(void **state)
+{
+    static const char content[] = MIXED("", "\xe4\xe4\xe4 and so on");
+    struct fixture *f = *state;
+    struct delivery d = delivery(f, NEXT_HOP_SMTP, "127.0.0.1", 3);
+    char limit[20];
+    d.content = vr_str_from(content);
+    f->one.script.no_8bitmime = true;
+    f->one.script.rcpt_max = 1;
+    const struct seen *s = rig_deliver(&f->rig, &d, -1);
+    for (uint32_t i = 0; i < 3; i++)
+        expect(s, i, DELIVERY_OK, "2.6.0", "taken");
     assert_int_equal(f->one.messages, 3);
-    assert_int_equal(f->one.connections, 1);
-    d = delivery(f, NEXT_HOP_MX, "[127.0.0.2]", 1);
-    d.content = VR_STR("Subject: \xc3\xa4\r\n\r\n");
-    d.body = SMTP_BODY_8BITMIME;
-    expect(rig_deliver(&f->rig, &d, -1), 0, DELIVERY_OK, "2.6.0", "taken");
-    assert_true(smtpd_heard(&f->two, " BODY=8BITMIME"));
+    assert_body(&f->one, PREFIX MIXED(QP, "=E4=E4=E4 and so on"));
+    size_t size = vr_buf_size(&f->one.body);
+    for (size_t less = 0; less < 2; less++) {
+        struct smtpd *server = less ? &f->two : &f->one;
+        server->script = (struct script){.no_8bitmime = true, .size = limit};
+        snprintf(limit, sizeof limit, "%zu", size - less);
+        d = delivery(f, NEXT_HOP_SMTP, less ? "127.0.0.2" : "127.0.0.1", 1);
+        d.next_hop.tls = NEXT_HOP_TLS_NONE; /* a connection of its own, which hears of the limit */
+        d.content = vr_str_from(content);
+        expect(rig_deliver(&f->rig, &d, -1), 0, less ? DELIVERY_PERMANENT : DELIVERY_OK,
+               less ? "5.3.4" : "2.6.0", "");
+    }
 }
 
 static void size_limit(void **state)
@@ -835,7 +953,10 @@ int main(void)
         T(authenticated_route),
         T(big_body_by_descriptor),
         T(shortened_file_is_never_sent_as_whole),
-        T(eight_bit_needs_8bitmime),
+        T(converted_without_8bitmime),
+        T(a_large_body_is_converted),
+        T(converted_for_one_host_only),
+        T(conversion_and_limits),
         T(size_limit),
         T(lmtp_has_a_result_for_each),
         T(a_new_queue_hears_what_is_in_flight),

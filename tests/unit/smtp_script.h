@@ -17,6 +17,7 @@ struct script {
     } rcpt[4];
     const char *lmtp_dot[4];
     bool no_pipelining, no_8bitmime, dsn, offer_starttls, offer_auth;
+    unsigned rcpt_max; /* recipients that one transaction takes; 0: any number */
     const char *size;
     const char *quit;
 };
@@ -96,6 +97,8 @@ static inline void smtpd_rcpt(struct smtpd_session *x, struct vr_str line)
     for (int i = 0; i < 4 && reply == NULL; i++)
         if (c->rcpt[i].contains != NULL && vr_str_find_str(line, vr_str_from(c->rcpt[i].contains)) != VR_NPOS)
             reply = c->rcpt[i].reply;
+    if (c->rcpt_max > 0 && x->d->accepted == c->rcpt_max)
+        reply = "452 4.5.3 too many";
     if (!x->mail)
         reply = "503 5.5.1 MAIL first";
     x->d->accepted += reply == NULL;
