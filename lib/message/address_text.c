@@ -142,6 +142,15 @@ struct vr_str address_key_of(struct vr_arena *arena, struct vr_str text)
     return key;
 }
 
+struct vr_str address_readable(struct vr_arena *arena, struct vr_str key)
+{
+    struct vr_str unicode;
+    size_t at = vr_str_find_last(key, '@');
+    if (at == VR_NPOS || idn_to_unicode(arena, vr_str_from_pos(key, at + 1), &unicode) != VR_OK)
+        return vr_arena_dup(arena, key);
+    return vr_arena_printf(arena, "%.*s@%.*s", (int)at, key.p, VR_STR_ARG(unicode));
+}
+
 bool address_same(struct vr_str a, struct vr_str b)
 {
     struct vr_arena scratch;
