@@ -72,6 +72,10 @@ struct vr_str address_key(struct vr_arena *arena, const struct address *a);
 /* The same of a text that may be no address: an address's key; anything else ("ann", "@bücher.example") with what stands before its last "@"
  * folded, and what stands behind it in A-labels where it is a domain. */
 struct vr_str address_key_of(struct vr_arena *arena, struct vr_str text);
+/* A key as people read it: the domain behind its last "@" in U-labels (idn_to_unicode). {NULL,0} when the arena is full. */
+struct vr_str address_readable(struct vr_arena *arena, struct vr_str key);
+/* Have both texts the same key? Without an arena. */
+bool address_same(struct vr_str a, struct vr_str b);
 
 /* ---- RFC 5322 ------------------------------------------------------------------------------------------------ */
 

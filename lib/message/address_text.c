@@ -141,3 +141,23 @@ struct vr_str address_key_of(struct vr_arena *arena, struct vr_str text)
     vr_arena_fini(&scratch);
     return key;
 }
+
+struct vr_str address_readable(struct vr_arena *arena, struct vr_str key)
+{
+    struct vr_str unicode;
+    size_t at = vr_str_find_last(key, '@');
+    if (at == VR_NPOS || idn_to_unicode(arena, vr_str_from_pos(key, at + 1), &unicode) != VR_OK)
+        return vr_arena_dup(arena, key);
+    return vr_arena_printf(arena, "%.*s@%.*s", (int)at, key.p, VR_STR_ARG(unicode));
+}
+
+bool address_same(struct vr_str a, struct vr_str b)
+{
+    struct vr_arena scratch;
+    if (vr_str_is_ascii(a) && vr_str_is_ascii(b))
+        return vr_str_equal_nocase(a, b);
+    vr_arena_init(&scratch, SCRATCH_MAX + 2 * (a.n + b.n));
+    bool same = vr_str_equal(address_key_of(&scratch, a), address_key_of(&scratch, b));
+    vr_arena_fini(&scratch);
+    return same;
+}

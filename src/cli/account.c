@@ -14,6 +14,8 @@
 #include "keeper/accounts.h"
 #include "keeper/keeper.h"
 
+#include <veredus/address.h>
+
 #include <errno.h>
 #include <getopt.h>
 #include <jansson.h>
@@ -230,11 +232,7 @@ static void hint_domain(const struct arguments *a, const char *address)
     const char *at = strrchr(address, '@');
     if (a->config == NULL || at == NULL)
         return;
-    char lowered[256];
-    size_t n = strlen(at + 1);
-    for (size_t i = 0; i < n && i < sizeof lowered; i++)
-        lowered[i] = vr_lower(at[1 + i]);
-    if (n <= sizeof lowered && routing_domain(a->config, vr_str(lowered, n)) == NULL)
+    if (routing_domain(a->config, vr_str_from(at + 1)) == NULL)
         fprintf(stderr,
                 "veredus account: note: \"%s\" is no domain of this configuration: the account may log in "
                 "and send, but gets no "
@@ -318,42 +316,64 @@ static int run_remove(const struct arguments *a, struct accounts *db, const char
     return code;
 }
 
+struct listing {
+    struct vr_arena arena; /* of one account */
+    size_t count;
+    json_t *all;
+};
+
 static bool list_text(void *arg, struct vr_str address, struct vr_str send_as, int64_t created)
 {
-    size_t *count = arg;
+    struct listing *l = arg;
+    struct vr_str name, shown = address_readable(&l->arena, address);
+    const char *before = "  sends also as ";
     (void)created;
-    ++*count;
-    printf("%.*s%s%.*s\n", VR_STR_ARG(address), send_as.n > 0 ? "  sends also as " : "", VR_STR_ARG(send_as));
+    l->count++;
+    printf("%.*s", VR_STR_ARG(shown));
+    for (; vr_str_split(&send_as, ' ', &name); before = " ") {
+        shown = address_readable(&l->arena, name);
+        printf("%s%.*s", before, VR_STR_ARG(shown));
+    }
+    putchar('\n');
+    vr_arena_reset(&l->arena);
     return true;
+}
+
+static json_t *json_address(struct listing *l, struct vr_str address)
+{
+    struct vr_str shown = address_readable(&l->arena, address);
+    return json_stringn(shown.p, shown.n);
 }
 
 static bool list_json(void *arg, struct vr_str address, struct vr_str send_as, int64_t created)
 {
+    struct listing *l = arg;
     json_t *names = json_array(), *one = json_object();
     struct vr_str name;
     while (vr_str_split(&send_as, ' ', &name))
-        json_array_append_new(names, json_stringn(name.p, name.n));
-    json_object_set_new(one, "address", json_stringn(address.p, address.n));
+        json_array_append_new(names, json_address(l, name));
+    json_object_set_new(one, "address", json_address(l, address));
     json_object_set_new(one, "send_as", names);
     json_object_set_new(one, "created", json_integer(created));
-    json_array_append_new(arg, one);
+    json_array_append_new(l->all, one);
+    vr_arena_reset(&l->arena);
     return true;
 }
 
 static int run_list(const struct arguments *a, struct accounts *db, const char *address)
 {
     (void)address;
-    json_t *all = json_array();
-    size_t count = 0;
-    enum accounts_result r =
-        a->json ? accounts_list(db, list_json, all) : accounts_list(db, list_text, &count);
+    struct listing l = {.all = json_array()};
+    vr_arena_init(&l.arena, 1u << 20);
+    enum accounts_result r = accounts_list(db, a->json ? list_json : list_text, &l);
     if (r == ACCOUNTS_OK && a->json) {
-        json_dumpf(all, stdout, JSON_INDENT(2));
+        json_dumpf(l.all, stdout, JSON_INDENT(2));
         putchar('\n');
-    } else if (r == ACCOUNTS_OK && count == 0) {
+    } else if (r == ACCOUNTS_OK && l.count == 0) {
         printf("There are no accounts.\n");
     }
-    json_decref(all);
+    vr_arena_fini(&l.arena);
+    json_decref(l.all);
     return report(db, r, "");
 }
 

@@ -10,6 +10,7 @@
 #include "config/routing.h"
 
 #include <veredus/address.h>
+#include <veredus/idn.h>
 
 #include "io/fs.h"
 #include "io/io.h"
@@ -108,10 +109,7 @@ static bool read_mailbox(struct reader *r, struct vr_str text, struct address *o
             return *why = "it is too long", false;
     }
     *why = "it is empty";
-    if (address_parse(arena, text, ADDRESS_ALLOW_UTF8, out, why) != VR_OK)
-        return false;
-    out->domain = vr_arena_lower(arena, out->domain);
-    return true;
+    return address_parse(arena, text, ADDRESS_ALLOW_UTF8, out, why) == VR_OK;
 }
 
 static void read_targets(struct targets *t, struct vr_str list, struct place at);
@@ -222,8 +220,8 @@ static bool read_key(struct reader *r, struct vr_str key, struct place at, struc
                       why);
         return false;
     }
-    *local = vr_arena_lower(&r->c->arena, a.local);
-    if (vr_str_equal_nocase(a.domain, r->d->name))
+    *local = address_fold(&r->c->arena, a.local);
+    if (idn_equal(a.domain, r->d->ascii))
         return true;
     if (r->is_virtual && routing_domain(r->c, a.domain))
         return false; /* one virtual table may serve several domains */
@@ -248,7 +246,7 @@ static bool read_rest(struct reader *r, struct vr_str key, struct vr_str list, s
     if (!r->is_virtual || key.n < 2 || key.p[0] != '@')
         return false;
     struct vr_str domain = vr_str_from_pos(key, 1);
-    bool ours = vr_str_equal_nocase(domain, r->d->name);
+    bool ours = idn_equal(domain, r->d->ascii);
     if (!ours && routing_domain(r->c, domain))
         return true;
     if (!ours) {

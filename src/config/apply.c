@@ -7,6 +7,7 @@
 #include "config/load.h"
 
 #include <veredus/address.h>
+#include <veredus/idn.h>
 
 #include <string.h>
 
@@ -129,13 +130,21 @@ static void begin_tls(struct loader *l, struct config_tls *x, struct vr_str titl
     struct vr_str rest = title, name;
     while (vr_str_split(&rest, ' ', &name)) {
         struct vr_str bare = vr_str_starts(name, VR_STR("*.")) ? vr_str_from_pos(name, 2) : name;
-        if (name.n && !address_domain_valid(bare, 0))
+        if (name.n && !address_domain_valid(bare, ADDRESS_ALLOW_UTF8))
             problem_error(&l->problems, at,
                           "`tls` has the name \"%.*s\"; expected host names with blanks between them: tls "
                           "\"mail.example.org *.example.net\"",
                           VR_STR_ARG(name));
     }
-    x->names = must_text(&l->c->arena, title);
+    struct vr_buf names; /* in A-labels, as clients name them (RFC 6066 §3) */
+    vr_buf_init(&names, 1u << 16);
+    for (rest = title; vr_str_split(&rest, ' ', &name);)
+        if (name.n) {
+            struct vr_str ascii = ascii_name(&l->scratch, name);
+            vr_buf_addf(&names, "%s%.*s", vr_buf_size(&names) > 0 ? " " : "", VR_STR_ARG(ascii));
+        }
+    x->names = must_text(&l->c->arena, vr_buf_str(&names));
+    vr_buf_fini(&names);
 }
 
 static void begin_domain(struct loader *l, struct config_domain *x, struct vr_str title, struct place at)
@@ -144,7 +153,8 @@ static void begin_domain(struct loader *l, struct config_domain *x, struct vr_st
         problem_error(&l->problems, at,
                       "`domain` has \"%.*s\"; expected a domain name such as \"example.org\"",
                       VR_STR_ARG(title));
-    x->name = vr_arena_lower(&l->c->arena, title);
+    x->name = written_name(&l->c->arena, title);
+    x->ascii = ascii_name(&l->c->arena, title);
     x->delimiter = '+';
     x->deliver = DELIVER_MAILDIR;
     x->next_hop = (struct next_hop){.route = UINT32_MAX, .domain = UINT32_MAX};
@@ -158,7 +168,8 @@ static void begin_route(struct loader *l, struct config_route *x, struct vr_str 
                       "`route` has \"%.*s\"; expected \"example.org\", \".example.org\" (all below it) or "
                       "\"*\" (all mail)",
                       VR_STR_ARG(title));
-    x->pattern = vr_arena_lower(&l->c->arena, title);
+    x->pattern = written_name(&l->c->arena, title);
+    x->ascii = ascii_name(&l->c->arena, title);
     x->next_hop = (struct next_hop){.tls = NEXT_HOP_TLS_MAY, .route = UINT32_MAX, .domain = UINT32_MAX};
 }
 

@@ -312,7 +312,7 @@ static void check_domains(struct loader *l)
                         "clients; expected domain \"example.org\" { } to receive mail");
     for (size_t i = 0; i < c->domain_count; i++) {
         struct place at = {c->domains[i].file, c->domains[i].line};
-        const struct place *before = seen_before(&seen, c->domains[i].name, at);
+        const struct place *before = seen_before(&seen, c->domains[i].ascii, at);
         if (before)
             problem_error(
                 &l->problems, at,
@@ -430,7 +430,7 @@ static void check_routes(struct loader *l)
     for (size_t i = 0; i < c->route_count; i++) {
         struct config_route *r = &c->routes[i];
         struct place at = {r->file, r->line};
-        const struct place *before = seen_before(&seen, r->pattern, at);
+        const struct place *before = seen_before(&seen, r->ascii, at);
         if (before)
             problem_error(&l->problems, at,
                           "the route %.*s a second time; it is at %s:%d already; expected one section for it",

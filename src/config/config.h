@@ -38,7 +38,8 @@ enum deliver_kind { DELIVER_MAILDIR, DELIVER_LMTP, DELIVER_SMTP };
 enum mailboxes_kind { MAILBOXES_ACCOUNTS, MAILBOXES_SYSTEM, MAILBOXES_ANY };
 struct alias_table; /* loaded aliases, see routing.h */
 struct config_domain {
-    struct vr_str name; /* lower case; A-label as given */
+    struct vr_str name;  /* lower case, in U-labels or A-labels as it was written: what {domain} stands for */
+    struct vr_str ascii; /* in A-labels: by which it is found, and its mailboxes are named */
     enum deliver_kind deliver;
     struct vr_str maildir;    /* template: {domain} {local} {home} */
     struct next_hop next_hop; /* LMTP, SMTP */
@@ -60,7 +61,8 @@ struct config_rate { /* "100/1m": so many deliveries in such a time; count 0: no
 };
 
 struct config_route {      /* route "pattern" { to tls user password token … } */
-    struct vr_str pattern; /* "example.org", ".example.org" (any below), "*" */
+    struct vr_str pattern; /* "example.org", ".example.org" (any below), "*"; as config_domain.name */
+    struct vr_str ascii;
     struct next_hop next_hop;
     struct vr_str user, password, token; /* at most one of the two secrets */
     const char *tls_certificate, *tls_key; /* shown to a server that asks; NULL: none */

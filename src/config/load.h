@@ -57,6 +57,14 @@ struct source;
 struct statement *source_read(struct vr_arena *arena, struct problems *p, const char *name,
                               struct vr_str text);
 
+/* ---- names (names.c) ---------------------------------------------------------------------------------------- */
+
+/* A domain as the DNS and the index of domains have it: A-labels in lower case. What is none ("*", a mistake that was reported) is lowered. A "." or "*."
+ * in front stays. */
+struct vr_str ascii_name(struct vr_arena *arena, struct vr_str name);
+/* As the administrator wrote it, in one spelling: U-labels stay U-labels, A-labels A-labels, all in lower case. */
+struct vr_str written_name(struct vr_arena *arena, struct vr_str name);
+
 /* ---- values (parse.c, values.c) ---------------------------------------------------------------------------- */
 
 struct value {

@@ -10,6 +10,8 @@
 #include "config/aliases.h"
 #include "config/index.h"
 
+#include <veredus/idn.h>
+
 #include <assert.h>
 #include <string.h>
 
@@ -45,32 +47,36 @@ void routing_index(struct config *c)
     x->slots = must_alloc(&c->arena, size * sizeof *x->slots);
     x->mask = size - 1;
     for (size_t i = 0; i < c->domain_count; i++) {
-        struct index_slot *slot = index_slot(x, c->domains[i].name);
-        slot->name = c->domains[i].name;
+        struct index_slot *slot = index_slot(x, c->domains[i].ascii);
+        slot->name = c->domains[i].ascii;
         slot->domain = (uint32_t)i + 1;
     }
     for (size_t i = 0; i < c->route_count; i++) {
-        struct index_slot *slot = index_slot(x, c->routes[i].pattern);
-        slot->name = c->routes[i].pattern;
+        struct index_slot *slot = index_slot(x, c->routes[i].ascii);
+        slot->name = c->routes[i].ascii;
         slot->route = (uint32_t)i + 1;
     }
     c->index = x;
 }
 
-/* Names of strangers are at most ADDRESS_DOMAIN_MAX long: lowered on the stack. */
-static struct vr_str lower_name(struct vr_str name, char out[ADDRESS_DOMAIN_MAX])
+/* The form that names are kept in. Those of strangers are at most ADDRESS_DOMAIN_MAX long: made on the stack. */
+static struct vr_str lookup_name(struct vr_str name, char out[ADDRESS_DOMAIN_MAX])
 {
-    if (name.n > ADDRESS_DOMAIN_MAX)
-        return vr_str(NULL, 0);
-    for (size_t i = 0; i < name.n; i++)
-        out[i] = vr_lower(name.p[i]);
-    return vr_str(out, name.n);
+    struct vr_arena scratch;
+    struct vr_str ascii = name;
+    vr_arena_init(&scratch, 4096);
+    bool good = vr_str_is_ascii(name) || idn_to_ascii(&scratch, name, &ascii) == VR_OK;
+    size_t n = good && ascii.n <= ADDRESS_DOMAIN_MAX ? ascii.n : 0;
+    for (size_t i = 0; i < n; i++)
+        out[i] = vr_lower(ascii.p[i]);
+    vr_arena_fini(&scratch);
+    return vr_str(n > 0 ? out : NULL, n);
 }
 
 const struct config_domain *routing_domain(const struct config *c, struct vr_str domain)
 {
     char space[ADDRESS_DOMAIN_MAX];
-    struct vr_str name = lower_name(domain, space);
+    struct vr_str name = lookup_name(domain, space);
     assert(c->index);
     if (name.n == 0)
         return NULL;
@@ -82,7 +88,7 @@ const struct config_domain *routing_domain(const struct config *c, struct vr_str
 static const struct config_route *find_route(const struct config *c, struct vr_str domain)
 {
     char space[ADDRESS_DOMAIN_MAX];
-    struct vr_str name = lower_name(domain, space);
+    struct vr_str name = lookup_name(domain, space);
     if (c->route_count == 0)
         return NULL;
     uint32_t found = name.n && name.p[0] != '.' ? index_slot(c->index, name)->route : 0;
@@ -103,7 +109,7 @@ static struct vr_str base_of(const struct config_domain *d, struct vr_str local)
     return at != VR_NPOS && at > 0 ? vr_str_sub(local, 0, at) : local;
 }
 
-/* local is in lower case. The whole local part goes before its base. */
+/* local is folded (address_fold). The whole local part goes before its base. */
 static const struct alias_entry *find_alias(const struct config_domain *d, struct vr_str local)
 {
     const struct alias_entry *e = alias_find(d->aliases, local);
@@ -118,7 +124,7 @@ static bool is_postmaster(const struct config_domain *d, struct vr_str local)
 /* "user@domain": what the keeper is asked for, and by which a Maildir is found. */
 static struct vr_str mailbox_name(struct vr_arena *arena, const struct config_domain *d, struct vr_str local)
 {
-    struct address a = {.local = base_of(d, local), .domain = d->name};
+    struct address a = {.local = base_of(d, local), .domain = d->ascii};
     return address_text(arena, &a);
 }
 
@@ -139,7 +145,7 @@ enum vr_err routing_check(const struct config *c, struct vr_arena *arena, const 
     const struct config_domain *d = out->domain = routing_domain(c, rcpt->domain);
     if (!d)
         return VR_OK;
-    struct vr_str local = vr_arena_lower(arena, rcpt->local);
+    struct vr_str local = address_fold(arena, rcpt->local);
     out->mailbox = mailbox_name(arena, d, local);
     if (!out->mailbox.p)
         return VR_ERR_TOO_BIG;
@@ -238,18 +244,17 @@ static void add_error(struct expansion *e, struct vr_str address, struct vr_str 
             .next_hop = {.kind = NEXT_HOP_ERROR, .host = text, .route = UINT32_MAX, .domain = UINT32_MAX}});
 }
 
-static void add_foreign(struct expansion *e, struct vr_str address, struct vr_str domain)
+/* domain is in A-labels: what the DNS is asked for. */
+static void add_foreign(struct expansion *e, struct vr_str address, struct vr_str key, struct vr_str domain)
 {
     const struct config_route *r = find_route(e->c, domain);
     struct next_hop hop = {
         .kind = NEXT_HOP_MX, .tls = NEXT_HOP_TLS_MAY, .route = UINT32_MAX, .domain = UINT32_MAX};
     if (r)
         hop = r->next_hop;
-    if (hop.kind == NEXT_HOP_MX) {
-        hop.host = vr_arena_lower(e->arena, domain);
-        e->no_memory |= !hop.host.p;
-    }
-    add_result(e, address, (struct routing_target){.address = address, .next_hop = hop});
+    if (hop.kind == NEXT_HOP_MX)
+        hop.host = domain;
+    add_result(e, key, (struct routing_target){.address = address, .next_hop = hop});
 }
 
 static void add_mailbox(struct expansion *e, const struct config_domain *d, struct vr_str address,
@@ -276,8 +281,7 @@ static void expand_targets(struct expansion *e, const struct config_domain *d,
             continue;
         }
         /* "joe: joe, archive" keeps a copy: who names itself means the mailbox. */
-        bool itself =
-            vr_str_equal_nocase(t->address, self_text) || vr_str_equal_nocase(t->address, whole_text);
+        bool itself = address_same(t->address, self_text) || address_same(t->address, whole_text);
         expand(e, t->address, t->final || itself, level + 1);
     }
 }
@@ -287,7 +291,7 @@ static void expand_postmaster(struct expansion *e, struct vr_str address, unsign
 {
     const struct config *c = e->c;
     if (c->postmaster.n) {
-        expand(e, c->postmaster, vr_str_equal_nocase(c->postmaster, address), level + 1);
+        expand(e, c->postmaster, address_same(c->postmaster, address), level + 1);
         return;
     }
     struct next_hop hop = {.kind = NEXT_HOP_MAILDIR,
@@ -316,15 +320,18 @@ static void expand(struct expansion *e, struct vr_str text, bool final, unsigned
         expand_postmaster(e, text, level);
         return;
     }
-    a.domain = vr_arena_lower(e->arena, a.domain);
     struct vr_str address = address_text(e->arena, &a);
-    const struct config_domain *d = routing_domain(e->c, a.domain);
-    if (!d) {
-        add_foreign(e, address, a.domain);
+    if (idn_to_ascii(e->arena, a.domain, &a.domain) != VR_OK || !address.p) {
+        e->no_memory = true; /* the parser took the domain, so it has A-labels */
         return;
     }
-    struct vr_str local = vr_arena_lower(e->arena, a.local), key = vr_arena_lower(e->arena, address);
-    if (!address.p || !local.p || !key.p) {
+    const struct config_domain *d = routing_domain(e->c, a.domain);
+    if (!d) {
+        add_foreign(e, address, address_text(e->arena, &a), a.domain);
+        return;
+    }
+    struct vr_str local = address_fold(e->arena, a.local), key = address_key(e->arena, &a);
+    if (!local.p || !key.p) {
         e->no_memory = true;
         return;
     }
@@ -355,7 +362,7 @@ static bool expand_catch_all(struct expansion *e, struct vr_str text)
     const struct config_domain *d = routing_domain(e->c, a.domain);
     if (!d || !has_rest(d))
         return false;
-    struct vr_str local = vr_arena_lower(e->arena, a.local);
+    struct vr_str local = address_fold(e->arena, a.local);
     if (d->aliases && d->aliases->rest)
         expand_targets(e, d, d->aliases->rest->targets, text, local, 0);
     else
@@ -392,21 +399,29 @@ enum vr_err routing_expand(const struct config *c, struct vr_arena *arena, struc
     return VR_OK;
 }
 
+/* joe+news is joe. account is a key. */
+static bool is_base_of(struct vr_str account, const struct config_domain *d, struct vr_str local)
+{
+    struct vr_str base = base_of(d, local);
+    return account.n == base.n + 1 + d->ascii.n && vr_str_starts_nocase(account, base) &&
+           account.p[base.n] == '@' && vr_str_ends_nocase(account, d->ascii);
+}
+
 bool routing_alias_of(const struct config *c, struct vr_str alias_address, struct vr_str account)
 {
     size_t at = vr_str_find_last(alias_address, '@');
     const struct config_domain *d =
         at == VR_NPOS ? NULL : routing_domain(c, vr_str_from_pos(alias_address, at + 1));
-    char space[ADDRESS_DOMAIN_MAX];
-    struct vr_str local = d ? lower_name(vr_str_sub(alias_address, 0, at), space) : vr_str(NULL, 0);
-    if (local.n == 0)
+    if (!d || at == 0 || at > ADDRESS_PATH_MAX)
         return false;
+    struct vr_arena scratch;
+    vr_arena_init(&scratch, 8192);
+    struct vr_str local = address_fold(&scratch, vr_str_sub(alias_address, 0, at));
+    struct vr_str key = address_key_of(&scratch, account);
     const struct alias_entry *entry = find_alias(d, local);
-    for (const struct alias_target *t = entry ? entry->targets : NULL; t; t = t->next)
-        if (!t->error && vr_str_equal_nocase(t->address, account))
-            return true;
-    /* joe+news is joe, unless an alias says otherwise. */
-    struct vr_str base = base_of(d, local);
-    return !entry && account.n == base.n + 1 + d->name.n && vr_str_starts_nocase(account, base) &&
-           account.p[base.n] == '@' && vr_str_ends_nocase(account, d->name);
+    bool same = !entry && is_base_of(key, d, local); /* unless an alias says otherwise */
+    for (const struct alias_target *t = entry ? entry->targets : NULL; t && !same; t = t->next)
+        same = !t->error && address_same(t->address, key);
+    vr_arena_fini(&scratch);
+    return same;
 }

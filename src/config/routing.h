@@ -1,5 +1,6 @@
 /* routing.h - the way of a recipient: own domains, aliases, virtual tables, routes. Pure functions over the configuration.
  *
+ * Domains are the same in U-labels and in A-labels; next hops are in A-labels. Local parts of own domains are folded (address_fold).
  * Does not ask the DNS (that is the sender's) nor the accounts (the keeper's): where an account decides, it says so.
  */
 #ifndef CONFIG_ROUTING_H
@@ -18,7 +19,7 @@ enum routing_rcpt {
 struct routing_answer {
     enum routing_rcpt verdict;
     const struct config_domain *domain; /* NULL when foreign */
-    struct vr_str mailbox; /* what to ask the keeper for: "user@domain", delimiter cut, lower case */
+    struct vr_str mailbox; /* what to ask the keeper for: "user@domain", delimiter cut, as address_key has it */
     bool catch_all;        /* when the keeper says no: is there a catch-all? */
 };
 /* <postmaster> without a domain is ours always (RFC 5321 §4.5.1); postmaster@own-domain is known always. */
@@ -29,7 +30,7 @@ enum vr_err routing_check(const struct config *c, struct vr_arena *arena, const 
 bool routing_alias_of(const struct config *c, struct vr_str alias_address, struct vr_str account);
 
 struct routing_target {
-    struct vr_str address; /* canonical text of where it goes now */
+    struct vr_str address; /* canonical text of where it goes now: in U-labels or A-labels, as it was given */
     struct next_hop next_hop;
     struct vr_str mailbox; /* MAILDIR: the account's or user's name, delimiter cut: "user@domain" */
     struct routing_target *next;

@@ -7,6 +7,7 @@
 #include "config/load.h"
 
 #include <veredus/address.h>
+#include <veredus/idn.h>
 
 #include "io/fs.h"
 
@@ -127,11 +128,11 @@ static bool choose(const struct setting *s, const struct word_value *words, size
 static void set_hostname(const struct setting *s)
 {
     struct io_address ip;
-    if (!address_domain_valid(s->values->text, 0) ||
+    if (!address_domain_valid(s->values->text, ADDRESS_ALLOW_UTF8) ||
         (io_address_parse(s->values->text, 25, &ip) && ip.family == IO_INET))
         setting_wrong(s, "a domain name such as \"mail.example.org\"");
     else
-        s->l->c->hostname = vr_arena_lower(&s->l->c->arena, s->values->text);
+        s->l->c->hostname = ascii_name(&s->l->c->arena, s->values->text); /* RFC 6531 §3.7.1 */
 }
 
 /* An address, completed with `domain` when it has none. */
@@ -149,7 +150,6 @@ static bool read_address(const struct setting *s, struct vr_str domain, struct v
                       VR_STR_ARG(s->values->text), why);
         return false;
     }
-    a.domain = vr_arena_lower(arena, a.domain);
     *out = address_text(arena, &a);
     return true;
 }

@@ -5,6 +5,7 @@
 #include "config/load.h"
 
 #include <veredus/address.h>
+#include <veredus/idn.h>
 #include <veredus/dsn.h>
 
 struct unit {
@@ -86,10 +87,10 @@ static const char *host_and_port(struct vr_arena *arena, struct vr_str text, uin
             host = vr_str_sub(text, 1, close - 1);
         else if (!io_address_parse(host, 1, &v6) || v6.family != IO_INET6)
             return "the text in brackets is not an IP address";
-    } else if (!address_domain_valid(host, 0)) {
+    } else if (!address_domain_valid(host, ADDRESS_ALLOW_UTF8)) {
         return "the host is neither a name nor an IP address";
     }
-    out->host = vr_arena_lower(arena, host);
+    out->host = ascii_name(arena, host);
     out->port = (uint16_t)number;
     return NULL;
 }

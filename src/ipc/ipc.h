@@ -41,7 +41,7 @@ enum ipc_type {
     IPC_SASL_ABORT,      /* receiver → keeper: u64 conversation */
     IPC_SASL_CHALLENGE,  /* keeper → receiver: u64 conversation, slice challenge */
     IPC_SASL_DONE,       /* keeper → receiver: u64 conversation, u8 enum ipc_sasl, slice user (canonical account name) */
-    IPC_MAILBOX_ASK,     /* receiver, local → keeper: u64 ask, u8 0=accounts 1=system users, slice address (lower case) */
+    IPC_MAILBOX_ASK,     /* receiver, local → keeper: u64 ask, u8 0=accounts 1=system users, slice address (address_key) */
     IPC_SENDER_ASK,      /* receiver → keeper: u64 ask, slice user, slice address: may this account use this address? */
     IPC_ANSWER,          /* keeper → receiver, local: u64 ask, u8 enum ipc_answer, u32 uid, u32 gid, slice home (system users only) */
     /* delivery (queue ↔ sender, local) */

@@ -232,16 +232,20 @@ struct lowered {
     struct vr_str str;
 };
 
-/* What is looked up: bytes in lower case, whatever they are; too long for an address means no such account.
- */
+/* What is looked up: the key of an address (address_key_of), whatever it is; too long for an address means no such account. */
 static bool lower(struct vr_str in, struct lowered *out)
 {
+    struct vr_arena arena;
     if (in.n == 0 || in.n > sizeof out->text)
         return false;
-    for (size_t i = 0; i < in.n; i++)
-        out->text[i] = vr_lower(in.p[i]);
-    out->str = vr_str(out->text, in.n);
-    return true;
+    vr_arena_init(&arena, ADDRESS_ARENA);
+    struct vr_str key = address_key_of(&arena, in);
+    bool fits = key.n > 0 && key.n <= sizeof out->text;
+    if (fits)
+        memcpy(out->text, key.p, key.n);
+    out->str = vr_str(out->text, fits ? key.n : 0);
+    vr_arena_fini(&arena);
+    return fits;
 }
 
 /* What is stored: a checked address in its canonical form. */
@@ -251,7 +255,7 @@ static enum accounts_result canonical(struct accounts *a, struct vr_str in, stru
     vr_arena_init(&arena, ADDRESS_ARENA);
     struct address address;
     const char *why = "it is too long";
-    enum vr_err e = address_parse(&arena, in, 0, &address, &why);
+    enum vr_err e = address_parse(&arena, in, ADDRESS_ALLOW_UTF8, &address, &why);
     bool good = e == VR_OK && lower(address_text(&arena, &address), out);
     if (!good)
         snprintf(a->error, sizeof a->error, "\"%.*s\" is not an address like user@example.org: %s",
@@ -264,7 +268,7 @@ static enum accounts_result canonical_send_as(struct accounts *a, struct vr_str 
 {
     if (!vr_str_starts(in, VR_STR("@")))
         return canonical(a, in, out);
-    if (!address_domain_valid(vr_str_from_pos(in, 1), 0) || !lower(in, out))
+    if (!address_domain_valid(vr_str_from_pos(in, 1), ADDRESS_ALLOW_UTF8) || !lower(in, out))
         return invalid(a, "after \"@\" a domain name is expected, such as @example.org");
     return ACCOUNTS_OK;
 }

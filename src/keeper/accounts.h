@@ -1,7 +1,7 @@
 /* accounts.h - the accounts data base: an SQLite file that the keeper reads and `veredus account` writes.
  *
- * An account is an address: it may log in, it has a mailbox, it may send as itself and as the addresses given to it. Names are kept in
- * lower case. Passwords are kept as argon2id (PHC string) and as the keys of SCRAM-SHA-256 and SCRAM-SHA-1, never in clear; where CRAM-MD5 is
+ * An account is an address: it may log in, it has a mailbox, it may send as itself and as the addresses given to it. Names are kept as keys
+ * (address_key): in lower case and NFC, domains in A-labels; every call takes any form of them. Passwords are kept as argon2id (PHC string) and as the keys of SCRAM-SHA-256 and SCRAM-SHA-1, never in clear; where CRAM-MD5 is
  * wanted, also as its keys. All calls block.
  */
 #ifndef KEEPER_ACCOUNTS_H

@@ -113,12 +113,12 @@ static bool is_own_by_routing(const struct config *c, struct vr_str account, str
 {
     struct vr_arena arena;
     vr_arena_init(&arena, ROUTING_ARENA);
-    struct vr_str name = vr_arena_lower(&arena, account), text = vr_arena_lower(&arena, address);
+    struct vr_str name = address_key_of(&arena, account), text = address_key_of(&arena, address);
     struct address parsed;
     struct routing_answer routed;
     const char *why;
     bool own = routing_alias_of(c, text, name);
-    if (!own && address_parse(&arena, text, 0, &parsed, &why) == VR_OK &&
+    if (!own && address_parse(&arena, text, ADDRESS_ALLOW_UTF8, &parsed, &why) == VR_OK &&
         routing_check(c, &arena, &parsed, &routed) == VR_OK)
         own = routed.verdict == RCPT_ASK_ACCOUNT && vr_str_equal(routed.mailbox, name);
     vr_arena_fini(&arena);

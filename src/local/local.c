@@ -48,10 +48,10 @@ struct known {
 struct copy {
     struct local *local;
     struct inflight_job *job;
-    uint32_t index;                        /* in job->d.rcpts */
-    const struct config_domain *domain;    /* NULL: postmaster's own folder */
-    struct vr_str local_part, domain_part; /* lower case */
-    bool cut;                              /* the delimiter has been cut already */
+    uint32_t index;                     /* in job->d.rcpts */
+    const struct config_domain *domain; /* NULL: postmaster's own folder */
+    struct vr_str local_part;           /* folded (address_fold) */
+    bool cut;                           /* the delimiter has been cut already */
     struct owner owner;
     uint64_t ask; /* 0: none */
     int64_t asked_ms;
@@ -194,7 +194,7 @@ static char *folder_of(const struct copy *c)
     struct vr_str template = c->domain->maildir;
     const struct {
         struct vr_str name, value;
-    } parts[] = {{VR_STR("{domain}"), c->domain_part},
+    } parts[] = {{VR_STR("{domain}"), c->domain->name},
                  {VR_STR("{local}"), c->local_part},
                  {VR_STR("{home}"), vr_str_from(c->owner.home)}};
     struct vr_buf b;
@@ -267,7 +267,7 @@ static void copy_write(struct copy *c)
 static struct vr_str mailbox_of(struct copy *c)
 {
     return vr_arena_printf(&c->job->arena, "%.*s@%.*s", VR_STR_ARG(c->local_part),
-                           VR_STR_ARG(c->domain_part));
+                           VR_STR_ARG(c->domain->ascii));
 }
 
 static void ask(struct copy *c)
@@ -344,7 +344,8 @@ static void answered(struct copy *c, uint8_t answer, const struct owner *owner)
 
 /* ---- taking deliveries --------------------------------------------------------------------------------------------------- */
 
-/* Nothing that is a path to elsewhere, hidden, or no file name at all. */
+/* Nothing that is a path to elsewhere, hidden, or no file name at all. Beyond ASCII there is nothing that a file system takes for a slash: the parser saw
+ * that it is valid UTF-8 without control characters. */
 static bool safe_name(struct vr_str s)
 {
     for (size_t i = 0; i < s.n; i++)
@@ -372,9 +373,8 @@ static void copy_begin(struct local *l, struct inflight_job *job, uint32_t index
         copy_done(c, DELIVERY_PERMANENT, "5.1.3", "the address is not well-formed");
         return;
     }
-    c->local_part = vr_arena_lower(&job->arena, a.local);
-    c->domain_part = vr_arena_lower(&job->arena, a.domain);
-    if (!safe_name(c->local_part) || !safe_name(c->domain_part)) {
+    c->local_part = address_fold(&job->arena, a.local);
+    if (!safe_name(c->local_part) || !safe_name(c->domain->name)) {
         copy_done(c, DELIVERY_PERMANENT, "5.1.3", "the address cannot be the name of a mailbox here");
         return;
     }

@@ -148,19 +148,20 @@ static void mail_refuse(struct session *s)
 }
 
 /* alice+tag@example.org is alice's own where '+' is the delimiter of example.org. */
-static bool own_address(const struct config *c, struct vr_str address, struct vr_str user)
+static bool own_address(const struct config *c, struct vr_arena *arena, struct vr_str address,
+                        struct vr_str user)
 {
-    if (vr_str_equal_nocase(address, user))
+    if (address_same(address, user))
         return true;
     size_t at = vr_str_find_last(address, '@');
     const struct config_domain *d =
         at == VR_NPOS ? NULL : routing_domain(c, vr_str_from_pos(address, at + 1));
     size_t cut =
         d == NULL || d->delimiter == 0 ? VR_NPOS : vr_str_find(vr_str_sub(address, 0, at), d->delimiter);
-    size_t user_at = vr_str_find_last(user, '@');
-    return cut != VR_NPOS && user_at != VR_NPOS &&
-           vr_str_equal_nocase(vr_str_sub(address, 0, cut), vr_str_sub(user, 0, user_at)) &&
-           vr_str_equal_nocase(vr_str_from_pos(address, at), vr_str_from_pos(user, user_at));
+    if (cut == VR_NPOS)
+        return false;
+    struct vr_str base = vr_arena_printf(arena, "%.*s@%.*s", (int)cut, address.p, VR_STR_ARG(d->ascii));
+    return base.n > 0 && address_same(base, user);
 }
 
 void policy_mail(struct session *s, const struct smtp_mail *mail)
@@ -170,7 +171,7 @@ void policy_mail(struct session *s, const struct smtp_mail *mail)
     set_priority(s);
     struct vr_str from = s->transaction->envelope.reverse_path, user = vr_str_from(s->user);
     bool checked = s->listener->submission && !c->any_sender && s->user != NULL && from.n > 0;
-    if (!checked || own_address(c, from, user) || routing_alias_of(c, from, user)) {
+    if (!checked || own_address(c, &s->transaction->arena, from, user) || routing_alias_of(c, from, user)) {
         mail_accept(s);
         return;
     }
@@ -180,7 +181,7 @@ void policy_mail(struct session *s, const struct smtp_mail *mail)
     struct vr_buf *b = process_frame(s->receiver->process);
     ipc_put_u64(b, s->key);
     ipc_put_str(b, user);
-    ipc_put_str(b, vr_arena_lower(&s->transaction->arena, from));
+    ipc_put_str(b, address_key_of(&s->transaction->arena, from));
     peer_send(keeper, IPC_SENDER_ASK, b, -1);
 }
 

@@ -172,6 +172,41 @@ static bool list_one(void *arg, struct vr_str address, struct vr_str send_as, in
     return ++l->n < 2;
 }
 
+/* U-labels and A-labels, capitals and composed letters: one account. */
+static void test_beyond_ascii(void **state)
+{
+    (void)state;
+    struct accounts *a = open_new();
+    static const char *const forms[] = {"jörg@bücher.example", "JÖRG@BÜCHER.example",
+                                        "jo\u0308rg@xn--bcher-kva.example", "Jörg@XN--BCHER-KVA.Example"};
+    static const char *const others[] = {"jorg@bücher.example", "jörg@bucher.example",
+                                         "j\xf6rg@bücher.example"};
+    struct vr_str first = vr_str_from(forms[0]);
+    assert_int_equal(accounts_add(a, vr_str_from(forms[1]), VR_STR("Paßwort"), salts), ACCOUNTS_OK);
+    for (size_t i = 0; i < 4; i++) {
+        struct vr_str form = vr_str_from(forms[i]);
+        assert_int_equal(accounts_exists(a, form), ACCOUNTS_OK);
+        assert_int_equal(accounts_add(a, form, VR_STR("x"), salts), ACCOUNTS_EXISTS);
+        assert_int_equal(accounts_may_send_as(a, form, first), ACCOUNTS_OK);
+    }
+    assert_int_equal(accounts_verify(a, vr_str_from(forms[2]), VR_STR("Paßwort")), ACCOUNTS_OK);
+    for (size_t i = 0; i < 3; i++)
+        assert_int_equal(accounts_exists(a, vr_str_from(others[i])), ACCOUNTS_NO_SUCH);
+    assert_int_equal(accounts_add(a, vr_str_from(others[2]), VR_STR("x"), salts), ACCOUNTS_INVALID);
+    assert_int_equal(accounts_add(a, VR_STR("a@i❤.example"), VR_STR("x"), salts), ACCOUNTS_INVALID);
+    assert_non_null(strstr(accounts_error(a), "IDNA"));
+    assert_int_equal(accounts_add_send_as(a, first, VR_STR("@straße.example")), ACCOUNTS_OK);
+    assert_int_equal(accounts_may_send_as(a, first, VR_STR("wer@xn--strae-oqa.example")), ACCOUNTS_OK);
+    assert_int_equal(accounts_may_send_as(a, first, VR_STR("wer@strasse.example")), ACCOUNTS_NO_SUCH);
+    struct listed l = {0};
+    assert_int_equal(accounts_list(a, list_one, &l), ACCOUNTS_OK);
+    assert_string_equal(
+        l.text, "jörg@xn--bcher-kva.example(@xn--strae-oqa.example)"); /* address_readable is for people */
+    assert_int_equal(accounts_remove(a, vr_str_from(forms[3])), ACCOUNTS_OK);
+    assert_int_equal(accounts_exists(a, first), ACCOUNTS_NO_SUCH);
+    accounts_close(a);
+}
+
 static void test_list(void **state)
 {
     (void)state;
@@ -252,6 +287,7 @@ int main(void)
         EACH(test_scram_keys),
         EACH(test_refused_input),
         EACH(test_send_as),
+        EACH(test_beyond_ascii),
         EACH(test_list),
         EACH(test_changes_are_seen_by_others),
         EACH(test_no_password_on_the_disk),

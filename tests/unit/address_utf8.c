@@ -148,6 +148,20 @@ static void equal(void **state)
     }
 }
 
+static void readable(void **state)
+{
+    (void)state;
+    assert_text(address_readable(&arena, VR_STR("jörg@xn--bcher-kva.example")), "jörg@bücher.example");
+    assert_text(address_readable(&arena, VR_STR("@xn--bcher-kva.example")), "@bücher.example");
+    assert_text(address_readable(&arena, VR_STR("ann@example.org")), "ann@example.org");
+    assert_text(address_readable(&arena, VR_STR("ann@xn--a.example")), "ann@xn--a.example");
+    assert_text(address_readable(&arena, VR_STR("ann")), "ann");
+    assert_true(address_same(VR_STR("JÖRG@bücher.example"), VR_STR("jo\u0308rg@XN--bcher-kva.example")));
+    assert_true(address_same(VR_STR("Ann@X.y"), VR_STR("ann@x.Y")));
+    assert_false(address_same(VR_STR("jörg@x.y"), VR_STR("jorg@x.y")));
+    assert_false(address_same(VR_STR(""), VR_STR("ü")));
+}
+
 static void keys_of_other_texts(void **state)
 {
     (void)state;
@@ -176,6 +190,7 @@ static void keys_of_other_texts(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {T(taken), T(refused), T(limits), T(equal), T(keys_of_other_texts)};
+    const struct CMUnitTest tests[] = {T(taken),   T(refused), T(limits), T(equal), T(keys_of_other_texts),
+                                       T(readable)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

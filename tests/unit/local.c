@@ -78,7 +78,7 @@ static void disk_fails(enum fault fault, const char *tail, int status)
 
 /* ---- the fixture -------------------------------------------------------------------------------------------------------- */
 
-enum { ANY, ACCOUNTS }; /* the domains, by index */
+enum { ANY, ACCOUNTS, IDN }; /* the domains, by index */
 
 static char asked_for[8][80];
 static size_t asked_count;
@@ -106,9 +106,11 @@ static void keeper(struct rig *r, struct rig_end *from, uint64_t ask, uint8_t ki
     if (vr_str_starts(address, VR_STR("silence")))
         return;
     keeper_answers(from, ask,
-                   vr_str_equal(address, VR_STR("ann@accounts.test")) ? IPC_YES
-                   : vr_str_starts(address, VR_STR("later"))          ? IPC_LATER
-                                                                      : IPC_NO);
+                   vr_str_equal(address, VR_STR("jörg@xn--bcher-kva.test")) ||
+                           vr_str_equal(address, VR_STR("ann@accounts.test"))
+                       ? IPC_YES
+                   : vr_str_starts(address, VR_STR("later")) ? IPC_LATER
+                                                             : IPC_NO);
     if (vr_str_starts(address, VR_STR("ann+again")))
         keeper_answers(from, ask, IPC_YES);
 }
@@ -126,8 +128,9 @@ static int setup(void **state)
     snprintf(text, sizeof text,
              "hostname = \"local.test\"\nstate = \"%s\"\nspool = \"%s\"\nrun = \"%s\"\n"
              "domain \"any.test\" { deliver = \"maildir:%s/{domain}/{local}\"\n mailboxes = any }\n"
-             "domain \"accounts.test\" { deliver = \"maildir:%s/{domain}/{local}/Maildir\" }\n",
-             r->folder, r->folder, r->folder, r->folder, r->folder);
+             "domain \"accounts.test\" { deliver = \"maildir:%s/{domain}/{local}/Maildir\" }\n"
+             "domain \"BÜCHER.test\" { deliver = \"maildir:%s/{domain}/{local}\" }\n",
+             r->folder, r->folder, r->folder, r->folder, r->folder, r->folder);
     rig_config(r, text);
     assert_true(vr_str_equal(r->config->domains[ANY].name, VR_STR("any.test")));
     rig_start(r, &local_ops);
@@ -334,11 +337,41 @@ static void test_keeper_dies(void **state)
     assert_int_equal(r->result_count, 0);
 }
 
+/* One mailbox, however it is spelt: asked for by its key, in a folder that reads as the configuration does. */
+static void test_beyond_ascii(void **state)
+{
+    struct rig *r = *state;
+    struct delivery_rcpt to[4] = {{.address = VR_STR("jörg@bücher.test")},
+                                  {.address = VR_STR("JÖRG@xn--bcher-kva.test")},
+                                  {.address = VR_STR("Jo\u0308rg@BÜCHER.test")},
+                                  {.address = VR_STR("jorg@bücher.test")}};
+    struct delivery d = delivery(IDN, to, 4);
+    d.reverse_path = VR_STR("δοκιμή@παράδειγμα.δοκιμή");
+    const struct seen *s = rig_deliver(r, &d, -1);
+    for (uint32_t i = 0; i < 3; i++)
+        expect(s, i, DELIVERY_OK, "2.0.0", "");
+    expect(s, 3, DELIVERY_NO_MAILBOX, "5.1.1", "");
+    struct files f = files_in(r, "bücher.test/jörg/new");
+    assert_int_equal(f.count, 3);
+    assert_int_equal(files_in(r, "bücher.test").count, 1);
+    struct delivery_rcpt any = {.address = VR_STR("例え／..@any.test")}; /* a slash of full width is none */
+    d = delivery(ANY, &any, 1);
+    d.reverse_path = VR_STR("δοκιμή@παράδειγμα.δοκιμή");
+    expect(rig_deliver(r, &d, -1), 0, DELIVERY_PERMANENT, "5.1.3", "not well-formed"); /* two dots in a row */
+    any.address = VR_STR("例え／x@any.test");
+    expect(rig_deliver(r, &d, -1), 0, DELIVERY_OK, "2.0.0", "");
+    f = files_in(r, "any.test/例え／x/new");
+    assert_int_equal(f.count, 1);
+    assert_file(f.last, "Return-Path: <δοκιμή@παράδειγμα.δοκιμή>\nDelivered-To: 例え／x@any.test\n"
+                        "Received: from test\nSubject: hello\n\nbody\n.dot\n");
+}
+
 static void test_names_that_lead_away(void **state)
 {
     struct rig *r = *state;
-    static const char *const names[] = {"\"../ann\"@any.test", "\"a/b\"@any.test", "\".hidden\"@any.test",
-                                        "\"..\"@any.test",     "not an address",   "\"\"@any.test"};
+    static const char *const names[] = {"\"../ann\"@any.test",   "\"a/b\"@any.test", "\".hidden\"@any.test",
+                                        "\"..\"@any.test",       "not an address",   "\"\"@any.test",
+                                        "\"ö/../ann\"@any.test", "a\xc3@any.test",   "a\xc2\x85@any.test"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         struct delivery_rcpt to = {.address = vr_str_from(names[i])};
         struct delivery d = delivery(ANY, &to, 1);
@@ -507,20 +540,11 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
-        T(test_one),
-        T(test_bytes),
-        T(test_large),
-        T(test_many),
-        T(test_accounts),
-        T(test_answered_twice),
-        T(test_keeper_dies),
-        T(test_names_that_lead_away),
-        T(test_trouble),
-        T(test_disk),
-        T(test_new_folders_are_durable),
-        T(test_permission),
-        T(test_postmaster),
-        T(test_drain),
+        T(test_one),         T(test_bytes),        T(test_large),
+        T(test_many),        T(test_accounts),     T(test_answered_twice),
+        T(test_keeper_dies), T(test_beyond_ascii), T(test_names_that_lead_away),
+        T(test_trouble),     T(test_disk),         T(test_new_folders_are_durable),
+        T(test_permission),  T(test_postmaster),   T(test_drain),
         T(test_drain_ends),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
