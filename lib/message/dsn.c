@@ -210,14 +210,16 @@ static void write_status(struct vr_buf *out, const struct dsn *d)
     vr_buf_add(out, VR_STR("\r\n"));
 }
 
-/* A CR without its LF could end a line at the next server: it becomes a blank. */
+/* A CR without its LF could end a line at the next server, and no text has a NUL: they become blanks. */
 static void add_original_line(struct vr_buf *out, struct vr_str line)
 {
-    size_t cr;
-    while ((cr = vr_str_find(line, '\r')) != VR_NPOS) {
-        vr_buf_add(out, vr_str_sub(line, 0, cr));
+    for (size_t i = 0; i < line.n; i++) {
+        if (line.p[i] != '\r' && line.p[i] != '\0')
+            continue;
+        vr_buf_add(out, vr_str_sub(line, 0, i));
         vr_buf_add_byte(out, ' ');
-        line = vr_str_from_pos(line, cr + 1);
+        line = vr_str_from_pos(line, i + 1);
+        i = (size_t)-1;
     }
     vr_buf_add(out, line);
     vr_buf_add(out, VR_STR("\r\n"));

@@ -13,6 +13,7 @@
 #include "local/maildir.h"
 
 #include <veredus/address.h>
+#include <veredus/smtp.h>
 
 #include <assert.h>
 #include <errno.h>
@@ -258,7 +259,8 @@ static void copy_write(struct copy *c)
                                .head = head,
                                .body = d->content,
                                .fd = d->large ? c->job->fd : -1,
-                               .body_size = d->content_size};
+                               .body_size = d->content_size,
+                               .binary = d->body == SMTP_BODY_BINARYMIME};
     io_work(l->process->io, work, written, c);
 }
 

@@ -3,6 +3,7 @@
 
 #include "io/fs.h"
 #include "io/io.h"
+#include "local/content.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -10,102 +11,7 @@
 #include <string.h>
 
 #define PATH_MAX_BYTES 1024
-#define PIECE          (256u << 10)
 #define NO_ENTRY       (-ENOENT)
-
-/* The message with LF line ends, in pieces. */
-struct writer {
-    int fd;
-    char *piece;
-    size_t n;
-    uint64_t size;
-    bool cr; /* a CR is held back until the next byte tells whether it belongs to a line end */
-    int status;
-};
-
-static void flush(struct writer *w)
-{
-    if (w->status == 0 && w->n > 0)
-        w->status = io_fs_write(w->fd, w->piece, w->n);
-    if (w->status > 0)
-        w->status = 0;
-    w->n = 0;
-}
-
-static void put(struct writer *w, const char *p, size_t n)
-{
-    w->size += n;
-    while (n > 0) {
-        size_t part = n < PIECE - w->n ? n : PIECE - w->n;
-        memcpy(w->piece + w->n, p, part);
-        w->n += part;
-        p += part;
-        n -= part;
-        if (w->n == PIECE)
-            flush(w);
-    }
-}
-
-/* Maildir files have the line ends of the system. */
-static void put_text(struct writer *w, struct vr_str s)
-{
-    if (w->cr && s.n > 0) {
-        if (s.p[0] != '\n')
-            put(w, "\r", 1);
-        w->cr = false;
-    }
-    while (s.n > 0) {
-        size_t cr = vr_str_find(s, '\r');
-        if (cr == VR_NPOS) {
-            put(w, s.p, s.n);
-            return;
-        }
-        put(w, s.p, cr);
-        if (cr + 1 == s.n) {
-            w->cr = true;
-            return;
-        }
-        if (s.p[cr + 1] != '\n')
-            put(w, "\r", 1);
-        s = vr_str_from_pos(s, cr + 1);
-    }
-}
-
-static void put_file(struct writer *w, int fd, uint64_t size)
-{
-    char *buffer = malloc(PIECE);
-    uint64_t at = 0;
-    while (buffer != NULL && at < size && w->status == 0) {
-        uint64_t left = size - at;
-        int64_t got = io_fs_pread(fd, buffer, left < PIECE ? (size_t)left : PIECE, at);
-        if (got <= 0)
-            w->status = got < 0 ? (int)got : -EIO; /* shorter than the queue said */
-        else
-            put_text(w, vr_str(buffer, (size_t)got));
-        at += got > 0 ? (uint64_t)got : 0;
-    }
-    if (buffer == NULL)
-        w->status = -ENOMEM;
-    free(buffer);
-}
-
-static int write_message(struct maildir_write *m, int fd, uint64_t *size)
-{
-    struct writer w = {.fd = fd, .piece = malloc(PIECE)};
-    if (w.piece == NULL)
-        return -ENOMEM;
-    put_text(&w, m->head);
-    if (m->fd >= 0)
-        put_file(&w, m->fd, m->body_size);
-    else
-        put_text(&w, m->body);
-    if (w.cr)
-        put(&w, "\r", 1);
-    flush(&w);
-    free(w.piece);
-    *size = w.size;
-    return w.status;
-}
 
 size_t maildir_parent(const char *path, size_t n)
 {
@@ -186,7 +92,7 @@ static int deliver(struct maildir_write *m)
     if (fd < 0)
         return fd;
     m->failed_at = "writing the message";
-    status = write_message(m, fd, &size);
+    status = content_write(m, fd, &size);
     if (status == 0)
         status = io_fs_sync(fd);
     int closed = io_fs_close(fd);

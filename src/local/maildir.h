@@ -17,9 +17,10 @@ struct maildir_write {
     bool folder_known;  /* tmp, new and cur were there a moment ago */
     size_t durable;     /* so much of the folder's path, from its start on, is known to be durable */
     struct vr_str head; /* Return-Path, Delivered-To and the fields on top, CRLF line ends */
-    struct vr_str body; /* CRLF line ends; empty when in fd */
+    struct vr_str body; /* CRLF line ends, but for a binary one; empty when in fd */
     int fd;             /* -1: none */
     uint64_t body_size;
+    bool binary; /* BODY=BINARYMIME: content.c says what becomes of it */
     const char *failed_at; /* what was being done, when it failed */
 };
 int maildir_write(struct maildir_write *w); /* 0 or negative errno. Blocks */

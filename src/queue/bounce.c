@@ -178,7 +178,8 @@ static struct vr_str header_of(struct vr_str message)
 }
 
 /* The header, or all of it, of the original in `out`. RET concerns reports of failure only (RFC 3461 §4.3); what requires TLS is never returned
- * whole (RFC 8689 §5). */
+ * whole (RFC 8689 §5). What is binary cannot stand in a report (RFC 3030 §3), and the header of a message without a blank line could be all
+ * of it. */
 static struct vr_str original(const struct report *r, const struct record_message *record, struct vr_str body,
                               struct vr_buf *out, bool *whole)
 {
@@ -186,11 +187,13 @@ static struct vr_str original(const struct report *r, const struct record_messag
     for (uint32_t i = 0; i < r->count; i++)
         failed = failed || r->items[i].action == DSN_FAILED;
     bool secret = record->envelope.asks & ENVELOPE_REQUIRE_TLS;
-    *whole = failed && !secret && record->envelope.ret != DSN_RET_HDRS && !record->envelope.large &&
-             record->envelope.prefix.n + body.n <= FULL_MAX;
+    bool binary = record->envelope.body == SMTP_BODY_BINARYMIME;
+    *whole = failed && !secret && !binary && record->envelope.ret != DSN_RET_HDRS &&
+             !record->envelope.large && record->envelope.prefix.n + body.n <= FULL_MAX;
     struct vr_str prefix = record->envelope.prefix;
     vr_buf_add(out, *whole || prefix.n <= HEADER_MAX ? prefix : header_of(prefix));
-    vr_buf_add(out, *whole ? body : header_of(body));
+    if (!binary || vr_str_find_str(body, VR_STR("\r\n\r\n")) != VR_NPOS)
+        vr_buf_add(out, *whole ? body : header_of(body));
     return vr_buf_str(out);
 }
 

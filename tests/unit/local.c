@@ -3,6 +3,8 @@
 
 #include "local/local.h"
 
+#include <veredus/smtp.h>
+
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -269,6 +271,93 @@ static void test_large(void **state)
     expect(rig_deliver(r, &d, open(path, O_RDONLY | O_CLOEXEC)), 0, DELIVERY_TEMPORARY, "4.2.0", "");
     assert_int_equal(files_in(r, "any.test/ann/new").count, 1);
     assert_int_equal(files_in(r, "any.test/ann/tmp").count, 0);
+}
+
+/* Any byte may be content, so line ends could not be changed: what is binary becomes base64, what is signed stays as it came. */
+static void test_binary(void **state)
+{
+    struct rig *r = *state;
+    struct delivery_rcpt to = {.address = VR_STR("ann@any.test")};
+    struct delivery d = delivery(ANY, &to, 1);
+    d.body = SMTP_BODY_BINARYMIME;
+    d.content = VR_STR(
+        "MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\ntext\r\n--b\r\n"
+        "Content-Type: application/octet-stream\r\nContent-Transfer-Encoding: binary\r\n\r\n"
+        "\0\r\n\n.\r\n\xff\r\r\n--b--\r\n");
+    expect(rig_deliver(r, &d, -1), 0, DELIVERY_OK, "2.0.0", "");
+    assert_file(files_in(r, "any.test/ann/new").last,
+                "Return-Path: <from@x.test>\nDelivered-To: ann@any.test\nReceived: from test\n"
+                "MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=b\n\n--b\n\ntext\n--b\n"
+                "Content-Type: application/octet-stream\nContent-Transfer-Encoding: base64\n\n"
+                "AA0KCi4NCv8N\n--b--\n");
+
+    to.address = VR_STR("bob@any.test"); /* nothing in it is binary: a message as others are */
+    d = delivery(ANY, &to, 1);
+    d.body = SMTP_BODY_BINARYMIME;
+    expect(rig_deliver(r, &d, -1), 0, DELIVERY_OK, "2.0.0", "");
+    assert_file(files_in(r, "any.test/bob/new").last,
+                "Return-Path: <from@x.test>\nDelivered-To: bob@any.test\nReceived: from test\n"
+                "Subject: hello\n\nbody\n.dot\n");
+
+    to.address = VR_STR("eve@any.test");
+    d = delivery(ANY, &to, 1);
+    d.body = SMTP_BODY_BINARYMIME;
+    d.content = VR_STR("Content-Type: multipart/signed; boundary=b; protocol=\"x/y\"\r\n\r\n--b\r\n"
+                       "Content-Transfer-Encoding: binary\r\n\r\n\n\n\r\n--b\r\n\r\nx\r\n--b--");
+    expect(rig_deliver(r, &d, -1), 0, DELIVERY_OK, "2.0.0", "");
+    assert_file(files_in(r, "any.test/eve/new").last,
+                "Return-Path: <from@x.test>\r\nDelivered-To: eve@any.test\r\nReceived: from test\r\n"
+                "Content-Type: multipart/signed; boundary=b; protocol=\"x/y\"\r\n\r\n--b\r\n"
+                "Content-Transfer-Encoding: binary\r\n\r\n\n\n\r\n--b\r\n\r\nx\r\n--b--");
+}
+
+/* From a file, in pieces that cut the binary part anywhere. */
+static void test_large_binary(void **state)
+{
+    struct rig *r = *state;
+    char path[128];
+    snprintf(path, sizeof path, "%s/body", r->folder);
+    FILE *out = fopen(path, "w");
+    assert_non_null(out);
+    fputs("MIME-Version: 1.0\r\nContent-Type: application/octet-stream\r\nContent-Transfer-Encoding: "
+          "binary\r\n\r\n",
+          out);
+    enum { N = 900000 };
+    for (uint32_t i = 0; i < N; i++)
+        putc((int)(i * 2654435761u >> 24), out);
+    long size = ftell(out);
+    fclose(out);
+    struct delivery_rcpt to = {.address = VR_STR("ann@any.test")};
+    struct delivery d = delivery(ANY, &to, 1);
+    d.body = SMTP_BODY_BINARYMIME;
+    d.content = vr_str(NULL, 0);
+    d.content_size = (uint64_t)size;
+    expect(rig_deliver(r, &d, open(path, O_RDONLY | O_CLOEXEC)), 0, DELIVERY_OK, "2.0.0", "");
+    struct vr_buf file, base64, bytes;
+    vr_buf_init(&file, 4u << 20);
+    vr_buf_init(&base64, 4u << 20);
+    vr_buf_init(&bytes, 4u << 20);
+    assert_int_equal(io_fs_read_file(files_in(r, "any.test/ann/new").last, &file), 0);
+    struct vr_str text = vr_buf_str(&file), line;
+    size_t body = vr_str_find_str(text, VR_STR("\n\n"));
+    assert_true(vr_str_find_str(vr_str_sub(text, 0, body), VR_STR("\nContent-Transfer-Encoding: base64")) !=
+                VR_NPOS);
+    text = vr_str_from_pos(text, body + 2);
+    while (vr_str_split(&text, '\n', &line))
+        vr_buf_add(&base64, line);
+    assert_int_equal(vr_base64_decode(&bytes, vr_buf_str(&base64)), VR_OK);
+    assert_int_equal(vr_buf_size(&bytes), N);
+    for (uint32_t i = 0; i < N; i++)
+        assert_int_equal((unsigned char)vr_buf_str(&bytes).p[i], i * 2654435761u >> 24);
+    vr_buf_fini(&file);
+    vr_buf_fini(&base64);
+    vr_buf_fini(&bytes);
+    d = delivery(ANY, &to, 1); /* shorter than it should be */
+    d.body = SMTP_BODY_BINARYMIME;
+    d.content = vr_str(NULL, 0);
+    d.content_size = (uint64_t)size + 1;
+    expect(rig_deliver(r, &d, open(path, O_RDONLY | O_CLOEXEC)), 0, DELIVERY_TEMPORARY, "4.2.0", "");
+    assert_int_equal(files_in(r, "any.test/ann/new").count, 1);
 }
 
 static void test_many(void **state)
@@ -540,11 +629,23 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
-        T(test_one),         T(test_bytes),        T(test_large),
-        T(test_many),        T(test_accounts),     T(test_answered_twice),
-        T(test_keeper_dies), T(test_beyond_ascii), T(test_names_that_lead_away),
-        T(test_trouble),     T(test_disk),         T(test_new_folders_are_durable),
-        T(test_permission),  T(test_postmaster),   T(test_drain),
+        T(test_one),
+        T(test_bytes),
+        T(test_large),
+        T(test_binary),
+        T(test_large_binary),
+        T(test_many),
+        T(test_accounts),
+        T(test_answered_twice),
+        T(test_keeper_dies),
+        T(test_beyond_ascii),
+        T(test_names_that_lead_away),
+        T(test_trouble),
+        T(test_disk),
+        T(test_new_folders_are_durable),
+        T(test_permission),
+        T(test_postmaster),
+        T(test_drain),
         T(test_drain_ends),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -174,6 +174,30 @@ static void test_failure(void **state)
     expect_queued(0);
 }
 
+/* What is binary is not returned, whatever RET says: it could stand in no report (RFC 3030 §3). */
+static void test_binary_bounce(void **state)
+{
+    (void)state;
+    static const char *const bodies[] = {"Subject: hello\r\n\r\n\xff\nHow are you?\r",
+                                         "no header\n\xff How are you?"};
+    for (int i = 0; i < 2; i++) {
+        submit(&(struct mail){
+            "x@away.example", {"b@far.example"}, .ret = DSN_RET_FULL, .body = bodies[i], .binary = true});
+        struct delivery d = expect_delivery(&sides[SENDER]);
+        assert_int_equal(d.body, SMTP_BODY_BINARYMIME);
+        assert_true(vr_str_equal(d.content, vr_str_from(bodies[i])));
+        answer(&sides[SENDER], &d, DELIVERY_PERMANENT, 550, "5.1.1", "no");
+        struct delivery dsn = expect_dsn(&sides[SENDER]);
+        assert_int_equal(dsn.body, SMTP_BODY_7BIT);
+        assert_false(contains(dsn.content, "How are you?"));
+        assert_true(contains(dsn.content, "text/rfc822-headers"));
+        assert_true(contains(dsn.content, "Received: from test"));
+        assert_int_equal(contains(dsn.content, "Subject: hello"), i == 0);
+        answer(&sides[SENDER], &dsn, DELIVERY_OK, 250, "", "");
+    }
+    expect_queued(0);
+}
+
 static void test_success(void **state)
 {
     (void)state;
@@ -805,6 +829,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_retry, setup, teardown),
         cmocka_unit_test_setup_teardown(test_dead_destination, setup, teardown),
         cmocka_unit_test_setup_teardown(test_failure, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_binary_bounce, setup, teardown),
         cmocka_unit_test_setup_teardown(test_success, setup, teardown),
         cmocka_unit_test_setup_teardown(test_alias, setup, teardown),
         cmocka_unit_test_setup_teardown(test_alias_made_meanwhile, setup, teardown),

@@ -10,6 +10,8 @@
 
 #include "io/fs.h"
 
+#include <veredus/smtp.h>
+
 #include <jansson.h>
 
 #define WAIT_MS 15000
@@ -220,7 +222,7 @@ struct mail {
     uint32_t notify;
     const char *orcpt;
     const char *body;
-    bool catch_all;
+    bool catch_all, binary;
     uint8_t ret;
     uint8_t asks, by;           /* as in the envelope */
     int64_t by_seconds, hold_s; /* from now on */
@@ -236,6 +238,7 @@ static inline uint64_t submit_as(uint64_t id, const struct mail *m)
                          .prefix = VR_STR("Received: from test\r\n"),
                          .rcpts = rcpts,
                          .ret = m->ret,
+                         .body = m->binary ? SMTP_BODY_BINARYMIME : SMTP_BODY_7BIT,
                          .asks = m->asks,
                          .by = m->by,
                          .deliver_by = m->by != 0 ? io_now_us(io) / 1000000 + m->by_seconds : 0,
