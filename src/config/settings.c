@@ -14,7 +14,7 @@
 
 /* ---- values of the simple kinds --------------------------------------------------------------------------------- */
 
-static void wrong(const struct setting *s, const char *expected)
+void setting_wrong(const struct setting *s, const char *expected)
 {
     problem_error(&s->l->problems, s->at, "`%s` is \"%.*s\"; expected %s", s->row->key,
                   VR_STR_ARG(s->values->text), expected);
@@ -58,14 +58,14 @@ static void set_amount(const struct setting *s, void *field)
     write_amount(&expected, s->row->kind, s->row->min);
     vr_buf_add(&expected, VR_STR(" to "));
     write_amount(&expected, s->row->kind, s->row->max);
-    wrong(s, must_text(&s->l->scratch, vr_buf_str(&expected)));
+    setting_wrong(s, must_text(&s->l->scratch, vr_buf_str(&expected)));
     vr_buf_fini(&expected);
 }
 
 static void set_path(const struct setting *s, void *field)
 {
     if (s->values->text.n == 0 || s->values->text.p[0] != '/')
-        wrong(s, "a path that begins with /");
+        setting_wrong(s, "a path that begins with /");
     else
         *(const char **)field = must_text(&s->l->c->arena, s->values->text);
 }
@@ -73,7 +73,7 @@ static void set_path(const struct setting *s, void *field)
 static void set_bool(const struct setting *s, void *field)
 {
     if (!value_bool(s->values->text, field))
-        wrong(s, "yes or no");
+        setting_wrong(s, "yes or no");
 }
 
 static void set_simple(const struct setting *s)
@@ -84,7 +84,7 @@ static void set_simple(const struct setting *s)
     case CONFIG_TEXT:
     case CONFIG_NAME:
         if (text.n == 0)
-            wrong(s, "a text that is not empty");
+            setting_wrong(s, "a text that is not empty");
         else if (s->row->kind == CONFIG_TEXT)
             *(struct vr_str *)field = must_dup(&s->l->c->arena, text);
         else
@@ -109,27 +109,22 @@ static void set_simple(const struct setting *s)
 
 /* ---- the others ------------------------------------------------------------------------------------------------- */
 
-struct word_value {
-    const char *word;
-    int value;
-};
-static bool choose(const struct setting *s, const struct word_value *words, size_t n, const char *expected,
-                   int *out)
+bool setting_choose(const struct setting *s, const struct word_value *words, size_t n, const char *expected,
+                    int *out)
 {
     for (size_t i = 0; i < n; i++)
         if (vr_str_equal_nocase(s->values->text, vr_str_from(words[i].word)))
             return *out = words[i].value, true;
-    wrong(s, expected);
+    setting_wrong(s, expected);
     return false;
 }
-#define CHOOSE(s, words, expected, out) choose(s, words, sizeof(words) / sizeof(words)[0], expected, out)
 
 static void set_hostname(const struct setting *s)
 {
     struct io_address ip;
     if (!address_domain_valid(s->values->text, 0) ||
         (io_address_parse(s->values->text, 25, &ip) && ip.family == IO_INET))
-        wrong(s, "a domain name such as \"mail.example.org\"");
+        setting_wrong(s, "a domain name such as \"mail.example.org\"");
     else
         s->l->c->hostname = vr_arena_lower(&s->l->c->arena, s->values->text);
 }
@@ -157,48 +152,6 @@ static bool read_address(const struct setting *s, struct vr_str domain, struct v
 static void set_postmaster(const struct setting *s)
 {
     read_address(s, vr_str(NULL, 0), &s->l->c->postmaster);
-}
-
-/* Appends to *all. The whole Internet is never meant; `danger` says what it would be. */
-static void read_networks(const struct setting *s, struct config_networks *all, const char *danger)
-{
-    size_t more = 0;
-    for (const struct value *v = s->values; v; v = v->next)
-        more++;
-    struct io_network *items = must_alloc(&s->l->c->arena, (all->count + more) * sizeof *items);
-    if (all->count)
-        memcpy(items, all->items, all->count * sizeof *items);
-    all->items = items;
-    for (const struct value *v = s->values; v; v = v->next) {
-        struct io_network *network = &items[all->count];
-        if (!io_network_parse(v->text, network))
-            problem_error(&s->l->problems, s->at,
-                          "`%s` has \"%.*s\"; expected a network such as \"192.0.2.0/24\", \"::1\" or "
-                          "\"2001:db8::/32\"",
-                          s->row->key, VR_STR_ARG(v->text));
-        else if (network->bits == 0)
-            problem_error(
-                &s->l->problems, s->at,
-                "`%s` has \"%.*s\", which is the whole Internet: %s; expected your own networks only",
-                s->row->key, VR_STR_ARG(v->text), danger);
-        else
-            all->count++;
-    }
-}
-
-static void set_trusted(const struct setting *s)
-{
-    read_networks(s, &s->l->c->trusted, "an open relay");
-}
-
-static void set_proxy(const struct setting *s)
-{
-    read_networks(s, &((struct config_listener *)s->target)->proxy, "anybody could say that he is anybody");
-}
-
-static void set_bare_lf(const struct setting *s)
-{
-    read_networks(s, &((struct config_listener *)s->target)->bare_lf, "messages could be smuggled");
 }
 
 static void set_role(const struct setting *s)
@@ -258,7 +211,7 @@ static void set_delimiter(const struct setting *s)
     bool good =
         text.n <= 1 && (text.n == 0 || (text.p[0] > ' ' && text.p[0] < 0x7f && !strchr("@\"\\", text.p[0])));
     if (!good)
-        wrong(s, "one character such as \"+\" or \"-\", or \"\" for none");
+        setting_wrong(s, "one character such as \"+\" or \"-\", or \"\" for none");
     else
         ((struct config_domain *)s->target)->delimiter = text.n ? text.p[0] : '\0';
 }
@@ -410,7 +363,7 @@ static void set_source(const struct setting *s, enum io_family family, struct io
                                   : text;
     struct io_address a;
     if (!io_address_parse(bracketed, 1, &a) || a.family != family) {
-        wrong(s, expected);
+        setting_wrong(s, expected);
         return;
     }
     a.port = 0;
@@ -444,7 +397,7 @@ static void set_rate(const struct setting *s)
     if (slash == VR_NPOS || !vr_str_to_u64(vr_str_sub(text, 0, slash), &count) || count < 1 ||
         count > 1000000 || !value_time(vr_str_from_pos(text, slash + 1), &period_ms) || period_ms < 1 ||
         period_ms > 86400000ll * 10) {
-        wrong(s, "a count and a time, such as \"100/1m\" or \"5/1s\"");
+        setting_wrong(s, "a count and a time, such as \"100/1m\" or \"5/1s\"");
         return;
     }
     *(r != NULL ? &r->rate : &s->l->c->rate) = (struct config_rate){(uint32_t)count, period_ms};
@@ -512,14 +465,20 @@ static const struct {
 } specials[] = {
     {"", "hostname", set_hostname},
     {"", "postmaster", set_postmaster},
-    {"", "trusted", set_trusted},
+    {"", "trusted", set_networks},
+    {"", "xclient", set_networks},
+    {"", "xforward", set_networks},
+    {"", "vrfy", set_audience},
+    {"", "expn", set_audience},
+    {"", "no_soliciting", set_no_soliciting},
     {"listen", "role", set_role},
-    {"listen", "proxy", set_proxy},
-    {"listen", "bare_lf", set_bare_lf},
+    {"listen", "proxy", set_networks},
+    {"listen", "bare_lf", set_networks},
     {"domain", "deliver", set_deliver},
     {"domain", "mailboxes", set_mailboxes},
     {"domain", "catch_all", set_catch_all},
     {"domain", "delimiter", set_delimiter},
+    {"domain", "etrn", set_etrn},
     {"route", "to", set_to},
     {"route", "tls", set_tls},
     {"route", "password", set_password},
@@ -527,6 +486,7 @@ static const struct {
     {"route", "rate", set_rate},
     {"route", "source", set_source4},
     {"route", "source6", set_source6},
+    {"route", "etrn", set_etrn},
     {"queue", "retry", set_retry},
     {"sending", "rate", set_rate},
     {"sending", "source", set_source4},
