@@ -119,9 +119,9 @@ void smtp_server_shutdown(struct smtp_server *s, struct smtp_reply r);
 /* Of the rows of smtp_extensions[] with SMTP_WHERE_GRANTED these are this session's from now on, and no others: enum smtp_extension bits. To be said anew
  * when the owner knows another client (AUTH, XCLIENT). */
 void smtp_server_grant(struct smtp_server *s, unsigned bits);
-/* A bare LF ends a line of this session too, in commands and behind DATA, where LF.LF ends the message then; the owner gets CRLF. For programs of the owner's own
+/* Allowed: a bare LF ends a line of this session too, in commands and behind DATA, where LF.LF ends the message then; the owner gets CRLF. For programs of the owner's own
  * users that know no better (RFC 5321 §2.3.8 forbids it): never for mail of other servers, where it lets messages be smuggled. A bare CR is refused as ever. */
-void smtp_server_allow_bare_lf(struct smtp_server *s);
+void smtp_server_allow_bare_lf(struct smtp_server *s, bool allowed);
 /* What the next EHLO offers, and what parameters are taken now. */
 unsigned smtp_server_offered(const struct smtp_server *s);
 /* The time of day, for what the EHLO reply and MAIL say of it (FUTURERELEASE): seconds since 1970 at now_ms. Without it FUTURERELEASE is not offered. */

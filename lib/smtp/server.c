@@ -203,9 +203,9 @@ void smtp_server_feed(struct smtp_server *s, struct vr_str in, int64_t now_ms)
     }
 }
 
-void smtp_server_allow_bare_lf(struct smtp_server *s)
+void smtp_server_allow_bare_lf(struct smtp_server *s, bool allowed)
 {
-    s->bare_lf = true;
+    s->bare_lf = allowed;
 }
 
 void smtp_server_eof(struct smtp_server *s)
