@@ -54,6 +54,38 @@ struct smtp_rcpt {
     enum smtp_rrvs rrvs;
 };
 
+/* What XCLIENT or XFORWARD says of a client (Postfix's XCLIENT_README, XFORWARD_README). */
+enum smtp_x_attribute {
+    SMTP_X_NAME = 1 << 0,
+    SMTP_X_ADDR = 1 << 1,
+    SMTP_X_PORT = 1 << 2,
+    SMTP_X_PROTO = 1 << 3,
+    SMTP_X_HELO = 1 << 4,
+    SMTP_X_LOGIN = 1 << 5,    /* XCLIENT only, and DESTADDR, DESTPORT */
+    SMTP_X_DESTADDR = 1 << 6,
+    SMTP_X_DESTPORT = 1 << 7,
+    SMTP_X_IDENT = 1 << 8,    /* XFORWARD only, and SOURCE */
+    SMTP_X_SOURCE = 1 << 9
+};
+struct smtp_x_end {
+    uint8_t ip[16]; /* network order; 4 bytes used for family 4 */
+    int family;     /* 4, 6; 0: not known */
+    uint16_t port;
+};
+struct smtp_x {
+    unsigned given;            /* enum smtp_x_attribute: what stood there */
+    unsigned known;            /* … and was not [UNAVAILABLE] or [TEMPUNAVAIL]; the fields of the others are empty */
+    struct vr_str name;        /* the client's host name, a domain name */
+    struct vr_str helo, ident; /* printable ASCII without blanks and <>()\", each other byte a '?' */
+    struct vr_str login;       /* UTF-8 without control characters */
+    struct smtp_x_end client, server;
+    bool extended;             /* PROTO: it spoke ESMTP */
+    bool local;                /* SOURCE: it came from inside */
+};
+/* Reads the attributes behind XCLIENT, or behind XFORWARD (forward). They replace those of *out that they name, all or none. NULL, or
+ * what is wrong as a sentence for a reply. Slices live in the arena. */
+const char *smtp_x_parse(struct vr_arena *arena, struct vr_str text, bool forward, struct smtp_x *out);
+
 /* ---- extensions ------------------------------------------------------------------------------------------------------- */
 
 enum smtp_extension {

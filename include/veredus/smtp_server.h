@@ -34,7 +34,6 @@ struct smtp_server_config {         /* shared by many sessions, must outlive the
     struct vr_str solicit;          /* keywords behind NO-SOLICITING (RFC 3865 §2.3); empty: none */
     uint32_t deliver_by_min;        /* seconds behind DELIVERBY (RFC 2852 §3): a shorter BY=…;R is refused, 555; 0: none named */
     uint32_t hold_max;              /* seconds behind FUTURERELEASE (RFC 4865 §3): a later release is refused, 501 5.7.1; 0: one day */
-    bool vrfy;                      /* VRFY is put to the owner; else 252 */
     uint64_t size_max;              /* bytes of a message; 0: no limit. 552 5.3.4, by BDAT as soon as the sum is known */
     unsigned rcpt_max;              /* recipients of a transaction: 452 4.5.3 for the rest (§4.5.3.1.10) */
     unsigned text_line_max;         /* octets of a line of text with CRLF; at least SMTP_TEXT_LINE_MAX; 0: 65536. 554 5.6.0 at the end */
@@ -65,19 +64,27 @@ enum smtp_server_event_kind {
     SMTP_SERVER_AUTH_RESPONSE, /* ev.data: decoded response to the challenge. Answer as for AUTH */
     SMTP_SERVER_AUTH_CANCEL,   /* the client sent "*": the engine replied 501; drop the exchange. No answer */
     SMTP_SERVER_STARTTLS,      /* 220 is pending: send it, then start TLS, then smtp_server_secured(). No answer */
-    SMTP_SERVER_VRFY,          /* ev.data: the argument. Answer */
+    SMTP_SERVER_VRFY,          /* ev.data: the argument; ev.utf8: the answer may be UTF-8 (RFC 6531 §3.7.4.2). Answer. Only where it is granted; else 252 */
+    SMTP_SERVER_EXPN,          /* the same */
+    SMTP_SERVER_ETRN,          /* ev.name: a domain name, or with ev.option '#' a queue's name; ev.option '@': and all domains below it (RFC 1985).
+                                  Answer: 250 to 253, 458 or 459. Only where it is granted; else 502 */
+    SMTP_SERVER_XCLIENT,       /* ev.x: who the client is from now on. Answer: 220 begins the session anew (the engine writes the greeting; whom ev.x names as
+                                  LOGIN is authenticated, everybody else is not), 421 ends it. Only where it is granted; else 550 5.7.0 */
     SMTP_SERVER_COMMAND_REFUSED, /* for logs: the engine replied ev.refusal to a bad or untimely command line ev.data. No answer */
     SMTP_SERVER_CLOSE          /* send what is pending, then close. ev.refusal.code: 221 (QUIT), 421 (timeout, too many errors), 0 (eof). Comes once, is last */
 };
 
 struct smtp_server_event {
-    struct vr_str name;            /* EHLO: the client's name, as given */
+    struct vr_str name;            /* EHLO: the client's name, as given; ETRN */
     bool extended;                 /* EHLO or LHLO, not HELO */
     const struct smtp_mail *mail;  /* valid until the transaction ends */
     const struct smtp_rcpt *rcpt;
     struct vr_str data;
     bool has_data;
     struct vr_str mechanism;       /* upper case */
+    char option;                   /* ETRN; 0: none */
+    bool utf8;
+    const struct smtp_x *x;        /* valid until the answer */
     struct smtp_reply refusal;
 };
 
@@ -109,15 +116,18 @@ int64_t smtp_server_deadline(const struct smtp_server *s);
 void smtp_server_tick(struct smtp_server *s, int64_t now_ms);
 /* Ends the session as soon as it is between commands: 421 with this text (shutdown), CLOSE follows. */
 void smtp_server_shutdown(struct smtp_server *s, struct smtp_reply r);
-/* Offers more to this session from now on (rows of smtp_extensions[] with SMTP_WHERE_GRANTED): enum smtp_extension bits. */
+/* Of the rows of smtp_extensions[] with SMTP_WHERE_GRANTED these are this session's from now on, and no others: enum smtp_extension bits. To be said anew
+ * when the owner knows another client (AUTH, XCLIENT). */
 void smtp_server_grant(struct smtp_server *s, unsigned bits);
-/* A bare LF ends a line of this session too, in commands and behind DATA, where LF.LF ends the message then; the owner gets CRLF. For programs of the owner's own
+/* Allowed: a bare LF ends a line of this session too, in commands and behind DATA, where LF.LF ends the message then; the owner gets CRLF. For programs of the owner's own
  * users that know no better (RFC 5321 §2.3.8 forbids it): never for mail of other servers, where it lets messages be smuggled. A bare CR is refused as ever. */
-void smtp_server_allow_bare_lf(struct smtp_server *s);
+void smtp_server_allow_bare_lf(struct smtp_server *s, bool allowed);
 /* What the next EHLO offers, and what parameters are taken now. */
 unsigned smtp_server_offered(const struct smtp_server *s);
 /* The time of day, for what the EHLO reply and MAIL say of it (FUTURERELEASE): seconds since 1970 at now_ms. Without it FUTURERELEASE is not offered. */
 void smtp_server_clock(struct smtp_server *s, int64_t unix_seconds, int64_t now_ms);
+/* What XFORWARD said of the message that is under way, or comes next; NULL: nothing. Valid until that is over; granted sessions only. */
+const struct smtp_x *smtp_server_forwarded(const struct smtp_server *s);
 bool smtp_server_in_transaction(const struct smtp_server *s); /* MAIL was accepted, the end not yet settled */
 bool smtp_server_is_extended(const struct smtp_server *s);    /* EHLO/LHLO was used: "ESMTP" in Received */
 /* From now on this session is offered these mechanisms, instead of those of its configuration: -PLUS where the channel can be bound,

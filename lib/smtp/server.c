@@ -31,6 +31,7 @@ struct smtp_server *smtp_server_new(const struct smtp_server_config *config, boo
     vr_buf_init(&s->in, SERVER_INPUT_MAX);
     vr_buf_init(&s->out, SERVER_OUTPUT_MAX);
     vr_arena_init(&s->arena, TRANSACTION_MAX);
+    server_forward_init(s);
     return s;
 }
 
@@ -42,6 +43,7 @@ void smtp_server_free(struct smtp_server *s)
     vr_buf_fini(&s->in);
     vr_buf_fini(&s->out);
     vr_arena_fini(&s->arena);
+    vr_arena_fini(&s->forward_arena);
     free(s);
 }
 
@@ -113,9 +115,8 @@ enum smtp_server_event_kind server_refuse(struct smtp_server *s, struct smtp_ser
     return SMTP_SERVER_COMMAND_REFUSED;
 }
 
-void smtp_server_greet(struct smtp_server *s, struct smtp_reply r)
+void server_greeting(struct smtp_server *s, struct smtp_reply r)
 {
-    assert(s->state == SERVER_SILENT);
     struct vr_str host = s->config->hostname;
     vr_buf_addf(&s->out, "%u %.*s ", r.code, VR_STR_ARG(host));
     if (r.code == 220) {
@@ -127,6 +128,12 @@ void smtp_server_greet(struct smtp_server *s, struct smtp_reply r)
         add_text(&s->out, r.text);
     }
     vr_buf_add(&s->out, VR_STR("\r\n"));
+}
+
+void smtp_server_greet(struct smtp_server *s, struct smtp_reply r)
+{
+    assert(s->state == SERVER_SILENT);
+    server_greeting(s, r);
     s->state = r.code == 220 ? SERVER_COMMANDS : SERVER_REFUSED;
     s->since = s->now;
     if (r.code == 421)
@@ -141,6 +148,7 @@ void server_transaction_end(struct smtp_server *s)
     s->rcpts = 0;
     s->mail = (struct smtp_mail){0};
     vr_arena_reset(&s->arena);
+    server_forward_end(s);
 }
 
 /* Credentials are wiped, and an idle session keeps no arena (invariant 4). */
@@ -200,9 +208,9 @@ void smtp_server_feed(struct smtp_server *s, struct vr_str in, int64_t now_ms)
     }
 }
 
-void smtp_server_allow_bare_lf(struct smtp_server *s)
+void smtp_server_allow_bare_lf(struct smtp_server *s, bool allowed)
 {
-    s->bare_lf = true;
+    s->bare_lf = allowed;
 }
 
 void smtp_server_eof(struct smtp_server *s)
@@ -440,6 +448,9 @@ void smtp_server_answer(struct smtp_server *s, struct smtp_reply r, int64_t now_
     case SMTP_SERVER_AUTH:
     case SMTP_SERVER_AUTH_RESPONSE:
         answer_auth(s, r);
+        break;
+    case SMTP_SERVER_XCLIENT:
+        server_answer_xclient(s, r);
         break;
     default:
         server_reply(s, r);

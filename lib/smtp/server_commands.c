@@ -6,11 +6,6 @@
  */
 #include "server_inside.h"
 
-typedef enum smtp_server_event_kind verb(struct smtp_server *s, struct vr_str line, struct vr_str argument,
-                                         struct smtp_server_event *ev);
-
-#define REFUSE(code, enhanced, text) server_refuse(s, ev, line, SMTP_REPLY(code, enhanced, text))
-
 static const struct smtp_reply not_now_mail = {
     503, "5.5.1", VR_STR_INIT("a transaction is under way; finish it, or send RSET")};
 static const struct smtp_reply mixed = {
@@ -41,6 +36,7 @@ static enum smtp_server_event_kind hello(struct smtp_server *s, struct vr_str li
         return SMTP_SERVER_RESET;
     }
     s->spoiled = false;
+    server_forward_end(s);
     s->extended = extended;
     ev->name = argument;
     ev->extended = extended;
@@ -217,7 +213,7 @@ static enum smtp_server_event_kind verb_data(struct smtp_server *s, struct vr_st
     return server_await(s, SMTP_SERVER_DATA);
 }
 
-/* ---- RSET, NOOP, QUIT, VRFY, HELP ------------------------------------------------------------------------------------ */
+/* ---- RSET, NOOP, QUIT, HELP ------------------------------------------------------------------------------------ */
 
 static enum smtp_server_event_kind verb_rset(struct smtp_server *s, struct vr_str line,
                                              struct vr_str argument, struct smtp_server_event *ev)
@@ -226,6 +222,7 @@ static enum smtp_server_event_kind verb_rset(struct smtp_server *s, struct vr_st
         return REFUSE(501, "5.5.4", "RSET takes no argument");
     server_reply(s, SMTP_REPLY(250, "2.0.0", "reset"));
     s->spoiled = false;
+    server_forward_end(s);
     if (!s->in_mail)
         return SMTP_SERVER_IDLE;
     server_transaction_end(s);
@@ -250,20 +247,6 @@ static enum smtp_server_event_kind verb_quit(struct smtp_server *s, struct vr_st
     return SMTP_SERVER_IDLE;
 }
 
-static enum smtp_server_event_kind verb_vrfy(struct smtp_server *s, struct vr_str line,
-                                             struct vr_str argument, struct smtp_server_event *ev)
-{
-    if (argument.n == 0)
-        return REFUSE(501, "5.5.4", "VRFY wants a name or an address");
-    if (!s->config->vrfy) { /* §7.3: telling strangers who lives here helps nobody but them */
-        server_reply(s, SMTP_REPLY(252, "2.5.2",
-                                   "not verified here; send the message, it is taken or refused at RCPT"));
-        return SMTP_SERVER_IDLE;
-    }
-    ev->data = argument;
-    return server_await(s, SMTP_SERVER_VRFY);
-}
-
 static enum smtp_server_event_kind verb_help(struct smtp_server *s, struct vr_str line,
                                              struct vr_str argument, struct smtp_server_event *ev)
 {
@@ -271,7 +254,7 @@ static enum smtp_server_event_kind verb_help(struct smtp_server *s, struct vr_st
     server_reply(
         s, SMTP_REPLY(214, "2.0.0",
                       "this is veredus; it knows\nEHLO HELO LHLO MAIL RCPT DATA BDAT RSET NOOP QUIT VRFY "
-                      "HELP STARTTLS AUTH"));
+                      "EXPN HELP STARTTLS AUTH"));
     return SMTP_SERVER_IDLE;
 }
 
@@ -392,19 +375,31 @@ enum smtp_server_event_kind server_auth_line(struct smtp_server *s, struct vr_st
 
 static const struct {
     const char *name;
-    verb *run;
+    server_verb *run;
     size_t line_max; /* octets with CRLF */
 } verbs[] = {
-    {"MAIL", verb_mail, SMTP_LINE_EXTENDED}, {"RCPT", verb_rcpt, SMTP_LINE_EXTENDED},
-    {"DATA", verb_data, SMTP_LINE_MAX},      {"EHLO", verb_ehlo, SMTP_LINE_MAX},
-    {"HELO", verb_helo, SMTP_LINE_MAX},      {"LHLO", verb_lhlo, SMTP_LINE_MAX},
-    {"RSET", verb_rset, SMTP_LINE_MAX},      {"NOOP", verb_noop, SMTP_LINE_MAX},
-    {"QUIT", verb_quit, SMTP_LINE_MAX},      {"STARTTLS", verb_starttls, SMTP_LINE_MAX},
-    {"AUTH", verb_auth, SMTP_AUTH_LINE_MAX}, {"VRFY", verb_vrfy, SMTP_LINE_MAX},
-    {"HELP", verb_help, SMTP_LINE_MAX},      {"EXPN", verb_unserved, SMTP_LINE_MAX},
-    {"TURN", verb_unserved, SMTP_LINE_MAX},  {"ETRN", verb_unserved, SMTP_LINE_MAX},
-    {"BDAT", server_bdat, SMTP_LINE_MAX},    {"SEND", verb_unserved, SMTP_LINE_MAX},
-    {"SOML", verb_unserved, SMTP_LINE_MAX},  {"SAML", verb_unserved, SMTP_LINE_MAX},
+    {"MAIL", verb_mail, SMTP_LINE_EXTENDED},
+    {"RCPT", verb_rcpt, SMTP_LINE_EXTENDED},
+    {"DATA", verb_data, SMTP_LINE_MAX},
+    {"EHLO", verb_ehlo, SMTP_LINE_MAX},
+    {"HELO", verb_helo, SMTP_LINE_MAX},
+    {"LHLO", verb_lhlo, SMTP_LINE_MAX},
+    {"RSET", verb_rset, SMTP_LINE_MAX},
+    {"NOOP", verb_noop, SMTP_LINE_MAX},
+    {"QUIT", verb_quit, SMTP_LINE_MAX},
+    {"STARTTLS", verb_starttls, SMTP_LINE_MAX},
+    {"AUTH", verb_auth, SMTP_AUTH_LINE_MAX},
+    {"VRFY", server_verb_vrfy, SMTP_LINE_MAX},
+    {"HELP", verb_help, SMTP_LINE_MAX},
+    {"EXPN", server_verb_expn, SMTP_LINE_MAX},
+    {"TURN", verb_unserved, SMTP_LINE_MAX},
+    {"ETRN", server_verb_etrn, SMTP_LINE_MAX},
+    {"XCLIENT", server_verb_xclient, SMTP_LINE_EXTENDED},
+    {"XFORWARD", server_verb_xforward, SMTP_LINE_EXTENDED},
+    {"BDAT", server_bdat, SMTP_LINE_MAX},
+    {"SEND", verb_unserved, SMTP_LINE_MAX},
+    {"SOML", verb_unserved, SMTP_LINE_MAX},
+    {"SAML", verb_unserved, SMTP_LINE_MAX},
 };
 
 static size_t verb_index(struct vr_str line)

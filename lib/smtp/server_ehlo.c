@@ -45,6 +45,18 @@ static void add_solicit(const struct smtp_server *s, struct vr_buf *out)
         vr_buf_addf(out, " %.*s", VR_STR_ARG(s->config->solicit));
 }
 
+static void add_xclient(const struct smtp_server *s, struct vr_buf *out)
+{
+    (void)s;
+    server_add_x_names(out, false);
+}
+
+static void add_xforward(const struct smtp_server *s, struct vr_buf *out)
+{
+    (void)s;
+    server_add_x_names(out, true);
+}
+
 /* What stands behind a keyword. */
 static const struct {
     enum smtp_extension bit;
@@ -56,6 +68,8 @@ static const struct {
     {SMTP_EXT_FUTURERELEASE, add_future_release},
     {SMTP_EXT_LIMITS, add_limits},
     {SMTP_EXT_NO_SOLICITING, add_solicit},
+    {SMTP_EXT_XCLIENT, add_xclient},
+    {SMTP_EXT_XFORWARD, add_xforward},
 };
 
 /* Rows of the table that something of this session, besides its owner's word, keeps from being offered. */
@@ -96,7 +110,7 @@ unsigned server_takes(const struct smtp_server *s)
 
 void smtp_server_grant(struct smtp_server *s, unsigned bits)
 {
-    s->granted |= bits;
+    s->granted = bits;
 }
 
 void smtp_server_clock(struct smtp_server *s, int64_t unix_seconds, int64_t now_ms)

@@ -1,4 +1,4 @@
-/* server_inside.h - the server engine's state, shared by server.c, server_commands.c, server_ehlo.c, server_data.c, server_bdat.c and server_text.c. Not public. */
+/* server_inside.h - the server engine's state, shared by server*.c. Not public. */
 #ifndef SMTP_SERVER_INSIDE_H
 #define SMTP_SERVER_INSIDE_H
 
@@ -62,7 +62,6 @@ struct smtp_server {
     struct vr_arena arena;
     struct smtp_mail mail;
     struct smtp_reply shutdown_reply;
-    struct vr_str secret;     /* the response of AUTH in the arena: wiped once answered */
     struct vr_str mechanisms; /* of AUTH; the caller's. Only if … */
     bool own_mechanisms;      /* … else the configuration's */
     struct server_text text;
@@ -71,6 +70,10 @@ struct smtp_server {
     bool spoiled; /* a BDAT was refused: until its LAST, RSET or EHLO no other counts (RFC 3030 §2) */
     unsigned spoiled_rcpts; /* LMTP: the replies that its LAST brings */
     int64_t now, since;     /* since: the last command, or the last piece of data */
+    struct smtp_x x;        /* of an XCLIENT that waits for its answer */
+    struct vr_arena forward_arena;
+    struct smtp_x *forward; /* what XFORWARD said; NULL: nothing */
+    struct vr_str secret;   /* the response of AUTH in the arena: wiped once answered */
 };
 
 /* server.c */
@@ -78,6 +81,8 @@ void server_reply(struct smtp_server *s, struct smtp_reply r);
 /* Replies, counts the error, and makes ev a COMMAND_REFUSED. */
 enum smtp_server_event_kind server_refuse(struct smtp_server *s, struct smtp_server_event *ev,
                                           struct vr_str line, struct smtp_reply r);
+#define REFUSE(code, enhanced, text) server_refuse(s, ev, line, SMTP_REPLY(code, enhanced, text))
+void server_greeting(struct smtp_server *s, struct smtp_reply r); /* the line of 220 */
 void server_close(struct smtp_server *s,
                   uint16_t code); /* CLOSE follows when what is pending has been read */
 void server_transaction_end(struct smtp_server *s);
@@ -101,6 +106,19 @@ enum smtp_server_event_kind server_auth_line(struct smtp_server *s, struct vr_st
                                              struct smtp_server_event *ev);
 size_t server_line_max(struct vr_str line);
 struct vr_str server_loggable(struct vr_str line); /* without what may be a password */
+
+typedef enum smtp_server_event_kind server_verb(struct smtp_server *s, struct vr_str line,
+                                                struct vr_str argument, struct smtp_server_event *ev);
+
+/* server_ask.c */
+server_verb server_verb_vrfy, server_verb_expn, server_verb_etrn;
+
+/* server_x.c */
+server_verb server_verb_xclient, server_verb_xforward;
+void server_answer_xclient(struct smtp_server *s, struct smtp_reply r);
+void server_add_x_names(struct vr_buf *out, bool forward);
+void server_forward_init(struct smtp_server *s);
+void server_forward_end(struct smtp_server *s); /* XFORWARD holds for one transaction */
 
 /* server_data.c */
 void server_data_begin(struct smtp_server *s);

@@ -17,6 +17,16 @@ struct config_networks {
     size_t count;
 };
 
+/* Who is served: with VRFY, EXPN. Known are those who logged in, trusted clients, and programs of this machine. */
+enum config_audience { AUDIENCE_NOBODY, AUDIENCE_KNOWN, AUDIENCE_EVERYBODY };
+
+/* Who may ask for the mail of a domain or route (ETRN). */
+struct config_askers {
+    struct config_networks networks;
+    struct vr_str *accounts; /* lower case */
+    size_t account_count;
+};
+
 enum listener_role { LISTENER_MX, LISTENER_SUBMISSION, LISTENER_SUBMISSIONS, LISTENER_LMTP };
 struct config_listener {
     struct io_address address;
@@ -51,6 +61,7 @@ struct config_domain {
     const char *aliases_file; /* local parts of this domain; NULL: none */
     const char *virtual_file; /* "address  targets" and "@domain targets"; NULL: none */
     struct alias_table *aliases;
+    struct config_askers etrn;
     const char *file;
     int line;
 };
@@ -70,6 +81,7 @@ struct config_route {      /* route "pattern" { to tls user password token … }
     unsigned concurrency; /* 0: that of `sending` */
     struct config_rate rate;
     struct io_address source, source6; /* family IO_NONE: that of `sending` */
+    struct config_askers etrn;
     const char *file;
     int line;
 };
@@ -90,6 +102,11 @@ struct config {
     struct config_tls *tls;
     size_t tls_count;
     struct config_networks trusted; /* may relay without AUTH; default none */
+    struct config_networks xclient; /* may say by XCLIENT that they are somebody else; default none */
+    struct config_networks xforward;
+    enum config_audience vrfy, expn;
+    struct vr_str no_soliciting; /* keywords, separated by commas (RFC 3865) */
+    bool any_etrn;               /* some domain or route has it */
     struct config_domain *domains;
     size_t domain_count;
     struct config_route *routes;

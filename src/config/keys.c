@@ -12,6 +12,7 @@
 #define TLS_AT(field)    offsetof(struct config_tls, field)
 #define DOMAIN_AT(field) offsetof(struct config_domain, field)
 #define ROUTE_AT(field)  offsetof(struct config_route, field)
+#define LISTENER_AT(field) offsetof(struct config_listener, field)
 #define SECOND           1000ull
 #define MINUTE           (60 * SECOND)
 #define DAY              (24 * 60 * MINUTE)
@@ -24,13 +25,18 @@ const struct config_key config_keys[] = {
     {"", "hostname", "host name", "the system's", "The name of this server: in the greeting, in HELO and EHLO, in Received and in reports.", "myhostname", CONFIG_SPECIAL, false, AT(hostname), 0, 0},
     {"", "postmaster", "address", "none: kept in <state>/postmaster", "Who reads mail for postmaster.", "notify_classes, alias postmaster", CONFIG_SPECIAL, false, AT(postmaster), 0, 0},
     {"", "trusted", "networks", "none", "Clients that may relay without logging in.", "mynetworks", CONFIG_SPECIAL, true, AT(trusted), 0, 0},
+    {"", "xclient", "networks", "none", "Proxies that may say by XCLIENT who their client is, its login included.", "smtpd_authorized_xclient_hosts", CONFIG_SPECIAL, true, AT(xclient), 0, 0},
+    {"", "xforward", "networks", "none", "Filters that may say by XFORWARD whose mail they forward, for the log and Received.", "smtpd_authorized_xforward_hosts", CONFIG_SPECIAL, true, AT(xforward), 0, 0},
+    {"", "vrfy", "nobody, known or everybody", "nobody", "Who is told by VRFY whether a mailbox exists.", "disable_vrfy_command", CONFIG_SPECIAL, false, AT(vrfy), 0, 0},
+    {"", "expn", "nobody or known", "nobody", "Who is told by EXPN whom an alias stands for.", NULL, CONFIG_SPECIAL, false, AT(expn), 0, 0},
+    {"", "no_soliciting", "keywords", "none", "Solicitations that are refused (RFC 3865).", NULL, CONFIG_SPECIAL, true, AT(no_soliciting), 0, 0},
     {"", "spool", "folder", "/var/spool/veredus", "The queue on disk.", "queue_directory", CONFIG_PATH, false, AT(spool), 0, 0},
     {"", "state", "folder", "/var/lib/veredus", "Accounts, certificates made at the first start, default mailboxes.", "data_directory", CONFIG_PATH, false, AT(state), 0, 0},
     {"", "run", "folder", "/run/veredus", "The control and submit sockets.", NULL, CONFIG_PATH, false, AT(run), 0, 0},
 
     {"listen", "role", "mx, submission, submissions or lmtp", "mx; submission on port 587, submissions on 465, lmtp on 24", "What is spoken on this address.", "master.cf", CONFIG_SPECIAL, false, 0, 0, 0},
-    {"listen", "bare_lf", "networks", "none", "Clients whose lines may end in LF alone.", "smtpd_forbid_bare_newline_exclusions", CONFIG_SPECIAL, true, 0, 0, 0},
-    {"listen", "proxy", "networks", "none", "Load balancers that say by the PROXY protocol who the client is; nobody else may connect.", "smtpd_upstream_proxy_protocol, postscreen_upstream_proxy_protocol", CONFIG_SPECIAL, true, 0, 0, 0},
+    {"listen", "bare_lf", "networks", "none", "Clients whose lines may end in LF alone.", "smtpd_forbid_bare_newline_exclusions", CONFIG_SPECIAL, true, LISTENER_AT(bare_lf), 0, 0},
+    {"listen", "proxy", "networks", "none", "Load balancers that say by the PROXY protocol who the client is; nobody else may connect.", "smtpd_upstream_proxy_protocol, postscreen_upstream_proxy_protocol", CONFIG_SPECIAL, true, LISTENER_AT(proxy), 0, 0},
 
     {"listen", "client_ca", "file (PEM)", "none: clients are not asked for certificates", "Authorities whose certificates let clients log in (EXTERNAL).", "smtpd_tls_ask_ccert, smtpd_tls_CAfile", CONFIG_PATH, false, LISTEN_AT(client_ca), 0, 0},
 
@@ -44,6 +50,7 @@ const struct config_key config_keys[] = {
     {"domain", "catch_all", "address", "none: unknown users are refused", "Who gets mail for local parts that do not exist.", "luser_relay", CONFIG_SPECIAL, false, 0, 0, 0},
     {"domain", "delimiter", "one character, or empty for none", "+", "What follows it in a local part is ignored: joe+news is joe.", "recipient_delimiter", CONFIG_SPECIAL, false, 0, 0, 0},
     {"domain", "owner", "system user", "the local process's user", "Who owns the mailboxes of accounts.", "virtual_uid_maps", CONFIG_TEXT, false, DOMAIN_AT(owner), 0, 0},
+    {"domain", "etrn", "networks and accounts", "nobody", "Who may ask by ETRN for the mail that waits for this domain.", "smtpd_etrn_restrictions, fast_flush_domains", CONFIG_SPECIAL, true, DOMAIN_AT(etrn), 0, 0},
 
     {"route", "to", "smtp:, smtps:, lmtp:, mx or error:", "required", "Where mail for these domains goes.", "relayhost, transport_maps", CONFIG_SPECIAL, false, 0, 0, 0},
     {"route", "tls", "may, none, required or verify", "may; verify when there is a user", "How much TLS the next hop must do.", "smtp_tls_security_level, smtp_tls_policy_maps", CONFIG_SPECIAL, false, 0, 0, 0},
@@ -59,6 +66,7 @@ const struct config_key config_keys[] = {
     {"route", "rate", "count/time", "that of sending", "Deliveries to one destination of this route in a time.", "transport_destination_rate_delay", CONFIG_SPECIAL, false, 0, 0, 0},
     {"route", "source", "IPv4 address", "that of sending", "The local address of IPv4 connections of this route.", "smtp_bind_address", CONFIG_SPECIAL, false, 0, 0, 0},
     {"route", "source6", "IPv6 address", "that of sending", "The local address of IPv6 connections of this route.", "smtp_bind_address6", CONFIG_SPECIAL, false, 0, 0, 0},
+    {"route", "etrn", "networks and accounts", "nobody", "Who may ask by ETRN for the mail that waits for these domains.", "smtpd_etrn_restrictions, fast_flush_domains", CONFIG_SPECIAL, true, ROUTE_AT(etrn), 0, 0},
 
     {"limits", "message_size", "bytes", "50M", "The largest message taken.", "message_size_limit", CONFIG_SIZE, false, AT(message_size), 64 * KIB, 4 * GIB},
     {"limits", "recipients", "count", "1000", "Recipients of one message.", "smtpd_recipient_limit", CONFIG_COUNT, false, AT(recipients), 100, 100000},

@@ -134,8 +134,17 @@ struct setting {
     struct value *values;
 };
 void setting_apply(const struct setting *s);
-void setting_wrong(const struct setting *s, const char *expected); /* the complaint */
+/* settings.c, for its sisters: a complaint about the value; a path; one of some words (*out), or the complaint. */
+void setting_wrong(const struct setting *s, const char *expected);
 void setting_path(const struct setting *s, void *field);
+struct word_value {
+    const char *word;
+    int value;
+};
+bool setting_choose(const struct setting *s, const struct word_value *words, size_t n, const char *expected,
+                    int *out);
+#define CHOOSE(s, words, expected, out)                                                                      \
+    setting_choose(s, words, sizeof(words) / sizeof(words)[0], expected, out)
 /* login.c */
 void set_password(const struct setting *s);
 void set_password_file(const struct setting *s);
@@ -143,6 +152,11 @@ void set_token(const struct setting *s);
 void set_token_file(const struct setting *s);
 void set_mechanism(const struct setting *s);
 void set_mechanisms(const struct setting *s);
+/* settings_clients.c: who may do what */
+void set_networks(const struct setting *s);
+void set_audience(const struct setting *s);
+void set_etrn(const struct setting *s);
+void set_no_soliciting(const struct setting *s);
 /* What config_keys[] names as defaults, where it is a value of the key. */
 void settings_default(struct config *c);
 

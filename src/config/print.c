@@ -83,10 +83,38 @@ static void put_networks(struct vr_buf *out, const char *key, const struct confi
     vr_buf_add(out, VR_STR(" }\n"));
 }
 
+static void put_etrn(struct vr_buf *out, const struct config_askers *a)
+{
+    if (a->networks.count + a->account_count == 0)
+        return;
+    vr_buf_add(out, VR_STR("    etrn = {"));
+    for (size_t i = 0; i < a->networks.count; i++) {
+        vr_buf_addf(out, "%s", i ? ", " : " ");
+        put_network(out, &a->networks.items[i]);
+    }
+    for (size_t i = 0; i < a->account_count; i++) {
+        vr_buf_addf(out, "%s", i + a->networks.count ? ", " : " ");
+        put_text(out, a->accounts[i]);
+    }
+    vr_buf_add(out, VR_STR(" }\n"));
+}
+
+static void put_keywords(struct vr_buf *out, struct vr_str words)
+{
+    struct vr_str one;
+    vr_buf_add(out, VR_STR("    no_soliciting = {"));
+    for (const char *comma = " "; vr_str_split(&words, ',', &one); comma = ", ") {
+        vr_buf_addf(out, "%s", comma);
+        put_text(out, one);
+    }
+    vr_buf_add(out, VR_STR(" }\n"));
+}
+
 static const char *const role_names[] = {[LISTENER_MX] = "mx",
                                          [LISTENER_SUBMISSION] = "submission",
                                          [LISTENER_SUBMISSIONS] = "submissions",
                                          [LISTENER_LMTP] = "lmtp"};
+static const char *const audience_names[] = {"nobody", "known", "everybody"};
 static const char *const mailboxes_names[] = {"accounts", "system", "any"};
 static const char *const tls_names[] = {"may", "none", "required", "verify"};
 static const char *const level_names[] = {"debug", "info", "notice", "warning", "error"};
@@ -145,6 +173,7 @@ static void put_domain(struct vr_buf *out, const struct config_domain *d)
     put_if(out, "catch_all", d->catch_all);
     put_line(out, "delimiter", vr_str(&d->delimiter, d->delimiter != '\0'));
     put_if(out, "owner", d->owner);
+    put_etrn(out, &d->etrn);
     vr_buf_add(out, VR_STR("}\n"));
 }
 
@@ -183,6 +212,7 @@ static void put_route(struct vr_buf *out, const struct config_route *r)
     put_rate(out, &r->rate);
     put_addresses(out, "source", &r->source);
     put_addresses(out, "source6", &r->source6);
+    put_etrn(out, &r->etrn);
     vr_buf_add(out, VR_STR("}\n"));
 }
 
@@ -226,6 +256,11 @@ static void put_top(struct vr_buf *out, const struct config *c)
     put_line(out, "hostname", c->hostname);
     put_if(out, "postmaster", c->postmaster);
     put_networks(out, "trusted", &c->trusted);
+    put_networks(out, "xclient", &c->xclient);
+    put_networks(out, "xforward", &c->xforward);
+    put_line(out, "vrfy", vr_str_from(audience_names[c->vrfy]));
+    put_line(out, "expn", vr_str_from(audience_names[c->expn]));
+    put_keywords(out, c->no_soliciting);
     put_simple(out, c, "");
 }
 

@@ -85,7 +85,7 @@ const struct config_domain *routing_domain(const struct config *c, struct vr_str
 }
 
 /* The route of a foreign domain: its name, then ".suffix" from the longest on, then "*". */
-static const struct config_route *find_route(const struct config *c, struct vr_str domain)
+const struct config_route *routing_route(const struct config *c, struct vr_str domain)
 {
     char space[ADDRESS_DOMAIN_MAX];
     struct vr_str name = lookup_name(domain, space);
@@ -114,6 +114,12 @@ static const struct alias_entry *find_alias(const struct config_domain *d, struc
 {
     const struct alias_entry *e = alias_find(d->aliases, local);
     return e ? e : alias_find(d->aliases, base_of(d, local));
+}
+
+bool routing_is_alias(const struct config *c, struct vr_arena *arena, const struct address *a)
+{
+    const struct config_domain *d = routing_domain(c, a->domain);
+    return d != NULL && find_alias(d, vr_arena_lower(arena, a->local)) != NULL;
 }
 
 static bool is_postmaster(const struct config_domain *d, struct vr_str local)
@@ -247,7 +253,7 @@ static void add_error(struct expansion *e, struct vr_str address, struct vr_str 
 /* domain is in A-labels: what the DNS is asked for. */
 static void add_foreign(struct expansion *e, struct vr_str address, struct vr_str key, struct vr_str domain)
 {
-    const struct config_route *r = find_route(e->c, domain);
+    const struct config_route *r = routing_route(e->c, domain);
     struct next_hop hop = {
         .kind = NEXT_HOP_MX, .tls = NEXT_HOP_TLS_MAY, .route = UINT32_MAX, .domain = UINT32_MAX};
     if (r)

@@ -26,6 +26,11 @@ struct routing_answer {
 enum vr_err routing_check(const struct config *c, struct vr_arena *arena, const struct address *rcpt,
                           struct routing_answer *out);
 
+/* The route of a domain that is not ours; NULL: none, its MX hosts are asked. */
+const struct config_route *routing_route(const struct config *c, struct vr_str domain);
+/* Does an alias or a line of a virtual table stand for this address of ours? */
+bool routing_is_alias(const struct config *c, struct vr_arena *arena, const struct address *a);
+
 /* Do mails to `alias_address` go straight to this account (one step of its aliases)? Then the account may send as it. */
 bool routing_alias_of(const struct config *c, struct vr_str alias_address, struct vr_str account);
 

@@ -110,12 +110,8 @@ static void set_simple(const struct setting *s)
 
 /* ---- the others ------------------------------------------------------------------------------------------------- */
 
-struct word_value {
-    const char *word;
-    int value;
-};
-static bool choose(const struct setting *s, const struct word_value *words, size_t n, const char *expected,
-                   int *out)
+bool setting_choose(const struct setting *s, const struct word_value *words, size_t n, const char *expected,
+                    int *out)
 {
     for (size_t i = 0; i < n; i++)
         if (vr_str_equal_nocase(s->values->text, vr_str_from(words[i].word)))
@@ -123,7 +119,6 @@ static bool choose(const struct setting *s, const struct word_value *words, size
     setting_wrong(s, expected);
     return false;
 }
-#define CHOOSE(s, words, expected, out) choose(s, words, sizeof(words) / sizeof(words)[0], expected, out)
 
 static void set_hostname(const struct setting *s)
 {
@@ -157,48 +152,6 @@ static bool read_address(const struct setting *s, struct vr_str domain, struct v
 static void set_postmaster(const struct setting *s)
 {
     read_address(s, vr_str(NULL, 0), &s->l->c->postmaster);
-}
-
-/* Appends to *all. The whole Internet is never meant; `danger` says what it would be. */
-static void read_networks(const struct setting *s, struct config_networks *all, const char *danger)
-{
-    size_t more = 0;
-    for (const struct value *v = s->values; v; v = v->next)
-        more++;
-    struct io_network *items = must_alloc(&s->l->c->arena, (all->count + more) * sizeof *items);
-    if (all->count)
-        memcpy(items, all->items, all->count * sizeof *items);
-    all->items = items;
-    for (const struct value *v = s->values; v; v = v->next) {
-        struct io_network *network = &items[all->count];
-        if (!io_network_parse(v->text, network))
-            problem_error(&s->l->problems, s->at,
-                          "`%s` has \"%.*s\"; expected a network such as \"192.0.2.0/24\", \"::1\" or "
-                          "\"2001:db8::/32\"",
-                          s->row->key, VR_STR_ARG(v->text));
-        else if (network->bits == 0)
-            problem_error(
-                &s->l->problems, s->at,
-                "`%s` has \"%.*s\", which is the whole Internet: %s; expected your own networks only",
-                s->row->key, VR_STR_ARG(v->text), danger);
-        else
-            all->count++;
-    }
-}
-
-static void set_trusted(const struct setting *s)
-{
-    read_networks(s, &s->l->c->trusted, "an open relay");
-}
-
-static void set_proxy(const struct setting *s)
-{
-    read_networks(s, &((struct config_listener *)s->target)->proxy, "anybody could say that he is anybody");
-}
-
-static void set_bare_lf(const struct setting *s)
-{
-    read_networks(s, &((struct config_listener *)s->target)->bare_lf, "messages could be smuggled");
 }
 
 static void set_role(const struct setting *s)
@@ -462,14 +415,20 @@ static const struct {
 } specials[] = {
     {"", "hostname", set_hostname},
     {"", "postmaster", set_postmaster},
-    {"", "trusted", set_trusted},
+    {"", "trusted", set_networks},
+    {"", "xclient", set_networks},
+    {"", "xforward", set_networks},
+    {"", "vrfy", set_audience},
+    {"", "expn", set_audience},
+    {"", "no_soliciting", set_no_soliciting},
     {"listen", "role", set_role},
-    {"listen", "proxy", set_proxy},
-    {"listen", "bare_lf", set_bare_lf},
+    {"listen", "proxy", set_networks},
+    {"listen", "bare_lf", set_networks},
     {"domain", "deliver", set_deliver},
     {"domain", "mailboxes", set_mailboxes},
     {"domain", "catch_all", set_catch_all},
     {"domain", "delimiter", set_delimiter},
+    {"domain", "etrn", set_etrn},
     {"route", "to", set_to},
     {"route", "tls", set_tls},
     {"route", "password", set_password},
@@ -481,6 +440,7 @@ static const struct {
     {"route", "source", set_source4},
     {"route", "source6", set_source6},
     {"authentication", "mechanisms", set_mechanisms},
+    {"route", "etrn", set_etrn},
     {"queue", "retry", set_retry},
     {"sending", "rate", set_rate},
     {"sending", "source", set_source4},

@@ -14,6 +14,8 @@ const struct ipc_frame_row ipc_frames[] = {
     {IPC_BODY_DROP, "body-drop", IPC_RECEIVER, IPC_QUEUE, false},
     {IPC_SUBMIT, "submit", IPC_RECEIVER, IPC_QUEUE, false},
     {IPC_SUBMITTED, "submitted", IPC_QUEUE, IPC_RECEIVER, false},
+    {IPC_FLUSH, "flush", IPC_RECEIVER, IPC_QUEUE, false},
+    {IPC_FLUSHED, "flushed", IPC_QUEUE, IPC_RECEIVER, false},
     {IPC_SASL_START, "sasl-start", IPC_RECEIVER, IPC_KEEPER, false},
     {IPC_SASL_STEP, "sasl-step", IPC_RECEIVER, IPC_KEEPER, false},
     {IPC_SASL_ABORT, "sasl-abort", IPC_RECEIVER, IPC_KEEPER, false},

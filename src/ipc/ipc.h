@@ -35,6 +35,8 @@ enum ipc_type {
     IPC_BODY_DROP,      /* receiver → queue: u64 id. The transaction ended without a message */
     IPC_SUBMIT,         /* receiver → queue: envelope (ipc_envelope_*), then slice body (empty when large) */
     IPC_SUBMITTED,      /* queue → receiver: u64 id, u8 enum ipc_submitted. Durable when IPC_SUBMIT_OK */
+    IPC_FLUSH,          /* receiver → queue: u64 ask, u8 enum ipc_flush, slice name. Mail that waits for it is wanted now (ETRN) */
+    IPC_FLUSHED,        /* queue → receiver: u64 ask, u8 enum ipc_flushed, u64 messages. Its attempts come */
     /* identity (receiver, local ↔ keeper) */
     IPC_SASL_START = 32, /* receiver → keeper: struct sasl_start (ipc_sasl_start_*) */
     IPC_SASL_STEP,       /* receiver → keeper: u64 conversation, slice response */
@@ -56,6 +58,8 @@ enum ipc_type {
 };
 
 enum ipc_submitted { IPC_SUBMIT_OK, IPC_SUBMIT_FULL /* 452 4.3.1 */, IPC_SUBMIT_ERROR /* 451 4.3.0 */ };
+enum ipc_flush { IPC_FLUSH_DOMAIN, IPC_FLUSH_BELOW /* the domain and all below it */, IPC_FLUSH_DESTINATION /* named by next_hop_text */ };
+enum ipc_flushed { IPC_FLUSH_COUNTED, IPC_FLUSH_STARTED /* so much waits that nobody has counted it yet */, IPC_FLUSH_BUSY };
 enum ipc_sasl { IPC_SASL_OK, IPC_SASL_BAD /* 535 5.7.8 */, IPC_SASL_TEMPORARY /* 454 4.7.0 */, IPC_SASL_UNKNOWN_MECHANISM /* 504 5.5.4 */, IPC_SASL_MALFORMED /* 501 5.5.2 */ };
 enum ipc_answer { IPC_NO, IPC_YES, IPC_LATER /* data base trouble: 451 */ };
 

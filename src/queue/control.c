@@ -1,7 +1,7 @@
 /* control.c - what the administrator asks: list, show, summary; retry, hold, release, remove.
  *
  * Request:  {"op": "list"|"show"|"summary"|"retry"|"hold"|"release"|"remove", "ids": ["0F3K…"] | "all": true, "full": true,
- *            "domain": "example.org", "sender": "a@b" | "@b" | "<>", "destination": "mx:example.org", "held": true, "state": "deferred",
+ *            "domain": "example.org", "below": true (and all below it), "sender": "a@b" | "@b" | "<>", "destination": "mx:example.org", "held": true, "state": "deferred",
  *            "older": seconds, "newer": seconds, "reason": "part of a reply", "after": "0F3K…", "limit": 100, "dry_run": true}
  * Answer:   lines, each a JSON object. list and show: one for each message. The others, while they go on: {"progress":n,"of":m}.
  *           The last line has "end": true and what there is to tell at the end; without it the answer was cut off. Or the last

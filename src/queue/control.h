@@ -12,6 +12,7 @@
 struct selection {
     json_t *ids; /* NULL: all messages are looked at */
     struct vr_str domain, sender, destination, reason;
+    bool below; /* and all domains below `domain` */
     int held;                   /* -1: whatever */
     unsigned statuses;          /* bits of enum control_status; 0: whatever */
     int64_t since_us, until_us; /* of the arrival */

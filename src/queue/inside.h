@@ -2,7 +2,7 @@
  *
  * Files, in the order of a message's way: queue.c (glue), intake.c, records.c (payloads of the log), index.c (messages in memory), bodies.c
  * (large files, room on the disk), cache.c, router.c, schedule.c (who sleeps until when), ready.c (whose turn it is in a destination), health.c (how much a
- * destination is given at a time, when it counts as dead), times.c (the message's own times: times.h), dispatch.c, results.c, bounce.c, finished.c, control.c (pick.c, control_show.c, control_summary.c);
+ * destination is given at a time, when it counts as dead), times.c (the message's own times: times.h), dispatch.c, results.c, bounce.c, finished.c, control.c (pick.c, control_show.c, control_summary.c), flush.c;
  * and for a quick start checkpoint.c (writing the index down) and restore.c (reading it).
  */
 #ifndef QUEUE_INSIDE_H
@@ -518,6 +518,11 @@ void control_taken(struct queue *q, struct peer *peer, struct vr_str payload);
 void control_cancel(struct queue *q, struct peer *peer, struct vr_str payload);
 void control_peer_gone(struct queue *q, struct peer *peer);
 
+/* ---- flush.c ----------------------------------------------------------------------------------------------------------------------- */
+
+void flush_frame(struct queue *q, struct peer *peer, struct vr_str payload);
+void flush_peer_gone(struct queue *q, struct peer *peer);
+
 /* ---- the process ---------------------------------------------------------------------------------------------------------------------- */
 
 struct queue {
@@ -585,6 +590,7 @@ struct queue {
     struct io_timer *lock_timer;
     struct early *early_first, *early_last; /* frames that came before */
     struct job *jobs;                       /* control.c */
+    struct flush *flushes;                  /* flush.c */
 };
 
 static inline bool restore_reflects(const struct queue *q, const struct message *m, qlog_position position)

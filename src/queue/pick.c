@@ -38,6 +38,16 @@ static bool contains_nocase(struct vr_str s, struct vr_str what)
     return false;
 }
 
+static bool recipient_of(struct vr_str address, const struct selection *s)
+{
+    size_t at = vr_str_find_last(address, '@');
+    if (of_domain(address, s->domain) || !s->below || at == VR_NPOS)
+        return of_domain(address, s->domain);
+    struct vr_str domain = vr_str_from_pos(address, at + 1);
+    return domain.n > s->domain.n + 1 && vr_str_ends_nocase(domain, s->domain) &&
+           domain.p[domain.n - s->domain.n - 1] == '.';
+}
+
 /* A text that many recipients share is searched once. It is held until the pick ends, so that no other one gets its address. */
 struct verdict {
     uint64_t id; /* first: idmap; the text's address */
@@ -74,7 +84,7 @@ static bool destination_matches(struct pick *p, const struct message *m, const s
 static bool recipient_matches(struct pick *p, const struct message *m, const struct recipient *r)
 {
     const struct selection *s = &p->selection;
-    if (recipient_final(r->state) || (s->domain.n > 0 && !of_domain(recipient_address(m, r), s->domain)))
+    if (recipient_final(r->state) || (s->domain.n > 0 && !recipient_of(recipient_address(m, r), s)))
         return false;
     if (s->statuses != 0 && !(s->statuses & 1u << control_status_of(p->queue, m, r)))
         return false;
@@ -161,6 +171,7 @@ static const char *selection_read(struct pick *p, bool needs_target)
                             .sender = text_member(request, "sender"),
                             .destination = text_member(request, "destination"),
                             .reason = text_member(request, "reason"),
+                            .below = json_is_true(json_object_get(request, "below")),
                             .held = json_is_boolean(held) ? json_is_true(held) : -1};
     const char *wrong = ids_wrong(s->ids);
     if (wrong != NULL)

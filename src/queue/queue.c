@@ -50,6 +50,9 @@ static void frame_now(struct queue *q, struct peer *peer, uint16_t type, struct 
     case IPC_SUBMIT:
         intake_submit(q, peer, payload);
         break;
+    case IPC_FLUSH:
+        flush_frame(q, peer, payload);
+        break;
     case IPC_RESULT:
         results_frame(q, peer, payload);
         break;
@@ -124,6 +127,7 @@ static void queue_detached(struct process *p, struct peer *peer)
     results_peer_gone(q, peer);
     bodies_peer_gone(q, peer);
     control_peer_gone(q, peer);
+    flush_peer_gone(q, peer);
 }
 
 /* ---- the turn and the tick ---------------------------------------------------------------------------------------------------------------- */

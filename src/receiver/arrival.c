@@ -40,19 +40,52 @@ static void write_client(struct session *s, const struct io_address *a)
     snprintf(s->client, sizeof s->client, "%.47s", ip);
 }
 
+bool session_address(const struct session *s, struct io_address *out)
+{
+    *out = (struct io_address){.family = s->ip.v6 ? IO_INET6 : IO_INET};
+    memcpy(out->ip, s->ip.ip, sizeof out->ip);
+    return s->vouched;
+}
+
+void session_grant(struct session *s)
+{
+    const struct config *c = s->receiver->config;
+    bool known = s->trusted || s->user != NULL; /* the engine hears of a login only now */
+    unsigned bits = s->may_x;
+    if (c->vrfy == AUDIENCE_EVERYBODY || (c->vrfy == AUDIENCE_KNOWN && known))
+        bits |= SMTP_EXT_VRFY;
+    if (c->expn == AUDIENCE_KNOWN && known)
+        bits |= SMTP_EXT_EXPN;
+    if (asks_may_etrn(s))
+        bits |= SMTP_EXT_ETRN;
+    smtp_server_grant(s->engine, bits & s->listener->grants);
+}
+
+/* By the address of the connection, or the one that a proxy has given it; never by one that XCLIENT says. */
+static void grant_x(struct session *s)
+{
+    const struct config *c = s->receiver->config;
+    struct io_address client;
+    if (!session_address(s, &client))
+        return;
+    s->may_x = (lies_in(&c->xclient, &client) ? SMTP_EXT_XCLIENT : 0) |
+               (lies_in(&c->xforward, &client) ? SMTP_EXT_XFORWARD : 0);
+}
+
 /* The client is this one from now on. may_trust: an address that was really seen, or vouched for. */
 static void client_is(struct session *s, const struct io_address *a, bool may_trust)
 {
     struct crowd *crowd = s->receiver->process->crowd;
     unsigned number = s->receiver->process->number;
-    struct io_network network = {0};
+    s->ip = (struct io_network){0};
     write_client(s, a);
     s->trusted = may_trust && !s->listener->local && lies_in(&s->receiver->config->trusted, a);
-    if (may_trust && s->listener->bare_lf != NULL && lies_in(s->listener->bare_lf, a))
-        smtp_server_allow_bare_lf(s->engine);
-    bool has_address = io_network_parse(vr_str_from(s->client), &network);
+    smtp_server_allow_bare_lf(s->engine,
+                              may_trust && s->listener->bare_lf != NULL && lies_in(s->listener->bare_lf, a));
+    bool has_address = io_network_parse(vr_str_from(s->client), &s->ip);
+    s->vouched = may_trust && has_address && !s->listener->local;
     struct crowd_client before = s->counted;
-    s->counted = crowd_enter(crowd, number, has_address ? &network : NULL);
+    s->counted = crowd_enter(crowd, number, has_address ? &s->ip : NULL);
     if (s->is_counted)
         crowd_leave(crowd, number, before);
     s->is_counted = true;
@@ -141,6 +174,7 @@ static void header_came(struct session *s, const struct proxy_header *h)
         (struct io_address){.family = h->family == PROXY_INET ? IO_INET : IO_INET6, .port = h->source.port};
     memcpy(client.ip, h->source.ip, sizeof client.ip);
     client_is(s, told ? &client : &peer, told || h->local);
+    grant_x(s);
     report_client(s, h, proxy);
 }
 
@@ -164,6 +198,56 @@ void arrival_bytes(struct session *s, struct vr_str bytes)
     }
 }
 
+/* ---- XCLIENT ----------------------------------------------------------------------------------------------------- */
+
+static void keep(char **field, struct vr_str text)
+{
+    free(*field);
+    *field = text.n > 0 ? strndup(text.p, text.n) : NULL;
+    assert(text.n == 0 || *field != NULL);
+}
+
+static void report_xclient(struct session *s, const char *proxy)
+{
+    struct event_log *l = s->receiver->log;
+    event_begin(l, EVENT_INFO, "xclient.client", 0);
+    event_text(l, "client", s->client);
+    event_text(l, "proxy", proxy);
+    if (s->name != NULL)
+        event_text(l, "name", s->name);
+    if (s->user != NULL)
+        event_text(l, "user", s->user);
+    event_end(l);
+}
+
+/* What stays is the connection: its TLS, and whether it may say XCLIENT. An address that is not available is that of the proxy, without its trust. */
+void arrival_xclient(struct session *s, const struct smtp_x *x)
+{
+    struct io_address client;
+    char proxy[sizeof s->client];
+    io_stream_peer(s->stream, &client);
+    snprintf(proxy, sizeof proxy, "%s", s->client);
+    if (x->known & SMTP_X_ADDR) {
+        client =
+            (struct io_address){.family = x->client.family == 4 ? IO_INET : IO_INET6, .port = x->client.port};
+        memcpy(client.ip, x->client.ip, sizeof client.ip);
+    }
+    policy_auth_cancel(s);
+    if (x->given & SMTP_X_ADDR)
+        client_is(s, &client, (x->known & SMTP_X_ADDR) != 0);
+    keep(&s->user, x->login);
+    keep(&s->helo, x->helo);
+    if (x->given & (SMTP_X_NAME | SMTP_X_ADDR))
+        keep(&s->name, x->name);
+    report_xclient(s, proxy);
+    session_grant(s);
+    session_answer(s, s->crowded
+                          ? SMTP_REPLY(421, "4.7.0", "too many connections; close some and try again later")
+                          : SMTP_REPLY(220, NULL, ""));
+}
+
+/* ---- the beginning ----------------------------------------------------------------------------------------------- */
+
 void arrival_begin(struct session *s)
 {
     const struct config_networks *proxies = s->listener->proxies;
@@ -178,6 +262,7 @@ void arrival_begin(struct session *s)
     }
     /* counted from the first moment: a handshake costs more than any command */
     client_is(s, &peer, true);
+    grant_x(s);
     s->uninvited = proxies != NULL && proxies->count > 0;
     if (s->uninvited)
         report(s, "proxy.refused", "next", "if this is a proxy of yours, add it to `proxy` of this `listen`");

@@ -24,6 +24,18 @@
 /* ---- beginning
  * --------------------------------------------------------------------------------------------------- */
 
+/* What XFORWARD said lives with the transaction: it is told of when the client may be gone. */
+static void keep_forwarded(struct transaction *t, const struct smtp_x *x)
+{
+    if (x == NULL)
+        return;
+    t->forwarded = *x;
+    t->forwarded.name = vr_arena_dup(&t->arena, x->name);
+    t->forwarded.helo = vr_arena_dup(&t->arena, x->helo);
+    t->forwarded.ident = vr_arena_dup(&t->arena, x->ident);
+    t->forwarded.login = vr_str(NULL, 0);
+}
+
 struct transaction *transaction_new(struct session *s, const struct smtp_mail *mail)
 {
     struct transaction *t = calloc(1, sizeof *t);
@@ -52,6 +64,7 @@ struct transaction *transaction_new(struct session *s, const struct smtp_mail *m
     e->user = vr_arena_dup(&t->arena, vr_str_from(s->user));
     e->client = vr_arena_dup(&t->arena, vr_str_from(s->client));
     e->helo = vr_arena_dup(&t->arena, vr_str_from(s->helo));
+    keep_forwarded(t, smtp_server_forwarded(s->engine));
     return t;
 }
 
@@ -126,6 +139,7 @@ static void look_at_header(struct transaction *t)
     if (t->header_seen || t->session == NULL)
         return;
     t->header_seen = true;
+    solicit_look(t, vr_buf_str(&t->body));
     if (!t->session->listener->submission && !t->session->listener->local)
         return;
     t->missing_date = !header_find(vr_buf_str(&t->body), VR_STR("Date"), &f);
@@ -247,10 +261,25 @@ static void send_submit(struct transaction *t)
     peer_send(queue, IPC_SUBMIT, b, -1);
 }
 
+static void refuse_solicitation(struct transaction *t)
+{
+    struct event_log *l = t->receiver->log;
+    event_begin(l, EVENT_NOTICE, "message.refused", t->id);
+    event_str(l, "client", t->envelope.client);
+    event_u64(l, "code", 550);
+    event_str(l, "solicitation", t->solicits);
+    event_end(l);
+    finish(t, solicit_refusal(&t->arena, t->solicits));
+}
+
 static void submit(struct transaction *t)
 {
     t->envelope.body_size = t->body_size;
     look_at_header(t);
+    if (t->solicits.n > 0) {
+        refuse_solicitation(t);
+        return;
+    }
     t->envelope.prefix = trace_fields(t, &t->arena);
     t->submitted = true;
     t->submitted_ms = io_monotonic_ms(t->receiver->io);
@@ -284,6 +313,21 @@ static void finish(struct transaction *t, struct smtp_reply reply)
     transaction_free(t);
 }
 
+static void report_forwarded(struct event_log *l, const struct smtp_x *x)
+{
+    char ip[IO_ADDRESS_TEXT];
+    if (x->known & SMTP_X_ADDR) {
+        trace_forwarded_ip(x, ip);
+        event_text(l, "forwarded_client", ip);
+    }
+    if (x->name.n > 0)
+        event_str(l, "forwarded_name", x->name);
+    if (x->helo.n > 0)
+        event_str(l, "forwarded_helo", x->helo);
+    if (x->ident.n > 0)
+        event_str(l, "forwarded_id", x->ident);
+}
+
 static void report_accepted(const struct transaction *t)
 {
     struct event_log *l = t->receiver->log;
@@ -294,6 +338,7 @@ static void report_accepted(const struct transaction *t)
     event_str(l, "helo", e->helo);
     if (e->user.n > 0)
         event_str(l, "user", e->user);
+    report_forwarded(l, &t->forwarded);
     event_u64(l, "size", t->body_size);
     event_u64(l, "recipients", e->rcpt_count);
     event_u64(l, "sync_ms", (uint64_t)(io_monotonic_ms(t->receiver->io) - t->submitted_ms));

@@ -77,7 +77,7 @@ void policy_fini(struct receiver *r)
 
 /* The keeper, or NULL after the session was answered that it must come back later. Each question has a number of its own: an answer that
  * comes after its question was given up must not be taken for that to the next one. Only the steps of an exchange keep theirs. */
-static struct peer *keeper_for(struct session *s, int asking)
+struct peer *policy_keeper_for(struct session *s, int asking)
 {
     struct peer *keeper = process_peer(s->receiver->process, IPC_KEEPER);
     if (keeper == NULL) {
@@ -124,7 +124,7 @@ static void mail_accept(struct session *s)
 }
 
 /* May use this server as its own: what it asks for is what it gets. */
-static bool is_known(const struct session *s)
+bool policy_is_known(const struct session *s)
 {
     return s->trusted || s->listener->local || smtp_server_authenticated(s->engine);
 }
@@ -133,7 +133,7 @@ static bool is_known(const struct session *s)
 static void set_priority(struct session *s)
 {
     struct envelope *e = &s->transaction->envelope;
-    s->transaction->lowered = e->priority > 0 && !is_known(s);
+    s->transaction->lowered = e->priority > 0 && !policy_is_known(s);
     if (s->transaction->lowered)
         e->priority = 0;
 }
@@ -164,9 +164,28 @@ static bool own_address(const struct config *c, struct vr_arena *arena, struct v
     return base.n > 0 && address_same(base, user);
 }
 
+static void solicitation_refuse(struct session *s, struct vr_str keyword)
+{
+    struct vr_arena arena;
+    vr_arena_init(&arena, 4096);
+    struct event_log *l = s->receiver->log;
+    event_begin(l, EVENT_NOTICE, "mail.refused", 0);
+    event_text(l, "client", s->client);
+    event_str(l, "solicitation", keyword);
+    event_text(l, "reason", "a solicitation that is not wanted");
+    event_end(l);
+    session_answer(s, solicit_refusal(&arena, keyword));
+    vr_arena_fini(&arena);
+}
+
 void policy_mail(struct session *s, const struct smtp_mail *mail)
 {
     const struct config *c = s->receiver->config;
+    struct vr_str unwanted = solicit_unwanted(s, mail->solicit);
+    if (unwanted.n > 0) {
+        solicitation_refuse(s, unwanted);
+        return;
+    }
     s->transaction = transaction_new(s, mail);
     set_priority(s);
     struct vr_str from = s->transaction->envelope.reverse_path, user = vr_str_from(s->user);
@@ -175,7 +194,7 @@ void policy_mail(struct session *s, const struct smtp_mail *mail)
         mail_accept(s);
         return;
     }
-    struct peer *keeper = keeper_for(s, ASK_SENDER);
+    struct peer *keeper = policy_keeper_for(s, ASK_SENDER);
     if (keeper == NULL)
         return;
     struct vr_buf *b = process_frame(s->receiver->process);
@@ -202,7 +221,7 @@ static void rcpt_unknown(struct session *s, const struct smtp_rcpt *rcpt)
 
 static void rcpt_foreign(struct session *s, const struct smtp_rcpt *rcpt)
 {
-    if (is_known(s)) {
+    if (policy_is_known(s)) {
         rcpt_take(s, rcpt, false);
         return;
     }
@@ -229,7 +248,7 @@ void policy_rcpt(struct session *s, const struct smtp_rcpt *rcpt)
         rcpt_take(s, rcpt, false);
         return;
     }
-    struct peer *keeper = keeper_for(s, ASK_MAILBOX);
+    struct peer *keeper = policy_keeper_for(s, ASK_MAILBOX);
     if (keeper == NULL)
         return;
     s->rcpt = rcpt;
@@ -248,7 +267,7 @@ void policy_rcpt(struct session *s, const struct smtp_rcpt *rcpt)
 
 void policy_auth(struct session *s, struct vr_str mechanism, bool has_initial, struct vr_str initial)
 {
-    struct peer *keeper = keeper_for(s, ASK_SASL);
+    struct peer *keeper = policy_keeper_for(s, ASK_SASL);
     if (keeper == NULL)
         return;
     struct vr_buf *b = process_frame(s->receiver->process);
@@ -272,7 +291,7 @@ void policy_auth(struct session *s, struct vr_str mechanism, bool has_initial, s
 
 void policy_auth_response(struct session *s, struct vr_str response)
 {
-    struct peer *keeper = keeper_for(s, ASK_SASL);
+    struct peer *keeper = policy_keeper_for(s, ASK_SASL);
     if (keeper == NULL)
         return;
     struct vr_buf *b = process_frame(s->receiver->process);
@@ -312,6 +331,7 @@ static void auth_done(struct session *s, uint8_t status, struct vr_str user)
         free(s->user);
         s->user = strndup(user.p, user.n);
         assert(s->user != NULL);
+        session_grant(s);
     }
     session_answer(s, replies[status]);
 }
@@ -370,6 +390,8 @@ void policy_keeper_frame(struct receiver *r, uint16_t type, struct vr_str payloa
         sender_answered(s, ipc_get_u8(&reader));
     } else if (type == IPC_ANSWER && asking == ASK_IDENTITY) {
         login_identified(s, ipc_get_u8(&reader));
+    } else if (type == IPC_ANSWER && asking == ASK_VRFY) {
+        asks_vrfy_answered(s, ipc_get_u8(&reader));
     } else {
         s->asking = asking; /* an answer to something else: go on waiting, the deadline is near */
         s->deadline_ms = io_monotonic_ms(r->io) + KEEPER_TIMEOUT_MS;
@@ -382,7 +404,7 @@ void policy_keeper_lost(struct receiver *r)
     HASH_ITER(hh, r->by_key, s, next)
     {
         int asking = s->asking;
-        if (asking == ASK_NOTHING)
+        if (asking == ASK_NOTHING || asking == ASK_FLUSH)
             continue;
         settled(s);
         if (asking == ASK_SASL)
@@ -391,6 +413,8 @@ void policy_keeper_lost(struct receiver *r)
             mailbox_answered(s, IPC_LATER);
         else if (asking == ASK_IDENTITY)
             login_identified(s, IPC_LATER);
+        else if (asking == ASK_VRFY)
+            asks_vrfy_answered(s, IPC_LATER);
         else
             sender_answered(s, IPC_LATER);
     }

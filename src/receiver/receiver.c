@@ -13,7 +13,7 @@
 #define SWEEP_MS         1000
 #define DESCRIPTORS_KEPT 48
 /* Extensions whose promises this program keeps; each listener offers those of them that smtp_extensions[] gives to its role. */
-#define KEPT (SMTP_EXT_BASIC | SMTP_EXT_MT_PRIORITY | SMTP_EXT_LIMITS)
+#define KEPT (SMTP_EXT_BASIC | SMTP_EXT_MT_PRIORITY | SMTP_EXT_LIMITS | SMTP_EXT_NO_SOLICITING)
 
 static struct io_tls *load_tls(const struct config *c, const char *client_ca, char error[256])
 {
@@ -63,10 +63,12 @@ static void listener_init(struct listener *l, struct receiver *r, const struct c
     l->implicit_tls = role == LISTENER_SUBMISSIONS;
     l->proxies = from != NULL ? &from->proxy : NULL;
     l->bare_lf = from != NULL ? &from->bare_lf : NULL;
+    l->grants = l->local ? 0 : smtp_extensions_for(where[role]);
     l->smtp = (struct smtp_server_config){
         .hostname = c->hostname,
         .banner = VR_STR("veredus"),
         .offers = KEPT & smtp_extensions_for(where[role]),
+        .solicit = c->no_soliciting,
         .lmtp = role == LISTENER_LMTP,
         .starttls = !l->local && role != LISTENER_LMTP,
         .size_max = c->message_size,
@@ -161,7 +163,9 @@ static void attached(struct process *p, struct peer *peer)
 
 static void frame(struct process *p, struct peer *peer, uint16_t type, struct vr_str payload, int fd)
 {
-    if (peer->role == IPC_QUEUE)
+    if (type == IPC_FLUSHED)
+        asks_queue_frame(p->data, payload);
+    else if (peer->role == IPC_QUEUE)
         intake_queue_frame(p->data, type, payload, fd);
     else
         policy_keeper_frame(p->data, type, payload);
@@ -169,9 +173,11 @@ static void frame(struct process *p, struct peer *peer, uint16_t type, struct vr
 
 static void detached(struct process *p, struct peer *peer)
 {
-    if (peer->role == IPC_QUEUE)
+    if (peer->role == IPC_QUEUE) {
         intake_queue_lost(p->data);
-    else if (process_peer(p, IPC_KEEPER) == NULL)
+        asks_queue_lost(p->data);
+    }
+    if (peer->role == IPC_KEEPER && process_peer(p, IPC_KEEPER) == NULL)
         policy_keeper_lost(p->data);
 }
 

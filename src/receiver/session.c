@@ -128,6 +128,26 @@ static void on_starttls(struct session *s, const struct smtp_server_event *ev)
     begin_tls(s, vr_str(NULL, 0));
 }
 
+static void on_vrfy(struct session *s, const struct smtp_server_event *ev)
+{
+    asks_vrfy(s, ev->data, ev->utf8);
+}
+
+static void on_expn(struct session *s, const struct smtp_server_event *ev)
+{
+    asks_expn(s, ev->data, ev->utf8);
+}
+
+static void on_etrn(struct session *s, const struct smtp_server_event *ev)
+{
+    asks_etrn(s, ev->option, ev->name);
+}
+
+static void on_xclient(struct session *s, const struct smtp_server_event *ev)
+{
+    arrival_xclient(s, ev->x);
+}
+
 static void on_command_refused(struct session *s, const struct smtp_server_event *ev)
 {
     report_refusal(s, "command.refused", ev, 0);
@@ -152,6 +172,10 @@ static void (*const handlers[])(struct session *s, const struct smtp_server_even
     [SMTP_SERVER_AUTH_RESPONSE] = on_auth_response,
     [SMTP_SERVER_AUTH_CANCEL] = on_auth_cancel,
     [SMTP_SERVER_STARTTLS] = on_starttls,
+    [SMTP_SERVER_VRFY] = on_vrfy,
+    [SMTP_SERVER_EXPN] = on_expn,
+    [SMTP_SERVER_ETRN] = on_etrn,
+    [SMTP_SERVER_XCLIENT] = on_xclient,
     [SMTP_SERVER_COMMAND_REFUSED] = on_command_refused,
     [SMTP_SERVER_CLOSE] = on_close,
 };
@@ -253,6 +277,7 @@ static void on_secured(void *arg, int status)
         free(s->user);
         free(s->helo);
         s->user = s->helo = NULL;
+        session_grant(s);
     }
     if (status != 0) {
         event_begin(s->receiver->log, EVENT_NOTICE, "tls.failed", 0);
@@ -290,6 +315,7 @@ static void refuse_handshake(struct session *s)
 void session_start(struct session *s, struct vr_str received)
 {
     bool refused = s->crowded || s->uninvited;
+    session_grant(s);
     if (s->listener->implicit_tls && refused) {
         refuse_handshake(s);
     } else if (s->listener->implicit_tls) {
@@ -336,6 +362,8 @@ void session_close(struct session *s)
     free(s->user);
     free(s->candidates);
     free(s->identity);
+    free(s->name);
+    free(s->asked_name);
     free(s);
 }
 
@@ -375,10 +403,11 @@ static void waited_too_long(struct session *s)
         login_identified(s, IPC_LATER);
         return;
     }
-    session_answer(s,
-                   asking == ASK_SASL
-                       ? SMTP_REPLY(454, "4.7.0", "authentication takes too long now; try again later")
-                       : SMTP_REPLY(451, "4.3.0", "the accounts cannot be consulted now; try again later"));
+    session_answer(
+        s, asking == ASK_SASL ? SMTP_REPLY(454, "4.7.0", "authentication takes too long now; try again later")
+           : asking == ASK_FLUSH
+               ? SMTP_REPLY(458, "4.3.0", "the queue does not answer now; try again later")
+               : SMTP_REPLY(451, "4.3.0", "the accounts cannot be consulted now; try again later"));
 }
 
 void session_sweep(struct receiver *r)

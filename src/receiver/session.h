@@ -28,6 +28,7 @@ struct listener {
     bool implicit_tls;
     bool submission; /* clients are users: senders are checked, missing header fields are added */
     bool local;      /* the UNIX socket of sendmail(1): the kernel says who it is */
+    unsigned grants; /* enum smtp_extension: what may be granted here */
     const struct config_networks
         *proxies; /* who may, and must, speak the PROXY protocol; NULL or none: nobody */
     const struct config_networks *bare_lf; /* whose lines may end in LF alone; NULL or none: nobody's */
@@ -53,7 +54,9 @@ struct transaction {
     bool ended;     /* end of data came */
     bool submitted; /* in receiver->submitted, waiting for the queue */
     bool missing_date, missing_message_id, header_seen;
-    bool lowered; /* the priority that was asked for is for those whom we know */
+    bool lowered;            /* the priority that was asked for is for those whom we know */
+    struct smtp_x forwarded; /* what XFORWARD said; given 0: nothing */
+    struct vr_str solicits;  /* keywords of a Solicitation field that are not wanted here */
     int64_t submitted_ms;
     UT_hash_handle hh; /* receiver->by_id */
 };
@@ -68,19 +71,31 @@ struct session {
     char client[48]; /* IP address, or "unix" */
     bool trusted, crowded, securing, closing, pumping;
     bool uninvited; /* not one of the listener's proxies */
+    bool vouched;   /* the address is the client's own, or one whose word counts has given it */
     bool is_counted;
+    unsigned may_x;       /* XCLIENT, XFORWARD: by the address of the connection */
+    struct io_network ip; /* of the client; vouched only when it has one */
     struct crowd_client counted;
     struct proxy_reader *proxy; /* while a proxy's header is awaited */
     bool bindable;              /* TLS that -PLUS can bind to: 1.3, or 1.2 with the extended master secret */
     char *candidates,
         *identity; /* addresses of the client's certificate, by lines: not asked about yet; accounts. On the heap */
     bool conversing; /* the keeper holds an exchange of AUTH under our key */
-    enum { ASK_NOTHING, ASK_MAILBOX, ASK_SENDER, ASK_SASL, ASK_IDENTITY } asking;
+    enum {
+        ASK_NOTHING,
+        ASK_MAILBOX,
+        ASK_SENDER,
+        ASK_SASL,
+        ASK_IDENTITY,
+        ASK_VRFY,
+        ASK_FLUSH /* the queue */
+    } asking;
+    char *asked_name;             /* VRFY: the mailbox; ETRN: the node */
     const struct smtp_rcpt *rcpt; /* the one that the keeper is asked about */
     struct vr_str asked;          /* in the transaction's arena: the mailbox */
     bool catch_all;
     int64_t deadline_ms; /* of the proxy's header, of the TLS handshake, of the keeper's answer; INT64_MAX */
-    char *helo, *user;   /* on the heap: few sessions have them */
+    char *helo, *user, *name; /* on the heap: few sessions have them. name: of the host, as XCLIENT says */
     TAILQ_ENTRY(session) entry;
     UT_hash_handle hh;
 };
@@ -119,6 +134,20 @@ void arrival_begin(struct session *s);
 void arrival_bytes(struct session *s, struct vr_str bytes); /* while s->proxy */
 void arrival_late(struct session *s);
 void arrival_forget(struct session *s);
+void arrival_xclient(struct session *s, const struct smtp_x *x);
+/* What this client is granted besides, as far as it is known now (AUTH, STARTTLS, XCLIENT change that). */
+void session_grant(struct session *s);
+/* The address by which the client may be granted something. False: it has none. */
+bool session_address(const struct session *s, struct io_address *out);
+
+/* asks.c: VRFY, EXPN, ETRN */
+void asks_vrfy(struct session *s, struct vr_str argument, bool utf8);
+void asks_vrfy_answered(struct session *s, uint8_t answer);
+void asks_expn(struct session *s, struct vr_str argument, bool utf8);
+void asks_etrn(struct session *s, char option, struct vr_str node);
+bool asks_may_etrn(const struct session *s); /* for something at all */
+void asks_queue_frame(struct receiver *r, struct vr_str payload);
+void asks_queue_lost(struct receiver *r);
 
 /* policy.c: who may send what to whom */
 void policy_mail(struct session *s, const struct smtp_mail *mail);
@@ -129,6 +158,9 @@ void policy_auth_cancel(struct session *s);
 void policy_keeper_frame(struct receiver *r, uint16_t type, struct vr_str payload);
 void policy_keeper_lost(struct receiver *r);
 void policy_fini(struct receiver *r);
+bool policy_is_known(const struct session *s); /* may use this server as its own */
+/* The keeper, to be asked under s->key; NULL: the session was answered that it cannot be */
+struct peer *policy_keeper_for(struct session *s, int asking);
 
 /* login.c: what is offered for the log-in */
 void login_lists(struct listener *l);
@@ -154,7 +186,13 @@ void intake_queue_attached(struct receiver *r); /* what was submitted and not an
 void intake_queue_lost(struct receiver *r);
 void intake_sweep(struct receiver *r);
 
+/* solicit.c: NO-SOLICITING. The first of these keywords that is not wanted; empty: all are fine, or nothing is offered here */
+struct vr_str solicit_unwanted(const struct session *s, struct vr_str keywords);
+void solicit_look(struct transaction *t, struct vr_str header); /* for a Solicitation field */
+struct smtp_reply solicit_refusal(struct vr_arena *arena, struct vr_str keyword);
+
 /* trace.c: the header fields put on top */
+void trace_forwarded_ip(const struct smtp_x *x, char out[IO_ADDRESS_TEXT]);
 struct vr_str trace_fields(struct transaction *t, struct vr_arena *arena);
 
 #endif

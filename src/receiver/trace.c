@@ -8,7 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define FIELDS_MAX 8192
+#define FIELDS_MAX    8192
+#define SOLICIT_SHOWN 900 /* a line has its limit, and the keywords cannot be folded */
 
 /* RFC 3848: which protocol it was, TLS and AUTH included. */
 static void add_protocol(struct vr_buf *b, const struct session *s, bool tls)
@@ -20,6 +21,33 @@ static void add_protocol(struct vr_buf *b, const struct session *s, bool tls)
     bool extended = smtp_server_is_extended(s->engine);
     vr_buf_addf(b, "%s%s%s", extended ? "ESMTP" : "SMTP", extended && tls ? "S" : "",
                 extended && s->user != NULL && !s->listener->local ? "A" : "");
+}
+
+void trace_forwarded_ip(const struct smtp_x *x, char out[IO_ADDRESS_TEXT])
+{
+    struct io_address a = {.family = x->client.family == 4 ? IO_INET : IO_INET6};
+    memcpy(a.ip, x->client.ip, sizeof a.ip);
+    io_address_ip_text(&a, out);
+}
+
+/* XFORWARD: whose mail a filter hands on. A comment, since the filter's own field says the rest. */
+static void add_forwarded(struct vr_buf *b, const struct smtp_x *x)
+{
+    char ip[IO_ADDRESS_TEXT];
+    if (x->known & SMTP_X_ADDR) {
+        trace_forwarded_ip(x, ip);
+        vr_buf_addf(b, "\r\n\t(forwarded for %.*s%s[%s%s]", VR_STR_ARG(x->name), x->name.n > 0 ? " " : "",
+                    vr_str_find(vr_str_from(ip), ':') != VR_NPOS ? "IPv6:" : "", ip);
+    } else if (x->ident.n > 0 || x->helo.n > 0) {
+        vr_buf_addf(b, "\r\n\t(forwarded");
+    } else {
+        return;
+    }
+    if (x->helo.n > 0)
+        vr_buf_addf(b, " helo %.*s", VR_STR_ARG(x->helo));
+    if (x->ident.n > 0)
+        vr_buf_addf(b, " id %.*s", VR_STR_ARG(x->ident));
+    vr_buf_add_byte(b, ')');
 }
 
 static void add_received(struct vr_buf *b, const struct transaction *t, const char *date)
@@ -35,14 +63,18 @@ static void add_received(struct vr_buf *b, const struct transaction *t, const ch
     else if (strcmp(s->client, "unix") == 0)
         vr_buf_addf(b, "Received: from %s (UNIX socket)\r\n", s->helo != NULL ? s->helo : "unknown");
     else
-        vr_buf_addf(b, "Received: from %s ([%s%s])\r\n", s->helo != NULL ? s->helo : "unknown",
+        vr_buf_addf(b, "Received: from %s (%s%s[%s%s])\r\n", s->helo != NULL ? s->helo : "unknown",
+                    s->name != NULL ? s->name : "", s->name != NULL ? " " : "",
                     vr_str_find(vr_str_from(s->client), ':') != VR_NPOS ? "IPv6:" : "", s->client);
     vr_buf_addf(b, "\tby %.*s (veredus) with ", VR_STR_ARG(c->hostname));
     add_protocol(b, s, secured);
+    if (t->envelope.solicit.n > 0 && t->envelope.solicit.n < SOLICIT_SHOWN) /* RFC 3865 §2.6 */
+        vr_buf_addf(b, "\r\n\t(SOLICIT=%.*s)\r\n\t", VR_STR_ARG(t->envelope.solicit));
     vr_buf_addf(b, " id %s", id);
     if (secured)
         vr_buf_addf(b, "\r\n\t(using %s with cipher %s (%u bits)%s)", tls.protocol, tls.cipher, tls.bits,
                     tls.verified ? ", client certificate verified" : "");
+    add_forwarded(b, &t->forwarded);
     if (t->envelope.rcpt_count ==
         1) /* with several, naming one would tell the others of it (RFC 5321 §7.6) */
         vr_buf_addf(b, "\r\n\tfor <%.*s>", VR_STR_ARG(t->envelope.rcpts[0].address));

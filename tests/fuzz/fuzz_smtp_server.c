@@ -45,6 +45,26 @@ static void decide(struct owner *o, struct smtp_reply r)
     o->waits = true;
 }
 
+/* What others said of a client can stand in a header field. */
+static void check_claim(struct vr_str s)
+{
+    assert(s.n <= 255);
+    for (size_t i = 0; i < s.n; i++)
+        assert(s.p[i] > ' ' && s.p[i] <= '~' && strchr("<>()\\\"", s.p[i]) == NULL);
+}
+
+static void check_x(const struct smtp_x *x)
+{
+    check_claim(x->name);
+    check_claim(x->helo);
+    check_claim(x->ident);
+    assert(x->given != 0 && (x->known & ~x->given) == 0 && vr_utf8_valid(x->login) && x->login.n <= 255);
+    assert(x->name.n == 0 || address_domain_valid(x->name, 0));
+    assert(((x->known & SMTP_X_ADDR) != 0) == (x->client.family != 0));
+    for (size_t i = 0; i < x->login.n; i++)
+        assert((unsigned char)x->login.p[i] >= 0x20 && x->login.p[i] != 0x7f);
+}
+
 static void hear_path(struct owner *o, const struct address *a)
 {
     check_path(a);
@@ -83,6 +103,10 @@ static void hear(struct owner *o, enum smtp_server_event_kind kind, const struct
         assert(o->utf8 || !ev->mail->reverse_path.utf8);
         o->binary = ev->mail->body == SMTP_BODY_BINARYMIME;
         o->refuses_data = ev->mail->reverse_path.local.n % 8 == 6;
+        if (smtp_server_forwarded(o->engine) != NULL) {
+            check_x(smtp_server_forwarded(o->engine));
+            vr_buf_addf(&o->seen->taken, "<%x>", smtp_server_forwarded(o->engine)->known);
+        }
         hear_path(o, &ev->mail->reverse_path);
         break;
     case SMTP_SERVER_RCPT:
@@ -110,7 +134,20 @@ static void hear(struct owner *o, enum smtp_server_event_kind kind, const struct
         decide(o, ev->data.n % 3 == 2 ? SMTP_REPLY(235, "2.7.0", "in") : SMTP_REPLY(535, "5.7.8", "out"));
         break;
     case SMTP_SERVER_VRFY:
-        decide(o, SMTP_REPLY(250, "2.1.5", "yes"));
+    case SMTP_SERVER_EXPN:
+        decide(o, SMTP_REPLY(250, "2.1.5", "yes\nand yes"));
+        break;
+    case SMTP_SERVER_ETRN:
+        assert(ev->name.n > 0 && (ev->option == '\0' || ev->option == '@' || ev->option == '#'));
+        assert(ev->option == '#' || address_domain_valid(ev->name, 0));
+        assert(!smtp_server_in_transaction(o->engine));
+        decide(o, SMTP_REPLY(250, "2.0.0", "started"));
+        break;
+    case SMTP_SERVER_XCLIENT:
+        assert(!smtp_server_in_transaction(o->engine));
+        check_x(ev->x);
+        vr_buf_addf(&o->seen->taken, "(%x/%x)", ev->x->given, ev->x->known);
+        decide(o, ev->x->helo.n % 4 == 3 ? SMTP_REPLY(550, "5.7.1", "no") : SMTP_REPLY(220, NULL, ""));
         break;
     case SMTP_SERVER_CLOSE:
         assert(!o->seen->closed && !smtp_server_in_transaction(o->engine));
@@ -156,12 +193,14 @@ static void pump(struct owner *o, uint32_t *state, bool patient)
     smtp_server_sent(o->engine, out.n);
 }
 
-static void run(const struct smtp_server_config *c, struct vr_str input, uint8_t split, struct seen *seen)
+static void run(const struct smtp_server_config *c, unsigned granted, struct vr_str input, uint8_t split,
+                struct seen *seen)
 {
     struct owner o = {.engine = smtp_server_new(c, false, 0), .seen = seen, .lmtp = c->lmtp};
     uint32_t state = split;
     assert(o.engine != NULL);
     vr_buf_init(&o.text, 8u << 20);
+    smtp_server_grant(o.engine, granted);
     smtp_server_greet(o.engine, SMTP_REPLY(220, NULL, ""));
     while (input.n > 0) {
         size_t n = split == 0 ? 100000 : split == 1 ? 1 : 1 + mix(&state) % (split * 8u);
@@ -198,7 +237,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct smtp_server_config c = {.hostname = VR_STR("mx.d.test"),
                                    .starttls = data[0] & 1 && !(data[0] & 64),
                                    .lmtp = data[0] & 2,
-                                   .vrfy = data[0] & 4,
                                    .offers = data[0] & 32 ? SMTP_EXT_BASIC : ~0u,
                                    .rcpt_max = data[0] & 8 ? 3 : 0,
                                    .size_max = data[0] & 16 ? 200 : 0,
@@ -214,9 +252,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     vr_buf_init(&one.taken, 8u << 20);
     vr_buf_init(&other.said, 8u << 20);
     vr_buf_init(&other.taken, 8u << 20);
-    run(&c, input, 0, &one);
+    unsigned granted = data[0] & 4 ? ~0u : 0;
+    run(&c, granted, input, 0, &one);
     check_said(vr_buf_str(&one.said));
-    run(&c, input, data[1] > 0 ? data[1] : 1, &other);
+    run(&c, granted, input, data[1] > 0 ? data[1] : 1, &other);
     if (!c.starttls) { /* behind STARTTLS what came along is dropped, so there the split is a difference */
         assert(vr_str_equal(vr_buf_str(&one.said), vr_buf_str(&other.said)));
         assert(vr_str_equal(vr_buf_str(&one.taken), vr_buf_str(&other.taken)));

@@ -217,7 +217,7 @@ static bool run_steps(struct run *r)
 {
     smtp_server_grant(r->owner.engine, r->t->granted);
     if (r->t->bare_lf)
-        smtp_server_allow_bare_lf(r->owner.engine);
+        smtp_server_allow_bare_lf(r->owner.engine, true);
     if (r->t->unix_seconds != 0)
         smtp_server_clock(r->owner.engine, r->t->unix_seconds, r->owner.now_ms);
     smtp_server_greet(r->owner.engine, r->t->greeting);

@@ -16,6 +16,7 @@ void owner_init(struct owner *o, struct smtp_server *engine)
     vr_arena_init(&o->arena, 8u << 20);
     vr_buf_init(&o->to, 1u << 20);
     vr_buf_init(&o->params, 1u << 16);
+    vr_buf_init(&o->client, 1u << 16);
     vr_buf_init(&o->body, 64u << 20);
     vr_buf_init(&o->facts, 64u << 20);
 }
@@ -24,6 +25,7 @@ void owner_fini(struct owner *o)
 {
     vr_buf_fini(&o->to);
     vr_buf_fini(&o->params);
+    vr_buf_fini(&o->client);
     vr_buf_fini(&o->body);
     vr_buf_fini(&o->facts);
     vr_arena_fini(&o->arena);
@@ -53,6 +55,89 @@ static void add_param(struct vr_buf *b, const char *name, struct vr_str value)
         vr_buf_addf(b, "%s%.*s", name, VR_STR_ARG(value));
 }
 
+/* "addr=192.0.2.1:25,name=host.test": what is known, in this order; what was said to be not available as "name=?" */
+static void add_end(struct vr_buf *out, const struct smtp_x_end *end)
+{
+    for (size_t i = 0; i < 16 && end->family != 0; i += end->family == 4 ? 1 : 2) {
+        if (end->family == 4 && i < 4)
+            vr_buf_addf(out, "%s%u", i > 0 ? "." : "", end->ip[i]);
+        else if (end->family == 6)
+            vr_buf_addf(out, "%s%x", i > 0 ? ":" : "", (unsigned)end->ip[i] << 8 | end->ip[i + 1]);
+    }
+}
+
+static void add_x(struct vr_buf *out, const struct smtp_x *x)
+{
+    const char *separator = "";
+    const struct {
+        enum smtp_x_attribute bit;
+        const char *name;
+        struct vr_str text;
+        const struct smtp_x_end *end;
+        int number;
+    } rows[] = {{SMTP_X_NAME, "name", x->name, NULL, -1},
+                {SMTP_X_ADDR, "addr", {NULL, 0}, &x->client, -1},
+                {SMTP_X_PORT, "port", {NULL, 0}, NULL, x->client.port},
+                {SMTP_X_PROTO, "proto", x->extended ? VR_STR("esmtp") : VR_STR("smtp"), NULL, -1},
+                {SMTP_X_HELO, "helo", x->helo, NULL, -1},
+                {SMTP_X_LOGIN, "login", x->login, NULL, -1},
+                {SMTP_X_DESTADDR, "destaddr", {NULL, 0}, &x->server, -1},
+                {SMTP_X_DESTPORT, "destport", {NULL, 0}, NULL, x->server.port},
+                {SMTP_X_IDENT, "ident", x->ident, NULL, -1},
+                {SMTP_X_SOURCE, "source", x->local ? VR_STR("local") : VR_STR("remote"), NULL, -1}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        if (!(x->given & rows[i].bit))
+            continue;
+        vr_buf_addf(out, "%s%s=", separator, rows[i].name);
+        separator = ",";
+        if (!(x->known & rows[i].bit))
+            vr_buf_add_byte(out, '?');
+        else if (rows[i].end != NULL)
+            add_end(out, rows[i].end);
+        else if (rows[i].number >= 0)
+            vr_buf_add_u64(out, (uint64_t)rows[i].number);
+        else
+            vr_buf_add(out, rows[i].text);
+    }
+}
+
+static void hear_xclient(struct owner *o, const struct smtp_x *x)
+{
+    vr_buf_reset(&o->client);
+    if (vr_str_equal(x->name, VR_STR("refused.test"))) {
+        decide(o, SMTP_REPLY(550, "5.7.1", "not him"));
+    } else if (vr_str_equal(x->name, VR_STR("crowd.test"))) {
+        decide(o, SMTP_REPLY(421, "4.7.0", "too many of them"));
+    } else {
+        add_x(&o->client, x);
+        decide(o, SMTP_REPLY(220, NULL, ""));
+    }
+}
+
+/* d.test has mail waiting, empty.test has none; all other nodes are somebody else's. */
+static void hear_etrn(struct owner *o, const struct smtp_server_event *ev)
+{
+    if (ev->option == '#')
+        decide(o, SMTP_REPLY(458, "4.3.0", "there is no such queue"));
+    else if (vr_str_equal_nocase(ev->name, VR_STR("d.test")))
+        decide(o, ev->option == '@' ? SMTP_REPLY(252, "2.0.0", "started, all below too")
+                                    : SMTP_REPLY(253, "2.0.0", "2 messages for d.test started"));
+    else if (vr_str_equal_nocase(ev->name, VR_STR("empty.test")))
+        decide(o, SMTP_REPLY(251, "2.0.0", "nothing waits for empty.test"));
+    else
+        decide(o, SMTP_REPLY(459, "4.7.1", "not your domain"));
+}
+
+static void hear_expn(struct owner *o, const struct smtp_server_event *ev)
+{
+    if (vr_str_equal_nocase(ev->data, VR_STR("team")))
+        decide(o, SMTP_REPLY(250, "2.1.5", "Ann <ann@d.test>\n<bob@d.test>\n<carol@elsewhere.test>"));
+    else if (ev->utf8 && vr_str_equal(ev->data, VR_STR("t\xc3\xa4m")))
+        decide(o, SMTP_REPLY(250, "2.1.5", "<j\xc3\xbcrgen@d.test>"));
+    else
+        decide(o, SMTP_REPLY(550, "5.1.1", "no such list here"));
+}
+
 static void hear_mail(struct owner *o, const struct smtp_mail *m)
 {
     forget(o);
@@ -80,6 +165,12 @@ static void hear_mail(struct owner *o, const struct smtp_mail *m)
         vr_buf_addf(&o->params, " holdfor=%u", m->hold_for);
     if (m->hold_until > 0)
         vr_buf_addf(&o->params, " holduntil=%lld", (long long)m->hold_until);
+    add_param(&o->params, " xclient=", vr_buf_str(&o->client));
+    const struct smtp_x *forwarded = smtp_server_forwarded(o->engine);
+    if (forwarded != NULL) {
+        vr_buf_addf(&o->params, " xforward=");
+        add_x(&o->params, forwarded);
+    }
     if (vr_str_equal_nocase(m->reverse_path.domain, VR_STR("refused.test")))
         decide(o, SMTP_REPLY(550, "5.7.1", "nothing is taken from refused.test"));
     else
@@ -263,6 +354,15 @@ void owner_hear(struct owner *o, enum smtp_server_event_kind kind, const struct 
         decide(o, vr_str_equal_nocase(ev->data, VR_STR("ok"))
                       ? SMTP_REPLY(250, "2.1.5", "<ok@d.test>")
                       : SMTP_REPLY(550, "5.1.1", "no such user here"));
+        break;
+    case SMTP_SERVER_EXPN:
+        hear_expn(o, ev);
+        break;
+    case SMTP_SERVER_ETRN:
+        hear_etrn(o, ev);
+        break;
+    case SMTP_SERVER_XCLIENT:
+        hear_xclient(o, ev->x);
         break;
     case SMTP_SERVER_CLOSE:
         o->closed = true;

@@ -173,8 +173,6 @@ static bool read_setting(struct transcript *t, struct vr_str text, unsigned line
         good = set_auth(t, value);
     else if (vr_str_equal(key, VR_STR("greeting")))
         good = set_greeting(t, value);
-    else if (vr_str_equal(key, VR_STR("vrfy")))
-        good = t->config.vrfy = vr_str_equal(value, VR_STR("yes"));
     else if (vr_str_equal(key, VR_STR("offer")) || vr_str_equal(key, VR_STR("withhold")) ||
              vr_str_equal(key, VR_STR("grant")))
         good = set_extensions(t, key, value);

@@ -56,6 +56,20 @@ static const struct wrong {
      {"2: `trusted` has \"10.0.0.0/33\"; expected a network"}},
     {HOST "domain \"a.test\" { }\ntrusted = { \"0.0.0.0/0\" }", {"2: the whole Internet: an open relay"}},
     {HOST "domain \"a.test\" { }\ntrusted = { \"::/0\" }", {"2: the whole Internet: an open relay"}},
+    {HOST "domain \"a.test\" { }\nxclient = { \"0.0.0.0/0\" }", {"2: anybody could say that he is anybody"}},
+    {HOST "domain \"a.test\" { }\nxforward = { \"::/0\" }",
+     {"2: anybody could write what he wants into the log"}},
+    {HOST "domain \"a.test\" { }\nxforward = { filter }",
+     {"2: `xforward` has \"filter\"; expected a network"}},
+    {HOST "domain \"a.test\" { }\nvrfy = yes", {"2: `vrfy` is \"yes\"; expected nobody, known"}},
+    {HOST "domain \"a.test\" { }\nexpn = everybody",
+     {"2: `expn` is \"everybody\"; expected nobody or known"}},
+    {HOST "domain \"a.test\" { }\nno_soliciting = { ADV, \"1ADV\" }",
+     {"2: `no_soliciting` has \"1ADV\"; expected keywords"}},
+    {HOST "domain \"a.test\" { }\nno_soliciting = { \"a b\" }", {"2: `no_soliciting` has \"a b\""}},
+    {HOST "domain \"a.test\" {\netrn = { \"host.test\" } }",
+     {"2: `etrn` has \"host.test\"; expected networks"}},
+    {HOST "domain \"a.test\" { etrn = { \"@a.test\" } }", {"1: `etrn` has \"@a.test\""}},
     {HOST "domain \"a.test\" { }\nlisten \":25\" { proxy = lb.test }",
      {"2: `proxy` has \"lb.test\"; expected a network"}},
     {HOST "domain \"a.test\" { }\nlisten \":25\" { proxy = { \"0.0.0.0/0\" } }",
@@ -374,12 +388,16 @@ static void everything_can_be_set(void **state)
              "hostname = mx.test.example postmaster = \"admin@a.test\" spool = \"/q\" state = \"/s\" run = "
              "\"/r\"\n"
              "trusted = { \"10.0.0.0/8\", \"::1\" } trusted += { \"192.0.2.7\" }\n"
+             "xclient = \"192.0.2.1\" xforward = { \"192.0.2.2\", \"::1\" } vrfy = everybody expn = known "
+             "no_soliciting = \"org.example:ADV\" no_soliciting += { \"X-1\" } "
              "listen \"127.0.0.1:2525\" { role = mx } listen \"[::1]:587\" { bare_lf = { \"127.0.0.1\" } "
              "proxy = { \"192.0.2.0/24\" } proxy "
              "+= { \"2001:db8::1\" } } listen \":4650\" { role = "
              "submissions } listen \"unix:/run/x\" { }\n"
              "domain a.test { deliver = \"maildir:/m/{domain}/{local}\" catch_all = Joe delimiter = \"\" }\n"
-             "domain \"b.test\" { deliver = \"lmtp:unix:/run/dovecot/lmtp\" mailboxes = any }\n"
+             "domain \"b.test\" { deliver = \"lmtp:unix:/run/dovecot/lmtp\" mailboxes = any etrn = { "
+             "\"192.0.2.0/24\", "
+             "\"Ann@b.test\" } etrn += { \"::1\" } }\n"
              "domain \"c.test\" { deliver = \"smtp:[192.0.2.1]:2525\" }\n"
              "domain \"d.test\" { deliver = \"lmtp:LMTP.test\" mailboxes = system delimiter = \"-\" }\n"
              "route \"x.test\" { to = \"smtp:[2001:db8::1]\" tls = none }\n"
@@ -399,6 +417,16 @@ static void everything_can_be_set(void **state)
     assert_true(vr_str_equal(c->postmaster, VR_STR("admin@a.test")));
     assert_int_equal(c->trusted.count, 3);
     assert_int_equal(c->trusted.items[2].bits, 32);
+    assert_int_equal(c->xclient.count, 1);
+    assert_int_equal(c->xforward.count, 2);
+    assert_int_equal(c->vrfy, AUDIENCE_EVERYBODY);
+    assert_int_equal(c->expn, AUDIENCE_KNOWN);
+    assert_true(vr_str_equal(c->no_soliciting, VR_STR("org.example:ADV,X-1")));
+    assert_true(c->any_etrn);
+    assert_int_equal(c->domains[1].etrn.networks.count, 2);
+    assert_int_equal(c->domains[1].etrn.account_count, 1);
+    assert_true(vr_str_equal(c->domains[1].etrn.accounts[0], VR_STR("ann@b.test")));
+    assert_int_equal(c->domains[0].etrn.networks.count, 0);
     assert_int_equal(c->listener_count, 4);
     assert_int_equal(c->listeners[1].role, LISTENER_SUBMISSION);
     assert_int_equal(c->listeners[1].proxy.count, 2);

@@ -134,6 +134,75 @@ static void test_dead_destination(void **state)
     expect_queued(0);
 }
 
+/* A receiver asks for the mail of a domain (ETRN): what comes back. */
+static uint64_t flush(enum ipc_flush kind, const char *name, enum ipc_flushed what)
+{
+    static uint64_t number = 100;
+    struct vr_buf b;
+    vr_buf_init(&b, 1024);
+    ipc_put_u64(&b, ++number);
+    ipc_put_u8(&b, (uint8_t)kind);
+    ipc_put_str(&b, vr_str_from(name));
+    io_channel_send(sides[RECEIVER].channel, IPC_FLUSH, vr_buf_str(&b), -1);
+    vr_buf_fini(&b);
+    struct ipc_reader r = receive(&sides[RECEIVER], IPC_FLUSHED);
+    assert_int_equal(ipc_get_u64(&r), number);
+    assert_int_equal(ipc_get_u8(&r), what);
+    uint64_t count = ipc_get_u64(&r);
+    assert_true(ipc_done(&r));
+    return count;
+}
+
+/* Mail that waits for a domain is tried at once when its server asks; that of others is not, and what is held stays so. */
+static void test_flush(void **state)
+{
+    (void)state;
+    config->retry[0] = 60000;
+    drain_queue();
+    start_queue(true);
+    static const char *const to[] = {"b@far.example", "c@sub.FAR.example", "d@notfar.example",
+                                     "e@far.example"};
+    for (size_t i = 0; i < 4; i++) {
+        submit(&(struct mail){"a@home.example", {to[i]}});
+        struct delivery d = expect_delivery(&sides[SENDER]);
+        answer(&sides[SENDER], &d, DELIVERY_TEMPORARY, 451, "4.3.0", "not now");
+    }
+    for (int i = 0; i < 300; i++) {
+        json_t *l = ask("{\"op\":\"list\",\"state\":\"deferred\"}");
+        bool all = json_integer_value(json_object_get(l, "total")) == 4;
+        json_decref(l);
+        if (all)
+            break;
+        run(10);
+    }
+    json_t *l = ask("{\"op\":\"list\"}");
+    const char *last =
+        json_string_value(json_object_get(json_array_get(json_object_get(l, "messages"), 3), "id"));
+    char hold[80];
+    snprintf(hold, sizeof hold, "{\"op\":\"hold\",\"ids\":[\"%s\"]}", last);
+    json_decref(ask(hold));
+    json_decref(l);
+    assert_int_equal(flush(IPC_FLUSH_DOMAIN, "elsewhere.example", IPC_FLUSH_COUNTED), 0);
+    assert_int_equal(flush(IPC_FLUSH_DOMAIN, "ar.example", IPC_FLUSH_COUNTED), 0);
+    assert_int_equal(flush(IPC_FLUSH_BELOW, "ar.example", IPC_FLUSH_COUNTED), 0);
+    assert_quiet(&sides[SENDER], 300);
+    assert_int_equal(flush(IPC_FLUSH_DOMAIN, "Far.Example", IPC_FLUSH_COUNTED), 1);
+    struct delivery d = expect_delivery(&sides[SENDER]);
+    assert_true(vr_str_equal(d.rcpts[0].address, VR_STR("b@far.example")));
+    answer(&sides[SENDER], &d, DELIVERY_OK, 250, "2.0.0", "taken");
+    expect_queued(3);
+    assert_int_equal(flush(IPC_FLUSH_BELOW, "far.example", IPC_FLUSH_COUNTED), 1);
+    d = expect_delivery(&sides[SENDER]);
+    assert_true(vr_str_equal(d.rcpts[0].address, VR_STR("c@sub.FAR.example")));
+    answer(&sides[SENDER], &d, DELIVERY_OK, 250, "2.0.0", "taken");
+    expect_queued(2);
+    assert_int_equal(flush(IPC_FLUSH_DESTINATION, "mx:notfar.example", IPC_FLUSH_COUNTED), 1);
+    d = expect_delivery(&sides[SENDER]);
+    answer(&sides[SENDER], &d, DELIVERY_OK, 250, "2.0.0", "taken");
+    expect_queued(1);
+    assert_quiet(&sides[SENDER], 100);
+}
+
 static void test_failure(void **state)
 {
     (void)state;
@@ -828,6 +897,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_record_of_a_later_version, setup, teardown),
         cmocka_unit_test_setup_teardown(test_retry, setup, teardown),
         cmocka_unit_test_setup_teardown(test_dead_destination, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_flush, setup, teardown),
         cmocka_unit_test_setup_teardown(test_failure, setup, teardown),
         cmocka_unit_test_setup_teardown(test_binary_bounce, setup, teardown),
         cmocka_unit_test_setup_teardown(test_success, setup, teardown),
