@@ -6,6 +6,7 @@
 #include "cli/cli.h"
 
 #include "config/config.h"
+#include "keeper/check.h"
 
 #include <getopt.h>
 #include <stdio.h>
@@ -36,9 +37,23 @@ static void print_keys(void)
     }
 }
 
-static void print_summary(const char *path, const struct config_load *load)
+struct found { /* in the files that accounts name */
+    FILE *out;
+    struct config_load *load;
+    unsigned shown;
+};
+
+static void tell(void *arg, const char *file, int line, bool warning, const char *what)
 {
-    unsigned shown = 0;
+    struct found *f = arg;
+    f->shown++;
+    *(warning ? &f->load->warnings : &f->load->errors) += 1;
+    fprintf(f->out, "%s:%d: %s%s\n", file, line, warning ? "warning: " : "", what);
+}
+
+/* shown: those that are not in the list of the load. */
+static void print_summary(const char *path, const struct config_load *load, unsigned shown)
+{
     for (const struct config_problem *p = load->problems; p != NULL; p = p->next)
         shown++;
     if (shown < load->errors + load->warnings)
@@ -95,10 +110,13 @@ int cli_check(int argc, char **argv)
     FILE *out = print ? stderr : stdout; /* with --print the configuration alone goes to standard output */
     for (const struct config_problem *p = load->problems; p; p = p->next)
         fprintf(out, "%s:%d: %s%s\n", p->file, p->line, p->warning ? "warning: " : "", p->message);
+    struct found found = {.out = out, .load = load};
+    if (load->config)
+        keeper_check(load->config, tell, &found);
     if (print && load->config)
         print_config(load->config);
     else
-        print_summary(path, load);
+        print_summary(path, load, found.shown);
     int code = load->errors ? EX_CONFIG : EX_OK;
     config_load_free(load);
     return code;

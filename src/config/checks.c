@@ -31,13 +31,13 @@ static int readable(const char *path)
     return status < 0 ? status : 0;
 }
 
-static bool open_to_all(const char *path)
+bool check_open_to_all(const char *path)
 {
     struct io_fs_stat st;
     return io_fs_stat(path, &st) == 0 && (st.mode & 04);
 }
 
-static void check_file(struct loader *l, struct place at, const char *what, const char *path)
+void check_file(struct loader *l, struct place at, const char *what, const char *path)
 {
     int status = readable(path);
     if (status < 0)
@@ -214,7 +214,7 @@ static void check_tls(struct loader *l)
             check_file(l, key_at, "private key", t->key);
         else if (!key_at.file)
             problem_error(&l->problems, at, "`tls` has no key; expected key = \"/path/privkey.pem\"");
-        if (t->key && open_to_all(t->key))
+        if (t->key && check_open_to_all(t->key))
             problem_warning(
                 &l->problems, key_at,
                 "everybody on this machine can read the private key %s; expected mode 0600 (chmod 600 %s)",
@@ -346,7 +346,7 @@ static void check_certificate(struct loader *l, size_t i)
     if (readable(r->tls_certificate) == 0 && readable(r->tls_key) == 0)
         check_pair(l, certificate_at, key_at,
                    &(struct config_tls){.certificate = r->tls_certificate, .key = r->tls_key});
-    if (open_to_all(r->tls_key))
+    if (check_open_to_all(r->tls_key))
         problem_warning(
             &l->problems, key_at,
             "everybody on this machine can read the private key %s; expected mode 0600 (chmod 600 %s)",
@@ -416,7 +416,7 @@ static void check_login(struct loader *l, size_t i)
         problem_error(&l->problems, user_at, "a password and a token are given; expected one of them");
     check_secret_way(l, r, user_at, i);
     struct place in_file = config_place(l, SECTION_ROUTE, i, r->token.n ? "token" : "password");
-    if (in_file.file && open_to_all(in_file.file))
+    if (in_file.file && check_open_to_all(in_file.file))
         problem_warning(&l->problems, in_file,
                         "everybody on this machine can read the %s in this file; expected mode 0600 "
                         "(chmod 600 %s), or %s_file",
@@ -498,6 +498,8 @@ void config_check(struct loader *l)
     check_listeners(l);
     check_domains(l);
     check_routes(l);
+    check_accounts(l);
+    check_oauth(l);
     check_queue(l);
     check_users(l);
     if (l->c->ca_file)

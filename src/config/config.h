@@ -86,6 +86,30 @@ struct config_route {      /* route "pattern" { to tls user password token … }
     int line;
 };
 
+/* Where accounts come from. */
+enum accounts_from { ACCOUNTS_FROM_SQLITE, ACCOUNTS_FROM_PASSWD, ACCOUNTS_FROM_PAM, ACCOUNTS_FROM_DOVECOT };
+struct config_accounts_source {
+    enum accounts_from kind;
+    const char *at; /* PASSWD: the file; PAM: the service; DOVECOT: the socket; SQLITE: "" */
+};
+#define ACCOUNTS_SOURCES_MAX 8
+
+struct config_oauth { /* who checks the tokens of OAUTHBEARER and XOAUTH2 */
+    const char *introspection;       /* an https:// URL; NULL: none */
+    const char *openid_configuration; /* an https:// URL told to clients; NULL: none */
+    struct vr_str client_id;         /* empty: none */
+    const char *client_secret_file;  /* read by the keeper; NULL: none */
+    const char *ca_file;             /* trusted for the endpoint; NULL: the system's */
+    const char **jwt_keys;           /* files, NULL-terminated; NULL: none */
+    const char *jwt_secret_file;     /* of HS256; NULL: none */
+    struct vr_str issuer;            /* required when not empty */
+    const char **audience, **scopes; /* NULL-terminated; NULL: not looked at */
+    const char *claim;               /* which claim is the account: "email" */
+    bool unknown_accounts;           /* accounts that nobody else knows are let in */
+    int64_t cache, timeout;
+};
+#define OAUTH_LIST_MAX 16 /* keys, audiences, scopes */
+
 struct config {
     struct vr_arena arena;
     struct vr_str hostname;   /* default: the system's */
@@ -127,6 +151,15 @@ struct config {
     /* submission */
     bool any_sender;    /* authenticated users may use any sender address */
     bool auth_in_clear; /* lab use */
+
+    /* accounts */
+    struct config_accounts_source *accounts; /* asked in this order */
+    size_t accounts_count;
+    struct vr_str accounts_domain; /* of names without one; empty: there is none */
+    bool pam_address;              /* PAM is given the whole address, not the local part */
+    const char *dovecot_userdb;    /* NULL: Dovecot is not asked who has a mailbox */
+    int64_t accounts_timeout;
+    struct config_oauth oauth;
 
     /* queue */
     int64_t *retry;
@@ -179,6 +212,12 @@ struct config *config_take(struct config_load *l);
 void config_free(struct config *c);
 /* Wipes passwords and tokens of routes: every process but the sender calls it after the fork. */
 void config_forget_secrets(struct config *c);
+/* May a token be checked at all? */
+bool config_has_oauth(const struct config *c);
+/* Have all accounts keys for SCRAM and CRAM-MD5? Those of the data base alone have. */
+bool config_has_keys(const struct config *c);
+/* Is there such a source of accounts? */
+bool config_has_accounts(const struct config *c, enum accounts_from kind);
 /* Appends the configuration with all its defaults as a text that would load again; passwords are left out. */
 bool config_print(const struct config *c, struct vr_buf *out);
 #define CONFIG_DEFAULT_PATH "/etc/veredus/veredus.conf"

@@ -106,6 +106,8 @@ enum section_id {
     SECTION_LIMITS,
     SECTION_AUTHENTICATION,
     SECTION_SUBMISSION,
+    SECTION_ACCOUNTS,
+    SECTION_OAUTH,
     SECTION_QUEUE,
     SECTION_SENDING,
     SECTION_DNS,
@@ -157,6 +159,19 @@ void set_networks(const struct setting *s);
 void set_audience(const struct setting *s);
 void set_etrn(const struct setting *s);
 void set_no_soliciting(const struct setting *s);
+/* Of `accounts` and `oauth` (settings_accounts.c), and the rules across their keys (checks_accounts.c). */
+void set_accounts_from(const struct setting *s);
+void set_accounts_domain(const struct setting *s);
+void set_pam_name(const struct setting *s);
+void set_https_url(const struct setting *s);
+void set_jwt_keys(const struct setting *s);
+void set_token_audience(const struct setting *s);
+void set_scope(const struct setting *s);
+void check_accounts(struct loader *l);
+void check_oauth(struct loader *l);
+/* What checks share. */
+void check_file(struct loader *l, struct place at, const char *what, const char *path); /* cannot be read: an error */
+bool check_open_to_all(const char *path); /* may every user of this machine read it? */
 /* What config_keys[] names as defaults, where it is a value of the key. */
 void settings_default(struct config *c);
 

@@ -131,6 +131,10 @@ static void put_simple(struct vr_buf *out, const struct config *c, const char *s
             put_if(out, row->key, vr_str_from(*(const char *const *)field));
             continue;
         }
+        if (row->kind == CONFIG_TEXT) {
+            put_if(out, row->key, *(const struct vr_str *)field);
+            continue;
+        }
         vr_buf_addf(out, "    %s = ", row->key);
         if (row->kind == CONFIG_BOOL)
             vr_buf_addf(out, "%s", *(const bool *)field ? "yes" : "no");
@@ -225,10 +229,53 @@ static void put_mechanisms(struct vr_buf *out, unsigned bits)
     vr_buf_add(out, VR_STR(" }\n"));
 }
 
+static void put_list(struct vr_buf *out, const char *key, const char *const *items)
+{
+    if (items == NULL)
+        return;
+    vr_buf_addf(out, "    %s = {", key);
+    for (size_t i = 0; items[i] != NULL; i++) {
+        vr_buf_add(out, i ? VR_STR(", ") : VR_STR(" "));
+        put_text(out, vr_str_from(items[i]));
+    }
+    vr_buf_add(out, VR_STR(" }\n"));
+}
+
+static void put_accounts(struct vr_buf *out, const struct config *c)
+{
+    static const char *const kinds[] = {"sqlite", "passwd", "pam", "dovecot"};
+    vr_buf_add(out, VR_STR("    from = {"));
+    for (size_t i = 0; i < c->accounts_count; i++) {
+        const struct config_accounts_source *a = &c->accounts[i];
+        struct vr_buf text;
+        vr_buf_init(&text, 4096);
+        vr_buf_addf(&text, "%s%s%s", kinds[a->kind], a->at[0] ? ":" : "", a->at);
+        vr_buf_add(out, i ? VR_STR(", ") : VR_STR(" "));
+        put_text(out, vr_buf_str(&text));
+        vr_buf_fini(&text);
+    }
+    vr_buf_add(out, VR_STR(" }\n"));
+    put_if(out, "domain", c->accounts_domain);
+    put_line(out, "pam_name", c->pam_address ? VR_STR("address") : VR_STR("local"));
+}
+
+static void put_oauth(struct vr_buf *out, const struct config_oauth *o)
+{
+    put_if(out, "introspection", vr_str_from(o->introspection));
+    put_if(out, "openid_configuration", vr_str_from(o->openid_configuration));
+    put_list(out, "jwt_keys", o->jwt_keys);
+    put_list(out, "audience", o->audience);
+    put_list(out, "scope", o->scopes);
+}
+
 static void put_special(struct vr_buf *out, const struct config *c, enum section_id id)
 {
     if (id == SECTION_AUTHENTICATION) {
         put_mechanisms(out, c->mechanisms);
+    } else if (id == SECTION_ACCOUNTS) {
+        put_accounts(out, c);
+    } else if (id == SECTION_OAUTH) {
+        put_oauth(out, &c->oauth);
     } else if (id == SECTION_QUEUE) {
         vr_buf_add(out, VR_STR("    retry = {"));
         for (size_t i = 0; i < c->retry_count; i++) {

@@ -1,7 +1,7 @@
 /* frames.c - the table of frames: who may send what to whom. */
 #include "ipc/ipc.h"
 
-#define CHILDREN  (IPC_RECEIVER | IPC_KEEPER | IPC_QUEUE | IPC_SENDER | IPC_LOCAL | IPC_ADMIN)
+#define CHILDREN  (IPC_RECEIVER | IPC_KEEPER | IPC_QUEUE | IPC_SENDER | IPC_LOCAL | IPC_ADMIN | IPC_PAM)
 #define DELIVERER (IPC_SENDER | IPC_LOCAL)
 
 const struct ipc_frame_row ipc_frames[] = {
@@ -24,6 +24,8 @@ const struct ipc_frame_row ipc_frames[] = {
     {IPC_MAILBOX_ASK, "mailbox-ask", IPC_RECEIVER | IPC_LOCAL, IPC_KEEPER, false},
     {IPC_SENDER_ASK, "sender-ask", IPC_RECEIVER, IPC_KEEPER, false},
     {IPC_ANSWER, "answer", IPC_KEEPER, IPC_RECEIVER | IPC_LOCAL, false},
+    {IPC_PAM_ASK, "pam-ask", IPC_KEEPER, IPC_PAM, false},
+    {IPC_PAM_ANSWER, "pam-answer", IPC_PAM, IPC_KEEPER, false},
     {IPC_DELIVER, "deliver", IPC_QUEUE, DELIVERER, true},
     {IPC_RESULT, "result", DELIVERER, IPC_QUEUE, false},
     {IPC_INFLIGHT, "inflight", DELIVERER, IPC_QUEUE, false},
@@ -40,6 +42,7 @@ static const struct {
 } roles[] = {
     {IPC_SUPERVISOR, "supervisor"}, {IPC_RECEIVER, "receiver"}, {IPC_KEEPER, "keeper"}, {IPC_QUEUE, "queue"},
     {IPC_SENDER, "sender"},         {IPC_LOCAL, "local"},       {IPC_ADMIN, "admin"},
+    {IPC_PAM, "pam"},
 };
 
 const char *ipc_role_name(enum ipc_role r)

@@ -19,7 +19,8 @@ enum ipc_role {
     IPC_QUEUE = 1 << 3,
     IPC_SENDER = 1 << 4,
     IPC_LOCAL = 1 << 5,
-    IPC_ADMIN = 1 << 6
+    IPC_ADMIN = 1 << 6,
+    IPC_PAM = 1 << 7
 };
 const char *ipc_role_name(enum ipc_role r); /* "receiver" */
 
@@ -46,6 +47,8 @@ enum ipc_type {
     IPC_MAILBOX_ASK,     /* receiver, local → keeper: u64 ask, u8 0=accounts 1=system users, slice address (address_key) */
     IPC_SENDER_ASK,      /* receiver → keeper: u64 ask, slice user, slice address: may this account use this address? */
     IPC_ANSWER,          /* keeper → receiver, local: u64 ask, u8 enum ipc_answer, u32 uid, u32 gid, slice home (system users only) */
+    IPC_PAM_ASK,         /* keeper → pam: u64 ask, u32 which of config.accounts[], slice user, slice password, slice client ip */
+    IPC_PAM_ANSWER,      /* pam → keeper: u64 ask, u8 enum ipc_answer: is it right?, slice why (for the log) */
     /* delivery (queue ↔ sender, local) */
     IPC_DELIVER = 48,    /* queue → sender, local: struct delivery (ipc_delivery_*), with the descriptor of a large body */
     IPC_RESULT,          /* sender, local → queue: struct delivery_result (ipc_result_*) */

@@ -11,48 +11,91 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define FRAME_SCRATCH_MAX IO_FRAME_MAX
 #define EXIT_GRACE_MS     1000
 #define ORPHAN_DRAIN_MS   5000
 
-enum { PATH_NONE, PATH_SPOOL, PATH_STATE, PATH_ANY, PATH_CERTIFICATES, PATH_STATE_AND_USERS };
+enum { PATH_NONE, PATH_SPOOL, PATH_STATE, PATH_ANY, PATH_CERTIFICATES, PATH_ACCOUNTS };
+enum {
+    NETWORK_NONE,
+    NETWORK_ANY,
+    NETWORK_ENDPOINT /* only when tokens are checked by an endpoint (oauth.introspection) */
+};
 
 /* Who may do what. One row per process: the whole of its privilege. */
 static const struct {
     enum ipc_role role;
     enum { USER_COMMON, USER_KEEPER, USER_QUEUE, USER_ROOT } user;
     int read, write; /* PATH_… */
-    bool network;    /* may make sockets of the internet families */
+    int network;     /* NETWORK_…: may make sockets of the internet families */
     bool secrets;    /* keeps the routes' passwords */
 } confinements[] = {
-    {IPC_RECEIVER, USER_COMMON, PATH_NONE, PATH_NONE, false, false},
-    {IPC_KEEPER, USER_KEEPER, PATH_STATE_AND_USERS, PATH_STATE, false, false},
-    {IPC_QUEUE, USER_QUEUE, PATH_SPOOL, PATH_SPOOL, false, false},
-    {IPC_SENDER, USER_COMMON, PATH_CERTIFICATES, PATH_NONE, true, true},
-    {IPC_LOCAL, USER_ROOT, PATH_ANY, PATH_ANY, false, false},
-    {IPC_ADMIN, USER_COMMON, PATH_NONE, PATH_NONE, false, false},
+    {IPC_RECEIVER, USER_COMMON, PATH_NONE, PATH_NONE, NETWORK_NONE, false},
+    {IPC_KEEPER, USER_KEEPER, PATH_ACCOUNTS, PATH_STATE, NETWORK_ENDPOINT, false},
+    {IPC_QUEUE, USER_QUEUE, PATH_SPOOL, PATH_SPOOL, NETWORK_NONE, false},
+    {IPC_SENDER, USER_COMMON, PATH_CERTIFICATES, PATH_NONE, NETWORK_ANY, true},
+    {IPC_LOCAL, USER_ROOT, PATH_ANY, PATH_ANY, NETWORK_NONE, false},
+    {IPC_ADMIN, USER_COMMON, PATH_NONE, PATH_NONE, NETWORK_NONE, false},
+    {IPC_PAM, USER_ROOT, PATH_ANY, PATH_ANY, NETWORK_ANY, false}, /* what PAM's modules may need: anything */
 };
 
 static const char *const certificate_paths[] = {"/etc/ssl", "/usr/lib/ssl", "/usr/share/ca-certificates",
                                                 "/usr/local/share/ca-certificates", NULL};
 
-static void paths_of(const struct config *c, int which, const char *out[8])
+/* Where /etc/resolv.conf may lead to. */
+static const char *const resolver_paths[] = {"/run/systemd/resolve", "/run/resolvconf", "/run/NetworkManager",
+                                             NULL};
+
+#define PATHS_MAX (ACCOUNTS_SOURCES_MAX + 12)
+
+struct paths {
+    const char *items[PATHS_MAX + 1];
+    size_t count;
+    char folders[ACCOUNTS_SOURCES_MAX][1024];
+};
+
+static void paths_add(struct paths *out, const char *const *more)
 {
-    size_t n = 0;
+    for (; *more != NULL; more++) {
+        assert(out->count < PATHS_MAX);
+        out->items[out->count++] = *more;
+    }
+}
+
+/* Files that are replaced by renaming: so the folder is allowed, not the file. */
+static void paths_add_accounts(struct paths *out, const struct config *c)
+{
+    paths_add(out, (const char *const[]){c->state, "/etc", NULL}); /* /etc: passwd, nsswitch.conf */
+    for (size_t i = 0; i < c->accounts_count; i++)
+        if (c->accounts[i].kind == ACCOUNTS_FROM_PASSWD) {
+            const char *path = c->accounts[i].at;
+            size_t n = (size_t)(strrchr(path, '/') - path);
+            if (n == 0 || n >= sizeof out->folders[i])
+                continue; /* in "/": not for us to open all of it; the file's own error tells */
+            memcpy(out->folders[i], path, n);
+            paths_add(out, (const char *const[]){out->folders[i], NULL});
+        }
+    if (c->oauth.introspection == NULL)
+        return;
+    paths_add(out, certificate_paths);
+    paths_add(out, resolver_paths);
+}
+
+static void paths_of(const struct config *c, int which, struct paths *out)
+{
+    *out = (struct paths){.count = 0};
     if (which == PATH_SPOOL)
-        out[n++] = c->spool;
+        paths_add(out, (const char *const[]){c->spool, NULL});
     else if (which == PATH_STATE)
-        out[n++] = c->state;
+        paths_add(out, (const char *const[]){c->state, NULL});
     else if (which == PATH_ANY)
-        out[n++] = "/";
-    else if (which == PATH_STATE_AND_USERS) {
-        out[n++] = c->state;
-        out[n++] = "/etc"; /* passwd, nsswitch.conf: files that are replaced by renaming, so the folder */
-    } else if (which == PATH_CERTIFICATES)
-        for (; certificate_paths[n] != NULL; n++)
-            out[n] = certificate_paths[n];
-    out[n] = NULL;
+        paths_add(out, (const char *const[]){"/", NULL});
+    else if (which == PATH_ACCOUNTS)
+        paths_add_accounts(out, c);
+    else if (which == PATH_CERTIFICATES)
+        paths_add(out, certificate_paths);
 }
 
 static bool confine_user(struct process *p, int kind, struct io_user *out)
@@ -83,15 +126,17 @@ static bool confine(struct process *p)
     bool root = confinements[i].user == USER_ROOT;
     if (!root && !confine_user(p, confinements[i].user, &user))
         return false;
-    const char *readable[8], *writable[8];
-    paths_of(p->config, confinements[i].read, readable);
-    paths_of(p->config, confinements[i].write, writable);
+    struct paths readable, writable;
+    paths_of(p->config, confinements[i].read, &readable);
+    paths_of(p->config, confinements[i].write, &writable);
+    bool network = confinements[i].network == NETWORK_ANY ||
+                   (confinements[i].network == NETWORK_ENDPOINT && p->config->oauth.introspection != NULL);
     struct io_confine c = {.uid = user.uid,
                            .gid = user.gid,
-                           .paths_read = readable,
-                           .paths_write = writable,
+                           .paths_read = readable.items,
+                           .paths_write = writable.items,
                            .keep_root = root,
-                           .no_network = !confinements[i].network};
+                           .no_network = !network};
     char weaker[256] = "";
     int status = io_confine(&c, weaker);
     if (status != 0 || weaker[0] != '\0') {

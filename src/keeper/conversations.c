@@ -1,15 +1,14 @@
 /* conversations.c - see conversations.h. Each exchange is the sans-I/O machine of sasl.h; here its questions find their answers.
  *
- * Promise:    hashing runs on worker threads, a bounded number at a time; a client that keeps failing waits alone; passwords are
- *             wiped as soon as they were checked, and no event ever holds one.
+ * Promise:    a client that keeps failing waits alone, whatever the source of its account; passwords and tokens are wiped as soon as they
+ *             were checked, and no event ever holds one.
  * States:     talking -> waiting [ask_secret, the client's delay] -> working [ask_now] -> talking | finished
- * Invariants: (1) an exchange has at most one job or lookup under way; it outlives the exchange, its pointer back does not
+ * Invariants: (1) an exchange has at most one question under way; it outlives the exchange, its pointer back does not
  *             (2) every exchange that was not aborted ends in one IPC_SASL_DONE
- * Tests:      tests/unit/keeper.c
+ *             (3) `account` is whose exchange it is once a secret was found right, in its canonical form
+ * Tests:      tests/unit/keeper.c, tests/unit/keeper_sources.c
  */
 #include "keeper/conversations.h"
-
-#include "io/env.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -20,20 +19,6 @@
 #define MECHANISM_MAX 32
 #define CLIENT_MAX    64
 
-struct conversation;
-
-/* A password to verify: what the worker thread may touch. */
-struct verification {
-    struct conversations *all;
-    struct conversation *of; /* NULL: nobody waits any more */
-    struct verification *next;
-    const char *path;
-    char user[SASL_USER_MAX], password[SASL_PASSWORD_MAX];
-    size_t user_n, password_n;
-    enum accounts_result result;
-    char trouble[256];
-};
-
 struct conversation {
     struct conversations *all;
     struct peer *peer;
@@ -42,42 +27,40 @@ struct conversation {
     char mechanism[MECHANISM_MAX], client[CLIENT_MAX];
     enum sasl_step wants; /* what is asked when the delay is over */
     bool busy;            /* waiting or working: no step may come */
-    struct verification *job;
+    struct tokens_check *token;
     struct io_timer *delay;
+    char account[ACCOUNT_NAME_MAX];
+    size_t account_n;
+    char why[256]; /* a source's own reason for its refusal; "": it gave none */
     struct conversation *next;
 };
 
 struct conversations {
     struct process *process;
-    const char *path;
-    struct lookups *lookups;
+    struct directory *directory;
+    struct tokens *tokens;
     struct throttle *throttle;
     const uint8_t *secret;
     struct conversation *buckets[BUCKETS];
     size_t count;
-    struct verification *first, **last; /* waiting */
-    unsigned queued, running, running_max;
 };
 
-struct conversations *conversations_new(struct process *p, const char *path, struct lookups *lookups,
+struct conversations *conversations_new(struct process *p, struct directory *directory, struct tokens *tokens,
                                         struct throttle *throttle, const uint8_t secret[16])
 {
     struct conversations *all = calloc(1, sizeof *all);
     assert(all != NULL);
-    unsigned cores = io_core_count();
     all->process = p;
-    all->path = path;
-    all->lookups = lookups;
+    all->directory = directory;
+    all->tokens = tokens;
     all->throttle = throttle;
     all->secret = secret;
-    all->last = &all->first;
-    all->running_max = cores < VERIFICATIONS_MAX ? cores : VERIFICATIONS_MAX;
     return all;
 }
 
 bool conversations_idle(const struct conversations *all)
 {
-    return all->count == 0 && all->running == 0;
+    return all->count == 0;
 }
 
 /* ---- the table ---------------------------------------------------------------------------------------------- */
@@ -98,9 +81,8 @@ static void conversation_free(struct conversation *c)
         *at = c->next;
         all->count--;
     }
-    if (c->job != NULL)
-        c->job->of = NULL;
-    lookups_forget(all->lookups, c);
+    tokens_cancel(c->token);
+    directory_forget(all->directory, c);
     io_timer_free(c->delay);
     sasl_server_free(c->sasl);
     free(c);
@@ -123,11 +105,11 @@ static void log_end(struct conversation *c, enum ipc_sasl verdict, const char *w
     struct event_log *log = c->all->process->log;
     event_begin(log, verdict == IPC_SASL_OK ? EVENT_INFO : EVENT_NOTICE,
                 verdict == IPC_SASL_OK ? "auth.ok" : "auth.failed", 0);
-    event_str(log, "user", sasl_server_user(c->sasl));
+    event_str(log, "user", c->account_n > 0 ? vr_str(c->account, c->account_n) : sasl_server_user(c->sasl));
     event_text(log, "client", c->client);
     event_text(log, "mechanism", c->mechanism);
     if (verdict != IPC_SASL_OK)
-        event_text(log, "reason", why);
+        event_text(log, "reason", verdict == IPC_SASL_BAD && c->why[0] != '\0' ? c->why : why);
     if (failures >= THROTTLE_FREE_FAILURES)
         event_u64(log, "failures", failures);
     event_end(log);
@@ -136,161 +118,128 @@ static void log_end(struct conversation *c, enum ipc_sasl verdict, const char *w
 static void finish(struct conversation *c, enum ipc_sasl verdict, const char *why)
 {
     struct conversations *all = c->all;
-    char name[SASL_USER_MAX];
-    struct vr_str user = sasl_server_user(c->sasl);
-    size_t n = verdict == IPC_SASL_OK && user.n <= sizeof name ? user.n : 0;
-    for (size_t i = 0; i < n; i++) /* the canonical name of an account is in lower case */
-        name[i] = vr_lower(user.p[i]);
     unsigned failures = 0;
     if (verdict == IPC_SASL_OK || verdict == IPC_SASL_BAD)
         failures = throttle_result(all->throttle, vr_str_from(c->client), verdict == IPC_SASL_OK,
                                    io_monotonic_ms(all->process->io));
     log_end(c, verdict, why, failures);
-    send_done(all, c->peer, c->id, verdict, vr_str(name, n));
+    send_done(all, c->peer, c->id, verdict, vr_str(c->account, verdict == IPC_SASL_OK ? c->account_n : 0));
     conversation_free(c);
 }
 
-/* ---- verifying passwords on worker threads -------------------------------------------------------------------- */
+/* ---- what the sources say ------------------------------------------------------------------------------------- */
 
 static void settle(struct conversation *c, enum sasl_step step, struct vr_str out);
 
-static void verification_run(void *arg)
+static void set_account(struct conversation *c, struct vr_str name)
 {
-    struct verification *v = arg;
-    struct accounts *db = NULL;
-    v->result = accounts_open_if_there(v->path, &db, v->trouble);
-    if (v->result == ACCOUNTS_OK)
-        v->result = accounts_verify(db, vr_str(v->user, v->user_n), vr_str(v->password, v->password_n));
-    explicit_bzero(v->password, sizeof v->password);
-    if (db != NULL && v->result == ACCOUNTS_TROUBLE)
-        snprintf(v->trouble, sizeof v->trouble, "%s", accounts_error(db));
-    accounts_close(db);
+    struct vr_str account = {0};
+    if (!directory_account(c->all->process->config, name, c->account, &account))
+        account.n = 0;
+    c->account_n = account.n;
 }
 
-static void verification_free(struct verification *v)
+static void answered(void *keeper, struct account_question *q)
 {
-    explicit_bzero(v->password, sizeof v->password);
-    free(v);
-}
-
-static void verification_done(void *arg);
-
-static void verifications_start(struct conversations *all)
-{
-    while (all->first != NULL && all->running < all->running_max) {
-        struct verification *v = all->first;
-        all->first = v->next;
-        if (all->first == NULL)
-            all->last = &all->first;
-        all->queued--;
-        if (v->of == NULL) { /* the client left while it waited */
-            verification_free(v);
-            continue;
-        }
-        all->running++;
-        io_work(all->process->io, verification_run, verification_done, v);
+    struct conversation *c = q->owner;
+    bool good = q->result == ACCOUNTS_OK;
+    struct vr_str out = {0};
+    enum sasl_step step;
+    (void)keeper;
+    c->busy = false;
+    if (q->result == ACCOUNTS_TROUBLE) {
+        finish(c, IPC_SASL_TEMPORARY, q->why);
+        return;
     }
+    if (!good)
+        snprintf(c->why, sizeof c->why, "%s", q->why);
+    set_account(c, q->renamed[0] != '\0' ? vr_str_from(q->renamed) : q->account);
+    if (c->wants == SASL_NEED_PASSWORD)
+        step = sasl_server_password_checked(c->sasl, good, &out);
+    else if (c->wants == SASL_NEED_SCRAM)
+        step = sasl_server_scram_keys(c->sasl, good ? &q->keys : NULL, &out);
+    else if (c->wants == SASL_NEED_CRAM)
+        step = sasl_server_cram_keys(c->sasl, good ? &q->cram : NULL, &out);
+    else
+        step = sasl_server_identity_checked(c->sasl, good, &out);
+    settle(c, step, out);
 }
 
-static void verification_done(void *arg)
+static void ask_directory(struct conversation *c)
 {
-    struct verification *v = arg;
-    struct conversations *all = v->all;
-    struct conversation *c = v->of;
-    all->running--;
-    if (c != NULL) {
-        c->job = NULL;
-        c->busy = false;
-        if (v->result == ACCOUNTS_TROUBLE) {
-            finish(c, IPC_SASL_TEMPORARY, v->trouble);
-        } else {
-            struct vr_str out = {0};
-            enum sasl_step step = sasl_server_password_checked(c->sasl, v->result == ACCOUNTS_OK, &out);
-            settle(c, step, out);
-        }
+    enum account_want want = c->wants == SASL_NEED_PASSWORD           ? ACCOUNT_PASSWORD
+                             : c->wants == SASL_NEED_CRAM             ? ACCOUNT_CRAM
+                             : c->wants != SASL_NEED_SCRAM            ? ACCOUNT_MAILBOX
+                             : sasl_server_hash(c->sasl) == SASL_SHA1 ? ACCOUNT_SCRAM_SHA_1
+                                                                      : ACCOUNT_SCRAM;
+    directory_ask(c->all->directory, want, sasl_server_user(c->sasl),
+                  want == ACCOUNT_PASSWORD ? sasl_server_password(c->sasl) : VR_STR(""),
+                  vr_str_from(c->client), answered, c, 0);
+}
+
+/* ---- tokens ---------------------------------------------------------------------------------------------------- */
+
+static void token_settle(struct conversation *c, bool good, const char *why)
+{
+    struct vr_str out = {0}, account = vr_str(c->account, c->account_n), claimed = sasl_server_user(c->sasl);
+    char text[ACCOUNT_NAME_MAX];
+    struct vr_str name;
+    c->busy = false;
+    /* who says "ann" and is ann@example.org says the truth */
+    if (directory_account(c->all->process->config, claimed, text, &name) && vr_str_equal(name, account))
+        account = claimed;
+    if (!good)
+        snprintf(c->why, sizeof c->why, "%s", why);
+    struct sasl_token_verdict v = {.good = good,
+                                   .user = account,
+                                   .openid_configuration =
+                                       vr_str_from(c->all->process->config->oauth.openid_configuration)};
+    enum sasl_step step = sasl_server_token_checked(c->sasl, &v, &out);
+    settle(c, step, out);
+}
+
+static void token_account_answered(void *keeper, struct account_question *q)
+{
+    struct conversation *c = q->owner;
+    (void)keeper;
+    if (q->result == ACCOUNTS_TROUBLE)
+        finish(c, IPC_SASL_TEMPORARY, q->why);
+    else
+        token_settle(c, q->result == ACCOUNTS_OK, "the token is good, and there is no such account here");
+}
+
+static void token_answered(void *arg, enum tokens_verdict verdict, struct vr_str account, const char *why)
+{
+    struct conversation *c = arg;
+    if (verdict == TOKENS_GOOD)
+        set_account(c, account);
+    if (verdict == TOKENS_TROUBLE)
+        finish(c, IPC_SASL_TEMPORARY, why);
+    else if (verdict == TOKENS_BAD || c->all->process->config->oauth.unknown_accounts)
+        token_settle(c, verdict == TOKENS_GOOD, why);
+    else
+        directory_ask(c->all->directory, ACCOUNT_MAILBOX, account, VR_STR(""), VR_STR(""),
+                      token_account_answered, c, 0);
+}
+
+static void ask_tokens(struct conversation *c)
+{
+    if (c->all->tokens == NULL) { /* no key, no endpoint */
+        token_settle(c, false, "no token is taken here: there is no section `oauth`");
+        return;
     }
-    verification_free(v);
-    verifications_start(all);
-}
-
-static void verify(struct conversation *c)
-{
-    struct conversations *all = c->all;
-    struct vr_str user = sasl_server_user(c->sasl), password = sasl_server_password(c->sasl);
-    struct verification *v = calloc(1, sizeof *v);
-    assert(v != NULL && user.n <= sizeof v->user && password.n <= sizeof v->password);
-    *v = (struct verification){
-        .all = all, .of = c, .path = all->path, .user_n = user.n, .password_n = password.n};
-    if (user.n > 0)
-        memcpy(v->user, user.p, user.n);
-    if (password.n > 0)
-        memcpy(v->password, password.p, password.n);
-    c->job = v;
-    *all->last = v;
-    all->last = &v->next;
-    all->queued++;
-    verifications_start(all);
+    tokens_ask(c->all->tokens, sasl_server_token(c->sasl), &c->token, token_answered, c);
 }
 
 /* ---- an exchange's steps --------------------------------------------------------------------------------------- */
 
-static void found(void *keeper, struct lookup *l)
-{
-    struct conversation *c = l->owner;
-    (void)keeper;
-    if (c == NULL)
-        return;
-    c->busy = false;
-    if (l->result == ACCOUNTS_TROUBLE) {
-        finish(c, IPC_SASL_TEMPORARY, "the accounts data base cannot be read");
-        return;
-    }
-    struct vr_str out = {0};
-    enum sasl_step step;
-    bool there = l->result == ACCOUNTS_OK;
-    if (c->wants == SASL_NEED_SCRAM)
-        step = sasl_server_scram_keys(c->sasl, there ? &l->keys : NULL, &out);
-    else if (c->wants == SASL_NEED_CRAM)
-        step = sasl_server_cram_keys(c->sasl, there ? &l->cram : NULL, &out);
-    else
-        step = sasl_server_identity_checked(c->sasl, there, &out);
-    settle(c, step, out);
-}
-
-static bool look_up(struct conversation *c)
-{
-    enum lookup_kind kind = LOOKUP_ACCOUNT;
-    if (c->wants == SASL_NEED_SCRAM)
-        kind = sasl_server_hash(c->sasl) == SASL_SHA1 ? LOOKUP_SCRAM_SHA_1 : LOOKUP_SCRAM;
-    else if (c->wants == SASL_NEED_CRAM)
-        kind = LOOKUP_CRAM;
-    return lookups_ask(c->all->lookups, kind, VR_STR(""), sasl_server_user(c->sasl), found, c) != NULL;
-}
-
-/* Nobody here knows tokens: every one is refused. */
-static void refuse_token(struct conversation *c)
-{
-    struct vr_str out = {0};
-    c->busy = false;
-    enum sasl_step step =
-        sasl_server_token_checked(c->sasl, &(struct sasl_token_verdict){.good = false}, &out);
-    settle(c, step, out);
-}
-
 static void ask_now(void *arg)
 {
     struct conversation *c = arg;
-    bool begun = true;
     if (c->wants == SASL_NEED_TOKEN)
-        refuse_token(c);
-    else if (c->wants != SASL_NEED_PASSWORD)
-        begun = look_up(c);
-    else if (c->all->queued < VERIFICATIONS_QUEUED)
-        verify(c);
+        ask_tokens(c);
     else
-        begun = false;
-    if (!begun)
-        finish(c, IPC_SASL_TEMPORARY, "too many log-ins at a time");
+        ask_directory(c);
 }
 
 /* A password, keys or a token are to be looked at: at once, or when the client's turn comes. */

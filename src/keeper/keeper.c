@@ -1,15 +1,17 @@
-/* keeper.c - see keeper.h. Frames in, answers out; the work is done in conversations.c (SASL) and lookups.c (mailboxes, senders).
+/* keeper.c - see keeper.h. Frames in, answers out; the work is done in conversations.c (SASL), directory.c (accounts of all sources), tokens.c
+ * (OAuth) and lookups.c (the system's users).
  *
  * Promise:    the loop never waits: whatever reads the data base, the system's users or hashes a password runs on
  *             worker threads. Without a data base there are no accounts; it is looked for anew at each question.
  * Drain:      receivers ask the newest keeper, so an old one ends as soon as what it was asked is answered.
- * Tests:      tests/unit/keeper.c
+ * Tests:      tests/unit/keeper.c, tests/unit/keeper_sources.c
  */
 #include "keeper/keeper.h"
 
 #include "config/routing.h"
 #include "io/fs.h"
 #include "keeper/conversations.h"
+#include "keeper/directory.h"
 #include "keeper/lookups.h"
 
 #include <assert.h>
@@ -25,16 +27,32 @@ struct keeper {
     uint8_t secret[16];
     struct throttle *throttle;
     struct lookups *lookups;
+    struct hashing *hashing;
+    struct directory *directory;
+    struct tokens *tokens;
     struct conversations *conversations;
 };
 
-static void trouble(void *arg, const char *why)
+/* 0, or the exit code. */
+static int sources_prepare(struct keeper *k)
 {
-    struct keeper *k = arg;
-    event_begin(k->process->log, EVENT_ERROR, "accounts.trouble", 0);
-    event_text(k->process->log, "error", why);
-    event_text(k->process->log, "next", "log-ins and own recipients are put off (4xx) until it can be read");
-    event_end(k->process->log);
+    struct process *p = k->process;
+    char error[256];
+    k->lookups = lookups_new(p->io, k->path, k->secret, k);
+    k->hashing = hashing_new(p->io);
+    k->directory = directory_new(p, k->path, k->lookups, k->hashing, k, error);
+    bool good = k->directory != NULL;
+    if (good && config_has_oauth(p->config)) {
+        k->tokens = tokens_new(p, k->hashing, error);
+        good = k->tokens != NULL;
+    }
+    if (good)
+        return 0;
+    event_begin(p->log, EVENT_ERROR, "keeper.sources", 0);
+    event_text(p->log, "error", error);
+    event_text(p->log, "next", "mend what is named, or take it out of the sections `accounts` and `oauth`");
+    event_end(p->log);
+    return 78; /* EX_CONFIG */
 }
 
 static int prepare(struct process *p, void **data)
@@ -55,8 +73,10 @@ static int prepare(struct process *p, void **data)
     uint8_t key[16];
     io_random(p->io, key, sizeof key);
     k->throttle = throttle_new(key);
-    k->lookups = lookups_new(p->io, k->path, k->secret, trouble, k);
-    k->conversations = conversations_new(p, k->path, k->lookups, k->throttle, k->secret);
+    int status = sources_prepare(k);
+    if (status != 0)
+        return status;
+    k->conversations = conversations_new(p, k->directory, k->tokens, k->throttle, k->secret);
     /* asked once before the confinement: the C library may have to load modules for its user data bases */
     struct io_user nobody;
     (void)io_user_by_name("root", &nobody);
@@ -65,7 +85,8 @@ static int prepare(struct process *p, void **data)
 
 static void exit_when_idle(struct keeper *k)
 {
-    if (k->process->draining && conversations_idle(k->conversations) && lookups_idle(k->lookups))
+    if (k->process->draining && conversations_idle(k->conversations) && directory_idle(k->directory) &&
+        hashing_idle(k->hashing) && lookups_idle(k->lookups))
         process_exit(k->process, 0);
 }
 
@@ -99,13 +120,17 @@ static enum ipc_answer answer_of(enum accounts_result r)
     return r == ACCOUNTS_OK ? IPC_YES : r == ACCOUNTS_TROUBLE ? IPC_LATER : IPC_NO;
 }
 
-static void mailbox_found(void *arg, struct lookup *l)
+static void system_found(void *arg, struct lookup *l)
 {
     (void)arg;
-    if (l->owner == NULL)
-        return;
-    bool system = l->kind == LOOKUP_SYSTEM_USER && l->result == ACCOUNTS_OK;
-    answer(l->owner, l->ask, answer_of(l->result), system ? &l->system : NULL);
+    if (l->owner != NULL)
+        answer(l->owner, l->ask, answer_of(l->result), l->result == ACCOUNTS_OK ? &l->system : NULL);
+}
+
+static void mailbox_found(void *arg, struct account_question *q)
+{
+    (void)arg;
+    answer(q->owner, q->ask, answer_of(q->result), NULL);
 }
 
 /* An account may also use what the configuration leads to it: its aliases, and its own address with a detail behind the delimiter. */
@@ -125,36 +150,40 @@ static bool is_own_by_routing(const struct config *c, struct vr_str account, str
     return own;
 }
 
-static void sender_found(void *arg, struct lookup *l)
+static void sender_found(void *arg, struct account_question *q)
 {
     struct keeper *k = arg;
-    if (l->owner == NULL)
-        return;
-    enum ipc_answer a = answer_of(l->result);
-    if (a == IPC_NO && is_own_by_routing(k->process->config, l->user, l->address))
+    enum ipc_answer a = answer_of(q->result);
+    if (a == IPC_NO && is_own_by_routing(k->process->config, q->account, q->detail))
         a = IPC_YES;
-    answer(l->owner, l->ask, a, NULL);
+    answer(q->owner, q->ask, a, NULL);
+}
+
+static void ask_system(struct keeper *k, struct peer *peer, uint64_t number, struct vr_str address)
+{
+    struct lookup *l = lookups_ask(k->lookups, LOOKUP_SYSTEM_USER, VR_STR(""), address, system_found, peer);
+    if (l != NULL)
+        l->ask = number;
+    else
+        answer(peer, number, IPC_LATER, NULL);
 }
 
 static bool ask(struct keeper *k, struct peer *peer, uint16_t type, struct vr_str payload)
 {
     struct ipc_reader r = ipc_reader(payload);
     uint64_t number = ipc_get_u64(&r);
-    enum lookup_kind kind = LOOKUP_SENDER;
-    struct vr_str user = {0};
-    if (type == IPC_MAILBOX_ASK)
-        kind = ipc_get_u8(&r) == 0 ? LOOKUP_ACCOUNT : LOOKUP_SYSTEM_USER;
-    else
-        user = ipc_get_str(&r);
+    bool system = type == IPC_MAILBOX_ASK && ipc_get_u8(&r) != 0;
+    struct vr_str user = type == IPC_SENDER_ASK ? ipc_get_str(&r) : VR_STR("");
     struct vr_str address = ipc_get_str(&r);
     if (!ipc_done(&r))
         return false;
-    struct lookup *l = lookups_ask(k->lookups, kind, user, address,
-                                   kind == LOOKUP_SENDER ? sender_found : mailbox_found, peer);
-    if (l != NULL)
-        l->ask = number;
+    if (system)
+        ask_system(k, peer, number, address);
+    else if (type == IPC_MAILBOX_ASK)
+        directory_ask(k->directory, ACCOUNT_MAILBOX, address, VR_STR(""), VR_STR(""), mailbox_found, peer,
+                      number);
     else
-        answer(peer, number, IPC_LATER, NULL);
+        directory_ask(k->directory, ACCOUNT_SENDER, user, address, VR_STR(""), sender_found, peer, number);
     return true;
 }
 
@@ -165,9 +194,13 @@ static void frame(struct process *p, struct peer *peer, uint16_t type, struct vr
     struct keeper *k = p->data;
     if (fd >= 0)
         io_fs_close(fd);
-    bool good = type == IPC_MAILBOX_ASK || type == IPC_SENDER_ASK
-                    ? ask(k, peer, type, payload)
-                    : conversations_frame(k->conversations, peer, type, payload);
+    bool good;
+    if (type == IPC_MAILBOX_ASK || type == IPC_SENDER_ASK)
+        good = ask(k, peer, type, payload);
+    else if (type == IPC_PAM_ANSWER)
+        good = directory_frame(k->directory, peer, type, payload);
+    else
+        good = conversations_frame(k->conversations, peer, type, payload);
     if (good)
         return;
     event_begin(p->log, EVENT_ERROR, "keeper.malformed_frame", 0);
@@ -181,11 +214,13 @@ static void detached(struct process *p, struct peer *peer)
     struct keeper *k = p->data;
     conversations_peer_gone(k->conversations, peer);
     lookups_forget(k->lookups, peer);
+    directory_forget(k->directory, peer);
+    directory_detached(k->directory, peer);
 }
 
 const struct process_ops keeper_ops = {
     .role = IPC_KEEPER,
-    .worker_threads = VERIFICATIONS_MAX + 1, /* one is always free for the lookups */
+    .worker_threads = HASHING_MAX + 2, /* always free: one for lookups, one for the file of accounts */
     .prepare = prepare,
     .frame = frame,
     .detached = detached,

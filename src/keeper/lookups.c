@@ -31,8 +31,6 @@ struct lookups {
     struct lookup *first, **last; /* waiting for the next batch */
     size_t waiting;
     uint8_t *secret;
-    char reported[256];
-    void (*trouble)(void *keeper, const char *why);
     void *keeper;
 };
 
@@ -138,12 +136,10 @@ static void batch_done(void *arg)
     struct lookups *l = (struct lookups *)((char *)w - offsetof(struct lookups, worker));
     if (w->secret_known)
         memcpy(l->secret, w->secret, sizeof w->secret);
-    if (w->trouble[0] != '\0' && strcmp(w->trouble, l->reported) != 0)
-        l->trouble(l->keeper, w->trouble);
-    memcpy(l->reported, w->trouble, sizeof l->reported);
     struct lookup *q;
     while ((q = w->batch) != NULL) { /* what is not told yet stays in reach of lookups_forget */
         w->batch = q->next;
+        q->why = w->trouble;
         q->done(l->keeper, q);
         explicit_bzero(&q->keys, sizeof q->keys);
         explicit_bzero(&q->cram, sizeof q->cram);
@@ -154,15 +150,13 @@ static void batch_done(void *arg)
         batch_start(l);
 }
 
-struct lookups *lookups_new(struct io *io, const char *path, uint8_t secret[16],
-                            void (*trouble)(void *keeper, const char *why), void *keeper)
+struct lookups *lookups_new(struct io *io, const char *path, uint8_t secret[16], void *keeper)
 {
     struct lookups *l = calloc(1, sizeof *l);
     assert(l != NULL);
     l->io = io;
     l->worker.path = path;
     l->secret = secret;
-    l->trouble = trouble;
     l->keeper = keeper;
     l->last = &l->first;
     return l;

@@ -21,6 +21,7 @@ struct lookup {
     uint64_t ask;
     /* the answer */
     enum accounts_result result;
+    const char *why;             /* of TROUBLE; lives until `done` returns */
     struct sasl_scram_keys keys; /* SCRAM, SCRAM_SHA_1 */
     struct sasl_cram_keys cram;  /* CRAM */
     struct io_user system;       /* SYSTEM_USER */
@@ -29,9 +30,8 @@ struct lookup {
 };
 
 struct lookups;
-/* secret: replaced by the data base's own as soon as it is read. trouble: the data base cannot be used (once for each new reason). */
-struct lookups *lookups_new(struct io *io, const char *path, uint8_t secret[16],
-                            void (*trouble)(void *keeper, const char *why), void *keeper);
+/* secret: replaced by the data base's own as soon as it is read. keeper: what `done` is given. */
+struct lookups *lookups_new(struct io *io, const char *path, uint8_t secret[16], void *keeper);
 /* NULL when too many wait. */
 struct lookup *lookups_ask(struct lookups *l, enum lookup_kind kind, struct vr_str user, struct vr_str address,
                            void (*done)(void *keeper, struct lookup *l), void *owner);

@@ -15,6 +15,7 @@
 #include "io/fs.h"
 #include "keeper/keeper.h"
 #include "local/local.h"
+#include "pam/pam.h"
 #include "queue/queue.h"
 #include "receiver/crowd.h"
 #include "receiver/receiver.h"
@@ -59,6 +60,7 @@ static const struct {
 } programs[] = {
     {IPC_QUEUE, &queue_ops},   {IPC_KEEPER, &keeper_ops},     {IPC_LOCAL, &local_ops},
     {IPC_SENDER, &sender_ops}, {IPC_RECEIVER, &receiver_ops}, {IPC_ADMIN, &admin_ops},
+    {IPC_PAM, &pam_ops},
 };
 
 static void say(struct supervisor *s, enum event_level level, const char *name, const char *key,
@@ -158,6 +160,21 @@ static void start_due(struct supervisor *s)
             child_start(s, &s->children.items[i]);
 }
 
+/* How many processes of a role this configuration wants. */
+static unsigned wanted(const struct supervisor *s, enum ipc_role role)
+{
+    switch (role) {
+    case IPC_RECEIVER:
+        return s->receivers;
+    case IPC_SENDER:
+        return s->senders;
+    case IPC_PAM:
+        return config_has_accounts(s->config, ACCOUNTS_FROM_PAM);
+    default:
+        return 1;
+    }
+}
+
 static void generation_start(struct supervisor *s)
 {
     s->generation++;
@@ -165,9 +182,7 @@ static void generation_start(struct supervisor *s)
     crowd_free(s->crowd); /* the old generation's go on with theirs */
     s->crowd = crowd_new(s->receivers);
     for (size_t i = 0; i < sizeof programs / sizeof *programs; i++) {
-        unsigned n = programs[i].role == IPC_RECEIVER ? s->receivers
-                     : programs[i].role == IPC_SENDER ? s->senders
-                                                      : 1;
+        unsigned n = wanted(s, programs[i].role);
         for (unsigned k = 0; k < n; k++)
             if (children_add(&s->children, programs[i].role, k, s->generation) == NULL)
                 say(s, EVENT_WARNING, "process.too_many", "role", ipc_role_name(programs[i].role));

@@ -16,7 +16,8 @@ TOP = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
 IO_HEADERS = {"aio.h", "dirent.h", "fcntl.h", "ifaddrs.h", "netdb.h", "poll.h", "pthread.h", "sched.h", "signal.h", "spawn.h", "stdio_ext.h",
               "sys/epoll.h", "sys/file.h", "sys/inotify.h", "sys/ioctl.h", "sys/mman.h", "sys/poll.h", "sys/resource.h", "sys/select.h",
               "sys/socket.h", "sys/stat.h", "sys/statvfs.h", "sys/syscall.h", "sys/time.h", "sys/uio.h", "sys/un.h", "sys/wait.h", "termios.h",
-              "threads.h", "time.h", "unistd.h", "uv.h", "liburing.h", "netinet/in.h", "arpa/inet.h", "unbound.h", "openssl/ssl.h"}
+              "threads.h", "time.h", "unistd.h", "uv.h", "liburing.h", "netinet/in.h", "arpa/inet.h", "unbound.h", "openssl/ssl.h", "curl/curl.h",
+              "security/pam_appl.h"}
 # Functions by which it would, without a header of its own.
 IO_SYMBOLS = {"accept", "bind", "clock", "clock_gettime", "close", "connect", "creat", "exit", "fopen", "fopen64", "fork", "fread", "freopen",
               "fwrite", "getenv", "getrandom", "gettimeofday", "getaddrinfo", "listen", "localtime", "mktime", "open", "open64", "openat",

@@ -72,7 +72,7 @@ static int allow(int ruleset, const char *path, uint64_t access)
     struct stat st;
     rule.parent_fd = open(path, O_PATH | O_CLOEXEC);
     if (rule.parent_fd < 0)
-        return errno == ENOENT ? 0 : -errno; /* what does not exist needs no leave */
+        return errno == ENOENT || errno == EACCES ? 0 : -errno; /* what cannot be reached needs no leave */
     if (fstat(rule.parent_fd, &st) == 0 && !S_ISDIR(st.st_mode))
         rule.allowed_access &= FS_OF_FILE;
     int status =
