@@ -10,7 +10,7 @@
 #define FILE_MAX_BYTES (4u << 20)
 #define STEPS_MAX      20000
 #define PLAIN_OFFERS   (SMTP_EXT_BASIC | SMTP_EXT_MT_PRIORITY)
-#define DAEMON_OFFERS  PLAIN_OFFERS
+#define DAEMON_OFFERS  (PLAIN_OFFERS | SMTP_EXT_CHUNKING | SMTP_EXT_BINARYMIME)
 
 static bool fail(struct transcript *t, unsigned line, const char *why)
 {
