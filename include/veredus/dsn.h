@@ -31,8 +31,9 @@ enum vr_err dsn_orcpt_check(struct vr_str value, bool utf8);
 enum vr_err dsn_orcpt_decode(struct vr_buf *out, struct vr_str value, struct vr_str *type);
 /* Appends an ORCPT as a server without SMTPUTF8 can be given it: UTF-8 in it becomes "\x{…}". */
 bool dsn_orcpt_ascii(struct vr_buf *out, struct vr_str value);
-/* Appends UTF-8 as utf-8-addr-xtext: what is not ASCII, controls, " ", "+", "=" and "\" become "\x{HEX}" (RFC 6533 §3). in is valid UTF-8. */
-bool dsn_unitext_encode(struct vr_buf *out, struct vr_str in);
+/* Appends UTF-8 as an address of the type "utf-8" in ORCPT: controls, " ", "+", "=", "\" and, with ascii, what is not ASCII become "\x{HEX}"
+ * (RFC 6533 §3: utf-8-addr-xtext with ascii, utf-8-addr-unitext without). in is valid UTF-8. */
+bool dsn_unitext_encode(struct vr_buf *out, struct vr_str in, bool ascii);
 /* The same undone; with VR_ERR_SYNTAX nothing has been appended. Control bytes are refused. */
 enum vr_err dsn_unitext_decode(struct vr_buf *out, struct vr_str in);
 /* ENVID: xtext, 100 octets at the most (RFC 3461 §4.4). */
@@ -68,11 +69,16 @@ struct dsn {
     size_t recipient_count;
     struct vr_str original;        /* the message as far as it is at hand: header, or header and body */
     bool original_is_whole;        /* body included: RET=FULL, message/rfc822; else text/rfc822-headers */
+    bool original_utf8;            /* a header of it is in UTF-8 (RFC 6532): message/global, message/global-headers (RFC 6533 §4.2, §4.3) */
+    bool utf8;                     /* the report may be in UTF-8 throughout, and then needs SMTPUTF8 itself: for a `to` that needs it anyway */
 };
 
 /* Appends the whole report as a message with CRLF line ends: a readable part that says what happened and what to do
  * next, message/delivery-status, and the original. Nothing from a remote reply can start a line or a part; the
- * 8-bit original is declared 8bit. VR_ERR_TOO_BIG when it does not fit into out's max. */
+ * 8-bit original is declared 8bit. VR_ERR_TOO_BIG when it does not fit into out's max.
+ * Addresses beyond ASCII (RFC 6533): with d->utf8 the status is message/global-delivery-status with addresses as they are; without, it stays
+ * message/delivery-status with addresses of the type "utf-8" in their 7-bit form, and an original with a header in UTF-8 is encoded (§4.5): such a
+ * report needs nothing that a server without SMTPUTF8 lacks. d->to is ASCII then. */
 enum vr_err dsn_build(struct vr_buf *out, const struct dsn *d);
 
 /* "5.1.1" (class 2, 4, 5; subject and detail 0..999) at the start of text. False when there is none. */

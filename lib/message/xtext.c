@@ -111,11 +111,13 @@ static bool is_qchar(uint32_t c)
     return c > 0x20 && c < 0x7f && c != '\\' && c != '+' && c != '=';
 }
 
-bool dsn_unitext_encode(struct vr_buf *out, struct vr_str in)
+bool dsn_unitext_encode(struct vr_buf *out, struct vr_str in, bool ascii)
 {
     uint32_t c;
-    while (vr_utf8_next(&in, &c)) {
-        if (is_qchar(c))
+    for (struct vr_str at = in; vr_utf8_next(&in, &c); at = in) {
+        if (c > 0x9f && !ascii)
+            vr_buf_add(out, vr_str_sub(at, 0, at.n - in.n));
+        else if (is_qchar(c))
             vr_buf_add_byte(out, (char)c);
         else
             vr_buf_addf(out, "\\x{%02X}", (unsigned)c);

@@ -230,6 +230,22 @@ static struct vr_str random_boundary(struct report *r)
                            (unsigned long long)random[1]);
 }
 
+/* Where the report goes, in ASCII where there is such a form. False: the address itself needs SMTPUTF8 (its local part is beyond ASCII), so a report in
+ * UTF-8 asks no more of the way back. To all others it goes so that any server takes it: a report that somebody could not be given would be
+ * lost, for nothing is told of a report (RFC 6533 §4.5 leaves both ways). */
+static bool to_in_ascii(struct report *r, struct vr_str *to)
+{
+    struct address a, ascii;
+    const char *why;
+    *to = message_reverse_path(r->message);
+    if (vr_str_is_ascii(*to) || address_parse(&r->arena, *to, ADDRESS_ALLOW_UTF8, &a, &why) != VR_OK)
+        return true;
+    if (!address_to_ascii(&r->arena, &a, &ascii))
+        return false;
+    *to = address_text(&r->arena, &ascii);
+    return true;
+}
+
 static void report_build(struct report *r, const struct record_message *record, struct vr_str body)
 {
     struct queue *q = r->queue;
@@ -243,9 +259,13 @@ static void report_build(struct report *r, const struct record_message *record, 
     queue_id_text(id, id_text);
     queue_id_text(m->id, of_text);
     struct vr_buf returned;
+    struct vr_str to;
+    bool utf8 = !to_in_ascii(r, &to);
     vr_buf_init(&returned, ORIGINAL_MAX);
     struct dsn d = {.reporting_mta = q->config->hostname,
-                    .to = message_reverse_path(m),
+                    .to = to,
+                    .utf8 = utf8,
+                    .original_utf8 = record->envelope.asks & ENVELOPE_UTF8_HEADER,
                     .envid = record->envelope.envid,
                     .queue_id = vr_str_from(of_text),
                     .arrival_date = m->arrival_us / 1000000,
@@ -268,8 +288,7 @@ static void report_build(struct report *r, const struct record_message *record, 
     }
     assert(err == VR_OK);
     vr_buf_fini(&returned);
-    b->rcpt = (struct envelope_rcpt){.address = vr_arena_dup(&r->arena, message_reverse_path(m)),
-                                     .notify = DSN_NOTIFY_NEVER};
+    b->rcpt = (struct envelope_rcpt){.address = vr_arena_dup(&r->arena, to), .notify = DSN_NOTIFY_NEVER};
     b->envelope = (struct envelope){
         .id = id,
         .arrival_us = io_now_us(q->io),
@@ -278,8 +297,9 @@ static void report_build(struct report *r, const struct record_message *record, 
         .body = vr_str_is_ascii(vr_buf_str(&b->body)) ? SMTP_BODY_7BIT : SMTP_BODY_8BITMIME,
         .rcpts = &b->rcpt,
         .rcpt_count = 1,
-        .asks = record->envelope.asks & (ENVELOPE_REQUIRE_TLS | ENVELOPE_TLS_OPTIONAL), /* RFC 8689 §5, §6 */
-        .priority = m->priority};                                                       /* RFC 6710 §4.6 */
+        .asks = (record->envelope.asks & (ENVELOPE_REQUIRE_TLS | ENVELOPE_TLS_OPTIONAL)) /* RFC 8689 §5, §6 */
+                | (utf8 ? ENVELOPE_UTF8 | ENVELOPE_UTF8_HEADER : 0),
+        .priority = m->priority}; /* RFC 6710 §4.6 */
     report_store(b);
 }
 

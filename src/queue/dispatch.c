@@ -175,13 +175,14 @@ void dispatch_return(struct queue *q, struct dispatch *d, uint32_t after_s)
  * §5.2.1 d). */
 static struct vr_str orcpt_of(struct vr_arena *arena, const struct envelope_rcpt *given, bool changed)
 {
-    if (given->orcpt.n > 0 || !changed || !vr_str_is_ascii(given->address))
+    if (given->orcpt.n > 0 || !changed)
         return given->orcpt;
+    bool ascii = vr_str_is_ascii(given->address); /* else RFC 6533 §3 */
     struct vr_buf b;
     vr_buf_init(&b, ORCPT_MAX);
-    vr_buf_add(&b, VR_STR("rfc822;"));
-    struct vr_str made =
-        dsn_xtext_encode(&b, given->address) ? vr_arena_dup(arena, vr_buf_str(&b)) : vr_str(NULL, 0);
+    vr_buf_add(&b, ascii ? VR_STR("rfc822;") : VR_STR("utf-8;"));
+    bool fits = ascii ? dsn_xtext_encode(&b, given->address) : dsn_unitext_encode(&b, given->address, false);
+    struct vr_str made = fits ? vr_arena_dup(arena, vr_buf_str(&b)) : vr_str(NULL, 0);
     vr_buf_fini(&b);
     return made;
 }

@@ -110,6 +110,7 @@ static void transaction_free(struct transaction *t)
         t->session->transaction = NULL;
     if (t->fd >= 0)
         io_fs_close(t->fd);
+    utf8_forget(t);
     vr_buf_fini(&t->body);
     vr_buf_fini(&t->writing);
     vr_arena_fini(&t->arena);
@@ -231,6 +232,7 @@ bool transaction_full(const struct transaction *t)
 void transaction_chunk(struct transaction *t, struct vr_str data)
 {
     t->body_size += data.n;
+    utf8_look(t, data);
     if (t->where == BODY_FAILED)
         return;
     if (!vr_buf_add(&t->body, data)) { /* more came in one go than a pause could prevent */
@@ -289,6 +291,7 @@ static void submit(struct transaction *t)
 void transaction_end(struct transaction *t)
 {
     t->ended = true;
+    utf8_end(t);
     if (t->where == BODY_INLINE)
         submit(t);
     else

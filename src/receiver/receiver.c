@@ -15,7 +15,7 @@
 /* Extensions whose promises this program keeps; each listener offers those of them that smtp_extensions[] gives to its role. */
 #define KEPT                                                                                                 \
     (SMTP_EXT_BASIC | SMTP_EXT_MT_PRIORITY | SMTP_EXT_LIMITS | SMTP_EXT_NO_SOLICITING | SMTP_EXT_CHUNKING |  \
-     SMTP_EXT_BINARYMIME)
+     SMTP_EXT_BINARYMIME | SMTP_EXT_SMTPUTF8)
 
 static struct io_tls *load_tls(const struct config *c, const char *client_ca, char error[256])
 {

@@ -57,6 +57,7 @@ struct transaction {
     bool lowered;            /* the priority that was asked for is for those whom we know */
     struct smtp_x forwarded; /* what XFORWARD said; given 0: nothing */
     struct vr_str solicits;  /* keywords of a Solicitation field that are not wanted here */
+    struct mime_reader *mime; /* utf8.c's; NULL: not needed, or not any more */
     int64_t submitted_ms;
     UT_hash_handle hh; /* receiver->by_id */
 };
@@ -190,6 +191,11 @@ void intake_sweep(struct receiver *r);
 struct vr_str solicit_unwanted(const struct session *s, struct vr_str keywords);
 void solicit_look(struct transaction *t, struct vr_str header); /* for a Solicitation field */
 struct smtp_reply solicit_refusal(struct vr_arena *arena, struct vr_str keyword);
+
+/* utf8.c: ENVELOPE_UTF8_HEADER, for messages with ENVELOPE_UTF8 */
+void utf8_look(struct transaction *t, struct vr_str data); /* the next bytes of the message */
+void utf8_end(struct transaction *t);
+void utf8_forget(struct transaction *t);
 
 /* trace.c: the header fields put on top */
 void trace_forwarded_ip(const struct smtp_x *x, char out[IO_ADDRESS_TEXT]);

@@ -11,16 +11,37 @@
 #define FIELDS_MAX    8192
 #define SOLICIT_SHOWN 900 /* a line has its limit, and the keywords cannot be folded */
 
-/* RFC 3848: which protocol it was, TLS and AUTH included. */
-static void add_protocol(struct vr_buf *b, const struct session *s, bool tls)
+/* RFC 3848, RFC 6531 §4.3: which protocol it was, SMTPUTF8, TLS and AUTH included. */
+static void add_protocol(struct vr_buf *b, const struct transaction *t, bool tls)
 {
-    if (s->listener->smtp.lmtp) {
-        vr_buf_addf(b, "LMTP");
-        return;
+    const struct session *s = t->session;
+    bool extended = smtp_server_is_extended(s->engine), utf8 = t->envelope.asks & ENVELOPE_UTF8;
+    bool lmtp = s->listener->smtp.lmtp;
+    vr_buf_addf(b, "%s%s%s",
+                lmtp       ? (utf8 ? "UTF8LMTP" : "LMTP")
+                : utf8     ? "UTF8SMTP"
+                : extended ? "ESMTP"
+                           : "SMTP",
+                extended && tls ? "S" : "", extended && s->user != NULL && !s->listener->local ? "A" : "");
+}
+
+/* Whom it is for; with several recipients, naming one would tell the others of it (RFC 5321 §7.6). In UTF-8 only where the message's own header is, for
+ * a trace field must not be what makes a message need SMTPUTF8 (RFC 6531 §3.7.3): else in A-labels, or not at all. */
+static void add_for(struct vr_buf *b, const struct transaction *t)
+{
+    struct vr_arena scratch;
+    struct address a, ascii;
+    const char *why;
+    struct vr_str to = t->envelope.rcpt_count == 1 ? t->envelope.rcpts[0].address : vr_str(NULL, 0);
+    vr_arena_init(&scratch, 16384);
+    if (!vr_str_is_ascii(to) && !(t->envelope.asks & ENVELOPE_UTF8_HEADER)) {
+        bool plain = address_parse(&scratch, to, ADDRESS_ALLOW_UTF8, &a, &why) == VR_OK &&
+                     address_to_ascii(&scratch, &a, &ascii);
+        to = plain ? address_text(&scratch, &ascii) : vr_str(NULL, 0);
     }
-    bool extended = smtp_server_is_extended(s->engine);
-    vr_buf_addf(b, "%s%s%s", extended ? "ESMTP" : "SMTP", extended && tls ? "S" : "",
-                extended && s->user != NULL && !s->listener->local ? "A" : "");
+    if (to.n > 0)
+        vr_buf_addf(b, "\r\n\tfor <%.*s>", VR_STR_ARG(to));
+    vr_arena_fini(&scratch);
 }
 
 void trace_forwarded_ip(const struct smtp_x *x, char out[IO_ADDRESS_TEXT])
@@ -67,7 +88,7 @@ static void add_received(struct vr_buf *b, const struct transaction *t, const ch
                     s->name != NULL ? s->name : "", s->name != NULL ? " " : "",
                     vr_str_find(vr_str_from(s->client), ':') != VR_NPOS ? "IPv6:" : "", s->client);
     vr_buf_addf(b, "\tby %.*s (veredus) with ", VR_STR_ARG(c->hostname));
-    add_protocol(b, s, secured);
+    add_protocol(b, t, secured);
     if (t->envelope.solicit.n > 0 && t->envelope.solicit.n < SOLICIT_SHOWN) /* RFC 3865 §2.6 */
         vr_buf_addf(b, "\r\n\t(SOLICIT=%.*s)\r\n\t", VR_STR_ARG(t->envelope.solicit));
     vr_buf_addf(b, " id %s", id);
@@ -75,9 +96,7 @@ static void add_received(struct vr_buf *b, const struct transaction *t, const ch
         vr_buf_addf(b, "\r\n\t(using %s with cipher %s (%u bits)%s)", tls.protocol, tls.cipher, tls.bits,
                     tls.verified ? ", client certificate verified" : "");
     add_forwarded(b, &t->forwarded);
-    if (t->envelope.rcpt_count ==
-        1) /* with several, naming one would tell the others of it (RFC 5321 §7.6) */
-        vr_buf_addf(b, "\r\n\tfor <%.*s>", VR_STR_ARG(t->envelope.rcpts[0].address));
+    add_for(b, t);
     if (t->envelope.priority != 0) /* RFC 6710 §4.1, §7 */
         vr_buf_addf(b, "\r\n\tpriority %d", t->envelope.priority);
     vr_buf_addf(b, "; %s\r\n", date);

@@ -54,10 +54,6 @@ static void gather_rcpts(struct connection *c)
         if (!read_address(j, from->address, &r.forward_path)) {
             inflight_settle(j, i, DELIVERY_PERMANENT, 0, VR_STR("5.1.3"),
                             VR_STR("the recipient's address does not follow the syntax of addresses"));
-        } else if (r.forward_path.utf8) {
-            inflight_settle(j, i, DELIVERY_PERMANENT, 0, VR_STR("5.6.7"),
-                            VR_STR("the recipient's address is not ASCII, and the next server cannot be "
-                                   "asked to take such (SMTPUTF8)"));
         } else {
             c->rcpts[c->rcpt_count] = r;
             c->accepted[c->rcpt_count] = false;
@@ -77,18 +73,51 @@ static bool gather_mail(struct connection *c)
                                  .solicit = j->d.solicit,
                                  .by = (enum smtp_by)j->d.by,
                                  .by_trace = j->d.asks & ENVELOPE_BY_TRACE,
-                                 .utf8 = j->d.asks & ENVELOPE_UTF8,
+                                 .utf8 = j->d.asks & ENVELOPE_UTF8_HEADER,
                                  .require_tls = j->d.asks & ENVELOPE_REQUIRE_TLS,
                                  .priority = j->d.priority};
     if (j->d.by != SMTP_BY_NONE) /* what is left of it, RFC 2852 §4.1.4 */
         c->mail.by_seconds = (int32_t)(j->d.deliver_by - io_now_us(c->sender->io) / 1000000);
     c->mail.reverse_path.null = j->d.reverse_path.n == 0;
-    if (c->mail.reverse_path.null ||
-        (read_address(j, j->d.reverse_path, &c->mail.reverse_path) && !c->mail.reverse_path.utf8))
+    if (c->mail.reverse_path.null || read_address(j, j->d.reverse_path, &c->mail.reverse_path))
         return true;
-    inflight_settle_rest(j, DELIVERY_PERMANENT, 0, VR_STR("5.6.7"),
-                         VR_STR("the sender's address is not one that the next server could be given"));
+    inflight_settle_rest(j, DELIVERY_PERMANENT, 0, VR_STR("5.1.7"),
+                         VR_STR("the sender's address does not follow the syntax of addresses"));
     return false;
+}
+
+/* RFC 6531 §3.2, §3.5: what a server without SMTPUTF8 cannot be given. Domains can: in A-labels; and so can a message that is ASCII although its
+ * client said SMTPUTF8 (§3.6). */
+static bool is_beyond_ascii(struct inflight_job *j, struct vr_str text)
+{
+    struct address a;
+    return !vr_str_is_ascii(text) && read_address(j, text, &a) && !vr_str_is_ascii(a.local);
+}
+
+static void refuse_utf8(struct connection *c, uint32_t index, const char *enhanced, const char *what)
+{
+    char text[600];
+    snprintf(text, sizeof text, "%s, and the server %s does not take such (SMTPUTF8)", what, c->name);
+    if (index == UINT32_MAX)
+        inflight_settle_rest(c->job, DELIVERY_PERMANENT, 0, vr_str_from(enhanced), vr_str_from(text));
+    else
+        inflight_settle(c->job, index, DELIVERY_PERMANENT, 0, vr_str_from(enhanced), vr_str_from(text));
+}
+
+static void check_utf8(struct connection *c)
+{
+    struct inflight_job *j = c->job;
+    if (smtp_client_offers(c->engine) & SMTP_EXT_SMTPUTF8)
+        return;
+    if (is_beyond_ascii(j, j->d.reverse_path)) {
+        refuse_utf8(c, UINT32_MAX, "5.6.7", "the sender's address has characters beyond ASCII before its @");
+        return;
+    }
+    for (uint32_t i = 0; i < j->d.rcpt_count; i++)
+        if (inflight_is_open(j, i) && is_beyond_ascii(j, j->d.rcpts[i].address))
+            refuse_utf8(c, i, "5.6.7", "the address has characters beyond ASCII before its @");
+    if (j->open > 0 && (j->d.asks & ENVELOPE_UTF8_HEADER))
+        refuse_utf8(c, UINT32_MAX, "5.6.9", "the message's header has characters beyond ASCII");
 }
 
 static void check_size(struct connection *c)
@@ -196,6 +225,8 @@ bool transaction_ready(struct connection *c)
             inflight_settle_rest(c->job, DELIVERY_TEMPORARY, 452, VR_STR("4.5.3"),
                                  VR_STR("too many recipients"));
     }
+    if (c->job->open > 0)
+        check_utf8(c);
     if (c->job->open > 0 && !choose_form(c))
         return false;
     if (c->job->open > 0)

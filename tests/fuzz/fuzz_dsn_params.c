@@ -8,6 +8,7 @@
 #include <veredus/smtp.h>
 
 #include <assert.h>
+#include <stdio.h>
 #include <string.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -110,7 +111,8 @@ static void check_unitext(struct vr_str in)
     vr_buf_init(&again, 4 * in.n + 1);
     if (dsn_unitext_decode(&plain, in) == VR_OK) {
         assert(vr_utf8_valid(vr_buf_str(&plain)) && vr_buf_size(&plain) <= in.n);
-        assert(dsn_unitext_encode(&encoded, vr_buf_str(&plain)) && vr_str_is_ascii(vr_buf_str(&encoded)));
+        assert(dsn_unitext_encode(&encoded, vr_buf_str(&plain), true) &&
+               vr_str_is_ascii(vr_buf_str(&encoded)));
         assert(dsn_unitext_decode(&again, vr_buf_str(&encoded)) == VR_OK);
         assert(vr_str_equal(vr_buf_str(&plain), vr_buf_str(&again)));
     } else {
@@ -133,8 +135,9 @@ static size_t count_lines(struct vr_str text, struct vr_str wanted)
 }
 
 /* All lines end in CRLF and nothing else; those before the original are short and printable. */
-static void check_report_lines(struct vr_str text, struct vr_str before_original)
+static void check_report_lines(struct vr_str text, struct vr_str before_original, bool utf8)
 {
+    assert(vr_utf8_valid(before_original));
     for (size_t i = 0; i < text.n; i++) {
         assert(text.p[i] != '\n' || (i > 0 && text.p[i - 1] == '\r'));
         assert(text.p[i] != '\r' || (i + 1 < text.n && text.p[i + 1] == '\n'));
@@ -143,7 +146,7 @@ static void check_report_lines(struct vr_str text, struct vr_str before_original
     while (vr_str_split(&before_original, '\n', &line)) {
         assert(line.n <= 998 + 1);
         for (size_t i = 0; i + 1 < line.n; i++)
-            assert(line.p[i] == '\t' || (line.p[i] >= 0x20 && line.p[i] < 0x7f));
+            assert(line.p[i] == '\t' || (line.p[i] >= 0x20 && line.p[i] < 0x7f) || (line.p[i] < 0 && utf8));
     }
 }
 
@@ -162,21 +165,25 @@ static size_t fields_of(struct vr_str block, struct vr_str *rest)
 
 static void check_report(struct vr_str text, const struct dsn *d)
 {
-    struct vr_str type = d->original_is_whole
-                             ? VR_STR("\r\n--" BOUNDARY "\r\nContent-Type: message/rfc822\r\n")
-                             : VR_STR("\r\n--" BOUNDARY "\r\nContent-Type: text/rfc822-headers\r\n");
-    struct vr_str status = VR_STR("\r\n--" BOUNDARY "\r\nContent-Type: message/delivery-status\r\n\r\n"),
-                  rest;
-    size_t at = vr_str_find_str(text, type), begin = vr_str_find_str(text, status);
+    static const char *const types[2][2] = {{"text/rfc822-headers", "message/rfc822"},
+                                            {"message/global-headers", "message/global"}};
+    char type[100], status[160];
+    struct vr_str rest;
+    snprintf(type, sizeof type, "\r\n--" BOUNDARY "\r\nContent-Type: %s\r\n",
+             types[d->original_utf8][d->original_is_whole]);
+    snprintf(status, sizeof status, "\r\n--" BOUNDARY "\r\nContent-Type: message/%sdelivery-status\r\n%s\r\n",
+             d->utf8 ? "global-" : "", d->utf8 ? "Content-Transfer-Encoding: 8bit\r\n" : "");
+    size_t at = vr_str_find_str(text, vr_str_from(type)), begin = vr_str_find_str(text, vr_str_from(status));
     assert(at != VR_NPOS && begin != VR_NPOS && begin < at);
-    check_report_lines(text, vr_str_sub(text, 0, at + 2));
+    check_report_lines(text, vr_str_sub(text, 0, at + 2), d->utf8);
+    assert(d->utf8 || !d->original_utf8 || vr_str_is_ascii(text)); /* RFC 6533 §4.5 */
     if (vr_str_find_str(d->original, VR_STR(BOUNDARY)) == VR_NPOS) {
         assert(count_lines(text, VR_STR("--" BOUNDARY)) == 3);
         assert(count_lines(text, VR_STR("--" BOUNDARY "--")) == 1);
     }
     size_t outer = fields_of(text, &rest);
-    assert(outer == 8 || (outer == 9 && !vr_str_is_ascii(text)));
-    size_t of_message = fields_of(vr_str_from_pos(text, begin + status.n), &rest);
+    assert(outer == 8 || (outer == 9 && (d->utf8 || !vr_str_is_ascii(text))));
+    size_t of_message = fields_of(vr_str_from_pos(text, begin + strlen(status)), &rest);
     assert(of_message == 3 || of_message == 4); /* with ENVID */
     size_t of_recipient = fields_of(rest, &rest);
     assert(of_recipient >= 4 && of_recipient <= 8);
@@ -205,7 +212,9 @@ static void build_report(struct vr_str in)
                     .boundary = VR_STR(BOUNDARY),
                     .recipients = &r,
                     .recipient_count = 1,
-                    .original_is_whole = kind & 16};
+                    .original_is_whole = kind & 16,
+                    .original_utf8 = kind & 32,
+                    .utf8 = kind & 64};
     r.final_recipient = piece(&in);
     r.diagnostic = piece(&in);
     r.remote_mta = piece(&in);

@@ -137,7 +137,7 @@ static void test_unitext(void **state)
         if (!rows[i].again)
             continue;
         vr_buf_reset(&report);
-        assert_true(dsn_unitext_encode(&report, vr_str_from(rows[i].plain)));
+        assert_true(dsn_unitext_encode(&report, vr_str_from(rows[i].plain), true));
         assert_text(vr_buf_str(&report), rows[i].encoded);
     }
 }
@@ -145,6 +145,9 @@ static void test_unitext(void **state)
 static void test_orcpt_forms(void **state)
 {
     (void)state;
+    vr_buf_reset(&report);
+    assert_true(dsn_unitext_encode(&report, VR_STR("jörg+a=b\\@bücher.example"), false));
+    assert_text(vr_buf_str(&report), "jörg\\x{2B}a\\x{3D}b\\x{5C}@bücher.example");
     static const struct {
         const char *value, *type, *address, *ascii;
     } rows[] = {{"rfc822;ann+2Bx@example.org", "rfc822", "ann+x@example.org", "rfc822;ann+2Bx@example.org"},
@@ -415,6 +418,85 @@ static void test_eight_bit(void **state)
     assert_false(has(vr_buf_str(&report), "8bit"));
 }
 
+static const struct dsn_recipient joerg = {.final_recipient = VR_STR_INIT("jörg@bücher.test"),
+                                           .orcpt = VR_STR_INIT("utf-8;J\\x{F6}rg+2B@x.test"),
+                                           .action = DSN_FAILED,
+                                           .status = VR_STR_INIT("5.1.1"),
+                                           .diagnostic =
+                                               VR_STR_INIT("550 5.1.1 niemand heißt so\xc2\x85hier\xff"),
+                                           .diagnostic_is_smtp = true,
+                                           .remote_mta = VR_STR_INIT("mx.x.test")};
+
+static void test_utf8(void **state)
+{
+    (void)state;
+    struct dsn_recipient list[2] = {joerg, failed};
+    list[0].orcpt = VR_STR("utf-8;J\\x{F6}rg@x.test");
+    struct dsn d = about(list, 2);
+    struct vr_str parts[8];
+    d.to = VR_STR("ännchen@d.test");
+    d.utf8 = d.original_utf8 = true;
+    d.original = VR_STR("Subject: Grüße\r\n\r\nx\r\n");
+    assert_int_equal(dsn_build(&report, &d), VR_OK);
+    struct vr_str m = vr_buf_str(&report);
+    assert_true(vr_utf8_valid(m));
+    assert_text(field(m, "To"), "ännchen@d.test");
+    assert_text(field(m, "Content-Transfer-Encoding"), "8bit");
+    assert_int_equal(parts_of(m, "=_b1", parts), 3);
+    assert_text(field(parts[0], "Content-Type"), "text/plain; charset=utf-8");
+    assert_text(field(parts[0], "Content-Transfer-Encoding"), "8bit");
+    assert_true(has(parts[0], "<jörg@bücher.test>") && has(parts[0], "niemand heißt so hier?"));
+    assert_text(field(parts[1], "Content-Type"), "message/global-delivery-status");
+    assert_text(field(parts[1], "Content-Transfer-Encoding"), "8bit"); /* RFC 6533 §6.4 */
+    struct vr_str of_joerg = block(parts[1], 1), of_bob = block(parts[1], 2);
+    assert_text(field(of_joerg, "Original-Recipient"), "utf-8;Jörg@x.test"); /* §4.1: converted upwards */
+    assert_text(field(of_joerg, "Final-Recipient"), "utf-8; jörg@bücher.test");
+    assert_text(field(of_joerg, "Diagnostic-Code"), "smtp; 550 5.1.1 niemand heißt so hier?");
+    assert_text(field(of_bob, "Final-Recipient"), "rfc822; bob@x.test");
+    assert_text(field(parts[2], "Content-Type"), "message/global");
+    assert_text(field(parts[2], "Content-Transfer-Encoding"), "8bit");
+    assert_true(has(parts[2], "Subject: Grüße\r\n\r\nx\r\n"));
+    d.original_is_whole = false;
+    d.original = VR_STR("Subject: Grüße\r\n");
+    vr_buf_reset(&report);
+    assert_int_equal(dsn_build(&report, &d), VR_OK);
+    assert_int_equal(parts_of(vr_buf_str(&report), "=_b1", parts), 3);
+    assert_text(field(parts[2], "Content-Type"), "message/global-headers");
+}
+
+/* RFC 6533 §3 (3), §4.5: the same for somebody whose server may know nothing of UTF-8. */
+static void test_utf8_in_seven_bits(void **state)
+{
+    (void)state;
+    struct dsn d = about(&joerg, 1);
+    struct vr_str parts[8];
+    d.original_utf8 = true;
+    d.original = VR_STR("Subject: Grüße = hier\n\r\nx\r\n");
+    assert_int_equal(dsn_build(&report, &d), VR_OK);
+    struct vr_str m = vr_buf_str(&report);
+    assert_true(vr_str_is_ascii(m));
+    assert_int_equal(field(m, "Content-Transfer-Encoding").n, 0);
+    assert_int_equal(parts_of(m, "=_b1", parts), 3);
+    assert_text(field(parts[0], "Content-Type"), "text/plain; charset=utf-8");
+    assert_text(field(parts[0], "Content-Transfer-Encoding"), "quoted-printable");
+    assert_true(has(parts[0], "<j=C3=B6rg@b=C3=BCcher.test>"));
+    assert_text(field(parts[1], "Content-Type"), "message/delivery-status");
+    struct vr_str of_joerg = block(parts[1], 1);
+    assert_text(field(of_joerg, "Original-Recipient"),
+                "utf-8;J\\x{F6}rg+2B@x.test"); /* not the grammar of utf-8: as it came */
+    assert_text(field(of_joerg, "Final-Recipient"), "utf-8; j\\x{F6}rg@b\\x{FC}cher.test");
+    assert_text(field(of_joerg, "Diagnostic-Code"), "smtp; 550 5.1.1 niemand hei?t so?hier?");
+    assert_text(field(parts[2], "Content-Type"), "message/global");
+    assert_text(field(parts[2], "Content-Transfer-Encoding"), "quoted-printable");
+    assert_true(has(parts[2], "\r\n\r\nSubject: Gr=C3=BC=C3=9Fe =3D hier\r\n\r\nx\r\n"));
+    d.original_is_whole = false;
+    vr_buf_reset(&report);
+    assert_int_equal(dsn_build(&report, &d), VR_OK);
+    assert_true(vr_str_is_ascii(vr_buf_str(&report)));
+    assert_int_equal(parts_of(vr_buf_str(&report), "=_b1", parts), 3);
+    assert_text(field(parts[2], "Content-Type"), "message/global-headers");
+}
+
 static void test_bounds(void **state)
 {
     (void)state;
@@ -448,6 +530,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_long_words, setup, teardown),
         cmocka_unit_test_setup_teardown(test_headers_only, setup, teardown),
         cmocka_unit_test_setup_teardown(test_eight_bit, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_utf8, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_utf8_in_seven_bits, setup, teardown),
         cmocka_unit_test_setup_teardown(test_bounds, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -143,6 +143,49 @@ static void test_aliases(void **state)
     expect_queued(0);
 }
 
+/* RFC 6533: whom a report can be given in what form; what an alias changed is told in the type "utf-8". */
+static void test_beyond_ascii(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *from, *to;
+        uint8_t asks; /* of the report */
+        const char *status;
+    } rows[] = {
+        {"x@away.example", "x@away.example", 0, "\r\nFinal-Recipient: utf-8; j\\x{F6}rg@far.example\r\n"},
+        {"x@straße.example", "x@xn--strae-oqa.example", 0, "\r\nContent-Type: message/delivery-status\r\n"},
+        {"ö@straße.example", "ö@straße.example", ENVELOPE_UTF8 | ENVELOPE_UTF8_HEADER,
+         "\r\nFinal-Recipient: utf-8; jörg@far.example\r\n"}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        submit(&(struct mail){rows[i].from,
+                              {"jörg@far.example"},
+                              .asks = ENVELOPE_UTF8 | ENVELOPE_UTF8_HEADER,
+                              .body = "Subject: Grüße\r\n\r\nx\r\n"});
+        struct delivery d = expect_delivery(&sides[SENDER]);
+        assert_int_equal(d.asks, ENVELOPE_UTF8 | ENVELOPE_UTF8_HEADER);
+        answer(&sides[SENDER], &d, DELIVERY_PERMANENT, 0, "5.6.7", "no SMTPUTF8 there");
+        struct delivery dsn = expect_dsn(&sides[SENDER]);
+        assert_int_equal(dsn.asks, rows[i].asks);
+        assert_true(vr_str_equal(dsn.rcpts[0].address, vr_str_from(rows[i].to)));
+        assert_true(contains(dsn.content, rows[i].status));
+        assert_true(contains(dsn.content, "\r\nStatus: 5.6.7\r\n"));
+        assert_true(
+            contains(dsn.content, rows[i].asks ? "Subject: Grüße\r\n" : "Subject: Gr=C3=BC=C3=9Fe\r\n"));
+        assert_int_equal(vr_str_is_ascii(dsn.content), rows[i].asks == 0);
+        answer(&sides[SENDER], &dsn, DELIVERY_OK, 250, "", "");
+    }
+    drain_queue();
+    config_free(config);
+    config_make("jörg: far@far.example\n");
+    start_queue(true);
+    submit(&(struct mail){"x@away.example", {"Jörg@home.example"}, .asks = ENVELOPE_UTF8});
+    struct delivery d = expect_delivery(&sides[SENDER]);
+    assert_true(vr_str_equal(d.rcpts[0].address, VR_STR("far@far.example")));
+    assert_true(vr_str_equal(d.rcpts[0].orcpt, VR_STR("utf-8;Jörg@home.example")));
+    answer(&sides[SENDER], &d, DELIVERY_OK, 250, "", "");
+    expect_queued(0);
+}
+
 /* An expansion that comes after the intake (here a catch-all of several) owes the same report, also after a crash. */
 static void test_expanded_later(void **state)
 {
@@ -422,9 +465,16 @@ static void test_reports_of_secrets(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CASE(test_who_is_told),        CASE(test_fields),     CASE(test_aliases),
-        CASE(test_expanded_later),     CASE(test_held_until), CASE(test_held_and_released),
-        CASE(test_returned),           CASE(test_told_late),  CASE(test_relayed_by),
+        CASE(test_who_is_told),
+        CASE(test_fields),
+        CASE(test_aliases),
+        CASE(test_beyond_ascii),
+        CASE(test_expanded_later),
+        CASE(test_held_until),
+        CASE(test_held_and_released),
+        CASE(test_returned),
+        CASE(test_told_late),
+        CASE(test_relayed_by),
         CASE(test_reports_of_secrets),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -2,6 +2,83 @@
  */
 #include "receiver_testing.h"
 
+/* ---- SMTPUTF8 ---------------------------------------------------------------------------------------------------------- */
+
+/* What reaches the queue of a message; the client hears nothing of it. */
+static struct envelope submitted(struct vr_arena *arena, const char *mail, const char *rcpt,
+                                 const char *message)
+{
+    struct envelope e;
+    int fd = client(MX);
+    expect(fd, "220 ");
+    ask(fd, "EHLO c.test\r\n", "250 ");
+    ask(fd, mail, "250 2.1.0");
+    ask(fd, rcpt, "250 2.1.5");
+    ask(fd, "DATA\r\n", "354 ");
+    say(fd, message);
+    struct ipc_reader r = receive(&queue, IPC_SUBMIT);
+    assert_true(ipc_get_envelope(&r, arena, &e));
+    close(fd);
+    return e;
+}
+
+static bool traced(const struct envelope *e, const char *words)
+{
+    return vr_str_find_str(e->prefix, vr_str_from(words)) != VR_NPOS;
+}
+
+/* What is noted of a message (RFC 6531 §3.6), and what Received says of its protocol (§4.3) and, in which form, of whom it is for (§3.7.3). */
+static void test_smtputf8(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *mail, *rcpt, *message;
+        unsigned asks;
+        const char *with, *whom; /* NULL: nobody is named */
+    } rows[] = {
+        {"MAIL FROM:<jörg@x.test> SMTPUTF8\r\n", "RCPT TO:<ö@relay.example>\r\n",
+         "Subject: Grüße\r\n\r\nx\r\n.\r\n", ENVELOPE_UTF8 | ENVELOPE_UTF8_HEADER, "with UTF8SMTP id",
+         "for <ö@relay.example>"},
+        /* ASCII after all */
+        {"MAIL FROM:<a@x.test> SMTPUTF8\r\n", "RCPT TO:<a@relay.example>\r\n",
+         "Subject: x\r\n\r\nGrüße\r\n.\r\n", ENVELOPE_UTF8, "with UTF8SMTP id", "for <a@relay.example>"},
+        /* our own field must not be what is beyond ASCII in the header */
+        {"MAIL FROM:<a@x.test> SMTPUTF8\r\n", "RCPT TO:<ö@relay.example>\r\n", "Subject: x\r\n\r\nx\r\n.\r\n",
+         ENVELOPE_UTF8, "with UTF8SMTP id", NULL},
+        {"MAIL FROM:<a@x.test> SMTPUTF8\r\n", "RCPT TO:<a@straße.example>\r\n",
+         "Subject: x\r\n\r\nx\r\n.\r\n", ENVELOPE_UTF8, "with UTF8SMTP id", "for <a@xn--strae-oqa.example>"},
+        /* the header of a part counts (§3.2), its text does not */
+        {"MAIL FROM:<a@x.test> SMTPUTF8\r\n", "RCPT TO:<a@relay.example>\r\n",
+         "MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nGrüße\r\n--b\r\n"
+         "Content-Disposition: attachment; filename=\"Grüße.txt\"\r\n\r\nx\r\n--b--\r\n.\r\n",
+         ENVELOPE_UTF8 | ENVELOPE_UTF8_HEADER, "with UTF8SMTP id", "for <a@relay.example>"},
+        {"MAIL FROM:<a@x.test> SMTPUTF8\r\n", "RCPT TO:<a@relay.example>\r\n",
+         "MIME-Version: 1.0\r\nContent-Type: multipart/mixed; "
+         "boundary=b\r\n\r\n--b\r\n\r\nGrüße\r\n--b--\r\n.\r\n",
+         ENVELOPE_UTF8, "with UTF8SMTP id", "for <a@relay.example>"},
+        /* a header only, without an end of its own */
+        {"MAIL FROM:<a@x.test> SMTPUTF8\r\n", "RCPT TO:<a@relay.example>\r\n", "Subject: ü\r\n.\r\n",
+         ENVELOPE_UTF8 | ENVELOPE_UTF8_HEADER, "with UTF8SMTP id", "for <a@relay.example>"},
+        /* bytes that nobody announced are taken as they come, as ever */
+        {"MAIL FROM:<a@x.test>\r\n", "RCPT TO:<a@relay.example>\r\n",
+         "Subject: Gr\xfc\xdf"
+         "e\r\n\r\nx\r\n.\r\n",
+         0, "with ESMTP id", "for <a@relay.example>"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct vr_arena arena;
+        vr_arena_init(&arena, 1 << 16);
+        struct envelope e = submitted(&arena, rows[i].mail, rows[i].rcpt, rows[i].message);
+        if (e.asks != rows[i].asks)
+            fail_msg("row %zu: %x", i, e.asks);
+        if (!traced(&e, rows[i].with) || traced(&e, "\tfor <") != (rows[i].whom != NULL) ||
+            (rows[i].whom != NULL && !traced(&e, rows[i].whom)))
+            fail_msg("row %zu: %.*s", i, VR_STR_ARG(e.prefix));
+        assert_true(vr_str_is_ascii(e.prefix) || (e.asks & ENVELOPE_UTF8_HEADER));
+        vr_arena_fini(&arena);
+    }
+}
+
 /* ---- the keeper ---------------------------------------------------------------------------------------------------- */
 
 /* An exchange that a client leaves behind would stay with the keeper for ever, which has room for so many. */
@@ -383,6 +460,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_answer_twice, start, stop),
         cmocka_unit_test_setup_teardown(test_priorities, start, stop),
         cmocka_unit_test_setup_teardown(test_keeper_gone, start, stop),
+        cmocka_unit_test_prestate_setup_teardown(test_smtputf8, start, stop,
+                                                 "domain \"straße.example\" { mailboxes = any }\n"),
         cmocka_unit_test_prestate_setup_teardown(test_proxied_client, start, stop,
                                                  "trusted = { \"192.0.2.0/24\", \"127.0.0.1\" }\n"),
         cmocka_unit_test_prestate_setup_teardown(test_proxy_itself, start, stop, "trusted = \"127.0.0.1\"\n"),

@@ -290,6 +290,68 @@ static void null_sender_and_postmaster(void **state)
     assert_int_equal(f->one.connections, 1);
 }
 
+/* RFC 6531: where SMTPUTF8 is offered all goes out as it is; a message that is ASCII after all goes as if nothing had been said. */
+static void utf8_goes_where_it_is_offered(void **state)
+{
+    struct fixture *f = *state;
+    f->one.script.smtputf8 = f->one.script.dsn = true;
+    struct delivery_rcpt to[2] = {
+        {.index = 0, .address = VR_STR("jörg@bücher.test"), .orcpt = VR_STR("utf-8;jörg@bücher.test")},
+        {.index = 1, .address = VR_STR("ann@xn--bcher-kva.test")}};
+    struct delivery d = delivery(f, NEXT_HOP_SMTP, "127.0.0.1", 2);
+    d.rcpts = to;
+    d.reverse_path = VR_STR("δοκιμή@παράδειγμα.test");
+    d.asks = ENVELOPE_UTF8 | ENVELOPE_UTF8_HEADER;
+    d.content = VR_STR("Subject: Grüße\r\n\r\nx\r\n");
+    const struct seen *s = rig_deliver(&f->rig, &d, -1);
+    expect(s, 0, DELIVERY_OK, "2.6.0", "taken");
+    expect(s, 1, DELIVERY_OK, "2.6.0", "taken");
+    assert_true(smtpd_heard(&f->one, "MAIL FROM:<δοκιμή@παράδειγμα.test> BODY=8BITMIME SMTPUTF8\n"));
+    assert_true(smtpd_heard(&f->one, "RCPT TO:<jörg@bücher.test> ORCPT=utf-8;jörg@bücher.test\n"));
+    assert_true(smtpd_heard(&f->one, "RCPT TO:<ann@xn--bcher-kva.test>\n"));
+    assert_body(&f->one, PREFIX "Subject: Grüße\r\n\r\nx\r\n");
+    d = delivery(f, NEXT_HOP_SMTP, "127.0.0.1", 1);
+    d.asks = ENVELOPE_UTF8;
+    expect(rig_deliver(&f->rig, &d, -1), 0, DELIVERY_OK, "2.6.0", "taken");
+    assert_true(smtpd_heard(&f->one, "MAIL FROM:<from@sender.test>\n"));
+}
+
+/* … and where it is not: A-labels for domains; what has no such form is returned, each with the status that says why (§3.5). */
+static void utf8_is_returned_where_it_is_not_offered(void **state)
+{
+    struct fixture *f = *state;
+    struct delivery_rcpt to[2] = {
+        {.index = 0, .address = VR_STR("jörg@x.test")},
+        {.index = 1, .address = VR_STR("ann@bücher.test"), .orcpt = VR_STR("utf-8;ann@bücher.test")}};
+    f->one.script.dsn = true;
+    struct delivery d = delivery(f, NEXT_HOP_SMTP, "127.0.0.1", 2);
+    d.rcpts = to;
+    d.asks = ENVELOPE_UTF8;
+    d.reverse_path = VR_STR("from@bücher.test");
+    const struct seen *s = rig_deliver(&f->rig, &d, -1);
+    expect(s, 0, DELIVERY_PERMANENT, "5.6.7",
+           "the address has characters beyond ASCII before its @, and the server");
+    assert_int_equal(s->code[0], 0); /* our own words */
+    expect(s, 1, DELIVERY_OK, "2.6.0", "taken");
+    assert_true(smtpd_heard(&f->one, "MAIL FROM:<from@xn--bcher-kva.test>\n"));
+    assert_true(smtpd_heard(&f->one, "RCPT TO:<ann@xn--bcher-kva.test> ORCPT=utf-8;ann@b\\x{FC}cher.test\n"));
+    d = delivery(f, NEXT_HOP_SMTP, "127.0.0.1", 2); /* the header */
+    d.rcpts = to;
+    d.asks = ENVELOPE_UTF8 | ENVELOPE_UTF8_HEADER;
+    s = rig_deliver(&f->rig, &d, -1);
+    expect(s, 0, DELIVERY_PERMANENT, "5.6.7", "SMTPUTF8");
+    expect(s, 1, DELIVERY_PERMANENT, "5.6.9",
+           "the message's header has characters beyond ASCII, and the server");
+    d = delivery(f, NEXT_HOP_SMTP, "127.0.0.1", 3); /* the sender */
+    d.reverse_path = VR_STR("jörg@x.test");
+    s = rig_deliver(&f->rig, &d, -1);
+    for (uint32_t i = 0; i < 3; i++)
+        expect(s, i, DELIVERY_PERMANENT, "5.6.7", "the sender's address");
+    assert_int_equal(f->one.messages, 1);
+    assert_true(vr_str_is_ascii(vr_buf_str(&f->one.log)));
+    assert_int_equal(f->one.connections, 1); /* it is kept: the server did nothing wrong */
+}
+
 static void connections_are_reused_and_quit(void **state)
 {
     struct fixture *f = *state;
@@ -935,6 +997,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(several_recipients_one_refused),
         T(null_sender_and_postmaster),
+        T(utf8_goes_where_it_is_offered),
+        T(utf8_is_returned_where_it_is_not_offered),
         T(connections_are_reused_and_quit),
         cmocka_unit_test_setup_teardown(idle_connections_end, setup_idle, teardown),
         T(dead_idle_connections_are_replaced),

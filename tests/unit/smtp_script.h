@@ -16,7 +16,7 @@ struct script {
         const char *contains, *reply;
     } rcpt[4];
     const char *lmtp_dot[4];
-    bool no_pipelining, no_8bitmime, dsn, offer_starttls, offer_auth;
+    bool no_pipelining, no_8bitmime, dsn, smtputf8, offer_starttls, offer_auth;
     unsigned rcpt_max; /* recipients that one transaction takes; 0: any number */
     const char *size;
     const char *quit;
@@ -83,9 +83,9 @@ static inline void smtpd_ehlo(struct smtpd_session *x)
     char reply[400];
     struct io_tls_info info;
     bool tls = io_stream_tls_info(x->s, &info);
-    snprintf(reply, sizeof reply, "250-server.test%s%s%s%s%s%s%s\r\n250 HELP",
+    snprintf(reply, sizeof reply, "250-server.test%s%s%s%s%s%s%s%s\r\n250 HELP",
              c->no_pipelining ? "" : "\r\n250-PIPELINING", c->no_8bitmime ? "" : "\r\n250-8BITMIME",
-             c->dsn ? "\r\n250-DSN" : "", c->size ? "\r\n250-SIZE " : "", c->size ? c->size : "",
+             c->dsn ? "\r\n250-DSN" : "", c->smtputf8 ? "\r\n250-SMTPUTF8" : "", c->size ? "\r\n250-SIZE " : "", c->size ? c->size : "",
              c->offer_starttls && !tls ? "\r\n250-STARTTLS" : "", c->offer_auth ? "\r\n250-AUTH PLAIN" : "");
     smtpd_say(x, c->ehlo, reply);
 }
