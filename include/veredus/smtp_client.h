@@ -38,9 +38,15 @@ struct smtp_client_config {        /* must outlive the engine */
     bool lmtp;
     enum smtp_client_tls tls;
     bool tls_active;               /* the stream is under TLS from the start */
-    struct vr_str user, password;  /* AUTH when user is not empty; not offered: FAILED. Never PLAIN or LOGIN in clear … */
+    struct vr_str user, password;  /* AUTH when there is a user, a token or an auth_mechanism; not offered: FAILED. In clear only what
+                                      sasl_mechanisms[] finds fit for it … */
+    struct vr_str token;           /* for OAUTHBEARER, XOAUTH2 */
+    bool certificate;              /* the stream shows one to a server that asks: EXTERNAL, as `user` if there is one; also without a user,
+                                      where the server offers it */
     bool auth_in_clear;            /* … unless this is set */
-    struct vr_str auth_mechanism;  /* only this one; empty: the best that both know (SCRAM-SHA-256, PLAIN, LOGIN) */
+    struct vr_str auth_mechanism;  /* only this one; empty: the first of sasl_mechanisms[] that the server offers and we have what it needs for */
+    struct vr_str auth_host;       /* the server's name and port, for OAUTHBEARER's message; may be empty and 0 */
+    uint16_t auth_port;
     uint8_t nonce[18];             /* random, for SCRAM */
     bool trace;                    /* SMTP_CLIENT_REPLY events for each reply */
     bool chunking;                 /* messages go by BDAT where CHUNKING is offered; else only binary ones. Looked at by each smtp_client_mail */
@@ -91,6 +97,8 @@ void smtp_client_eof(struct smtp_client *c); /* the connection ended: FAILED (or
 enum smtp_client_event_kind smtp_client_next(struct smtp_client *c, struct smtp_client_event *ev);
 struct vr_str smtp_client_pending(const struct smtp_client *c);
 void smtp_client_sent(struct smtp_client *c, size_t n);
+/* What -PLUS mechanisms bind to (copied): once TLS stands, before smtp_client_secured, or behind smtp_client_new. */
+void smtp_client_binding(struct smtp_client *c, const struct sasl_binding *b);
 void smtp_client_secured(struct smtp_client *c, int64_t now_ms); /* the handshake succeeded; EHLO again */
 /* Starts a transaction after READY. What mail and rcpts point to must live until its last event. Parameters that the server does not
  * offer are left out; what that means for the message is the owner's care: see smtp_client_offers (DSN: RFC 3461 §5.2, DELIVERBY: RFC 2852 §4.1,

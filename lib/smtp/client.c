@@ -71,8 +71,9 @@ void smtp_client_free(struct smtp_client *c)
     if (c == NULL)
         return;
     sasl_client_free(c->sasl);
-    if (c->config->user.n > 0 && c->out.p != NULL)
+    if ((c->config->user.n > 0 || c->config->token.n > 0) && c->out.p != NULL)
         explicit_bzero(c->out.p, c->out.capacity); /* a password may wait there */
+    explicit_bzero(c->bound, sizeof c->bound);
     vr_buf_fini(&c->in);
     vr_buf_fini(&c->out);
     vr_buf_fini(&c->text);
@@ -340,6 +341,21 @@ void smtp_client_tick(struct smtp_client *c, int64_t now_ms)
 }
 
 /* ---- what the owner asks ------------------------------------------------------------------------------------------------ */
+
+static struct vr_str keep(char room[SASL_BINDING_MAX], struct vr_str data)
+{
+    if (data.n == 0 || data.n > SASL_BINDING_MAX)
+        return vr_str(NULL, 0);
+    memcpy(room, data.p, data.n);
+    return vr_str(room, data.n);
+}
+
+void smtp_client_binding(struct smtp_client *c, const struct sasl_binding *b)
+{
+    c->binding = (struct sasl_binding){.tls_exporter = keep(c->bound[0], b->tls_exporter),
+                                       .tls_unique = keep(c->bound[1], b->tls_unique),
+                                       .tls_server_end_point = keep(c->bound[2], b->tls_server_end_point)};
+}
 
 void smtp_client_secured(struct smtp_client *c, int64_t now_ms)
 {

@@ -78,10 +78,10 @@ struct smtp_client {
     enum client_stage stage;
     enum client_fan fan;
     struct vr_buf in, out, text;
-    struct vr_buf chunk;   /* the bytes of the next BDAT */
-    size_t scanned, lines; /* of the reply being read */
-    uint16_t code;         /* its code so far; 0 before its first line */
-    unsigned offers, mechanisms;
+    struct vr_buf chunk;         /* the bytes of the next BDAT */
+    size_t scanned, lines;       /* of the reply being read */
+    uint16_t code;               /* its code so far; 0 before its first line */
+    unsigned offers, mechanisms; /* enum sasl_bit */
     struct smtp_client_limits limits;
     bool tls, clear_after_refusal, authenticated, ready_due, eof, failed_due;
     bool begun, early;               /* a reply has begun, and that was before its command had left */
@@ -93,13 +93,14 @@ struct smtp_client {
     struct sasl_client *sasl;
     struct vr_str initial; /* response that waits for its empty challenge */
     const char *cancelled; /* why AUTH was cancelled */
+    char reason[240];      /* the same in the server's words */
+    struct sasl_binding binding;
+    char bound[3][SASL_BINDING_MAX]; /* its octets */
     struct client_transaction tx;
     uint8_t *taken; /* LMTP: taken[i]: recipient i was accepted */
     size_t taken_size;
     int64_t now, since;
 };
-
-enum { MECHANISM_SCRAM = 1, MECHANISM_PLAIN = 2, MECHANISM_LOGIN = 4 };
 
 /* client.c */
 void client_stage(struct smtp_client *c, enum client_stage stage); /* and its timeout begins */
@@ -130,6 +131,7 @@ client_on_reply client_on_greeting, client_on_ehlo, client_on_helo, client_on_st
 void client_say_hello(struct smtp_client *c);
 /* client_auth.c */
 client_on_reply client_on_auth;
+bool client_auth_wanted(const struct smtp_client *c);
 enum smtp_client_event_kind client_auth_begin(struct smtp_client *c, struct smtp_client_event *ev);
 /* client_mail.c: a transaction */
 client_on_reply client_on_mail, client_on_rcpt, client_on_data, client_on_dot, client_on_rset;

@@ -43,15 +43,7 @@ enum smtp_client_event_kind client_on_greeting(struct smtp_client *c, const stru
 
 static void read_mechanisms(struct smtp_client *c, struct vr_str rest)
 {
-    static const struct {
-        const char *name;
-        unsigned bit;
-    } known[] = {{"SCRAM-SHA-256", MECHANISM_SCRAM}, {"PLAIN", MECHANISM_PLAIN}, {"LOGIN", MECHANISM_LOGIN}};
-    struct vr_str one;
-    while (vr_str_split(&rest, ' ', &one))
-        for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-            if (vr_str_equal_nocase(one, vr_str_from(known[i].name)))
-                c->mechanisms |= known[i].bit;
+    c->mechanisms |= sasl_mechanism_bits(rest);
 }
 
 /* RFC 9422 §3: NAME=number, in any order; names that we do not know are passed over. */
@@ -130,7 +122,7 @@ static enum smtp_client_event_kind after_hello(struct smtp_client *c, struct smt
         client_leave(c);
         return client_fail(c, ev, "4.7.0", "the server does not offer STARTTLS, which is required here");
     }
-    if (c->config->user.n > 0)
+    if (client_auth_wanted(c))
         return client_auth_begin(c, ev);
     c->ready_due = true;
     return SMTP_CLIENT_IDLE;

@@ -124,6 +124,8 @@ static struct accounts *open_data_base(const struct arguments *a, bool create, i
     if (db == NULL)
         fprintf(stderr, "veredus account: %s%s\n", error,
                 io_is_root() ? "" : " (you are not root: may you read and write there?)");
+    if (db != NULL)
+        accounts_keep_cram(db, a->config != NULL && (a->config->mechanisms & SASL_CRAM_MD5));
     if (db != NULL && is_new && !give_to_keeper(a, a->path)) {
         accounts_close(db);
         return NULL;

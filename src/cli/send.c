@@ -3,6 +3,7 @@
  * Output:     the dialogue on standard error ("->" sent, "<-" received, "**" facts), a line for each recipient on standard output.
  * Exit code:  sysexits(3): 0 all were taken, 67 no such recipient, 68 no such host, 69 refused, 75 try again later, 76 TLS, 77 log-in refused.
  */
+#include "cli/secret.h"
 #include "cli/cli.h"
 
 #include "cli/compose.h"
@@ -33,7 +34,8 @@ struct send {
     struct io *io;
     struct trace trace;
     /* options */
-    const char *server, *dns, *ca_file, *from, *file, *helo, *user, *mechanism, *password_file;
+    const char *server, *dns, *ca_file, *from, *file, *helo, *user, *mechanism, *password_file, *token_file,
+        *certificate, *key;
     struct compose_parts parts;
     struct vr_str headers[HEADERS_MAX];
     struct compose_list recipients;
@@ -45,7 +47,7 @@ struct send {
     /* made of them */
     int code; /* for what went wrong before anything was sent */
     char host[256], own_address[400];
-    struct vr_buf message, text, password;
+    struct vr_buf message, text, password, token;
     struct address sender;
 };
 
@@ -77,7 +79,10 @@ static void usage(FILE *out)
           "  --user U             log in (port 587 by default); the password is asked for, or:\n"
           "  --password-stdin     it is the first line of standard input\n"
           "  --password-file FILE it is the first line of FILE\n"
-          "  --auth MECHANISM     PLAIN, LOGIN or SCRAM-SHA-256 only\n"
+          "  --token-file FILE    an OAuth token instead, the first line of FILE\n"
+          "  --cert FILE, --key FILE\n"
+          "                       a certificate for a server that asks for one (PEM)\n"
+          "  --auth MECHANISM     this mechanism only: SCRAM-SHA-256-PLUS, PLAIN, XOAUTH2, EXTERNAL, …\n"
           "  --auth-in-clear      also without TLS\n"
           "output:\n"
           "  --trace              show the dialogue, on standard error: the default\n"
@@ -108,6 +113,9 @@ enum option_key {
     OPT_USER,
     OPT_PASSWORD_STDIN,
     OPT_PASSWORD_FILE,
+    OPT_TOKEN_FILE,
+    OPT_CERT,
+    OPT_KEY,
     OPT_AUTH,
     OPT_AUTH_IN_CLEAR,
     OPT_QUIET,
@@ -135,6 +143,9 @@ static const struct option options[] = {{"to", required_argument, NULL, OPT_TO},
                                         {"user", required_argument, NULL, OPT_USER},
                                         {"password-stdin", no_argument, NULL, OPT_PASSWORD_STDIN},
                                         {"password-file", required_argument, NULL, OPT_PASSWORD_FILE},
+                                        {"token-file", required_argument, NULL, OPT_TOKEN_FILE},
+                                        {"cert", required_argument, NULL, OPT_CERT},
+                                        {"key", required_argument, NULL, OPT_KEY},
                                         {"auth", required_argument, NULL, OPT_AUTH},
                                         {"auth-in-clear", no_argument, NULL, OPT_AUTH_IN_CLEAR},
                                         {"quiet", no_argument, NULL, OPT_QUIET},
@@ -197,13 +208,18 @@ static bool take_timeout(struct send *s, const char *text)
 
 static bool take_mechanism(struct send *s, const char *text)
 {
-    static const char *const known[] = {"SCRAM-SHA-256", "PLAIN", "LOGIN"};
-    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-        if (vr_str_equal_nocase(vr_str_from(text), vr_str_from(known[i]))) {
-            s->mechanism = known[i];
-            return true;
-        }
-    return complain(text, "--auth takes SCRAM-SHA-256, PLAIN or LOGIN");
+    const struct sasl_mechanism *m = sasl_mechanism_find(vr_str_from(text));
+    if (m != NULL) {
+        s->mechanism = m->name;
+        return true;
+    }
+    char known[400];
+    struct vr_buf names;
+    vr_buf_init(&names, 256);
+    sasl_mechanism_names(&names, ~0u);
+    snprintf(known, sizeof known, "--auth takes one of %.*s", VR_STR_ARG(vr_buf_str(&names)));
+    vr_buf_fini(&names);
+    return complain(text, known);
 }
 
 /* Those that only keep their argument. */
@@ -226,6 +242,12 @@ static const char **text_option(struct send *s, int o)
         return &s->user;
     case OPT_PASSWORD_FILE:
         return &s->password_file;
+    case OPT_TOKEN_FILE:
+        return &s->token_file;
+    case OPT_CERT:
+        return &s->certificate;
+    case OPT_KEY:
+        return &s->key;
     default:
         return NULL;
     }
@@ -295,37 +317,19 @@ static bool read_into(struct send *s, struct vr_buf *out, const char *path)
     return false;
 }
 
-static bool read_password(struct send *s)
+static bool read_secrets(struct send *s)
 {
-    if (s->user == NULL)
-        return true;
-    int status;
-    char prompt[400];
-    snprintf(prompt, sizeof prompt, "Password for %s: ", s->user);
-    if (s->password_file != NULL) {
-        status = io_fs_read_file(s->password_file, &s->password);
-        size_t end = vr_str_find(vr_buf_str(&s->password), '\n');
-        if (end != VR_NPOS)
-            s->password.end = s->password.start + end;
-    } else if (s->password_stdin) {
-        status = io_terminal_read_line(IO_STDIN, &s->password);
-    } else {
-        status = io_terminal_secret(prompt, &s->password);
-    }
-    if (status == 0)
-        return true;
-    s->code = s->password_file != NULL || s->password_stdin ? EX_NOINPUT : EX_USAGE;
-    if (s->password_file != NULL)
-        fprintf(stderr, "veredus send: cannot read the password from %s: %s\n", s->password_file,
-                io_error_text(status));
-    else
-        complain("no password", status == -EFBIG    ? "it is too long"
-                                : s->password_stdin ? "standard input is empty"
-                                : status == -ECANCELED
-                                    ? "stopped"
-                                    : "there is no terminal to ask on; use --password-stdin or "
-                                      "--password-file");
-    return false;
+    struct secret_options token = {.what = "token", .file = s->token_file},
+                          password = {.what = "password",
+                                      .user = s->user,
+                                      .file = s->password_file,
+                                      .standard_input = s->password_stdin};
+    if ((s->certificate == NULL) != (s->key == NULL))
+        return complain("the certificate", "--cert and --key are given together");
+    if (s->token_file != NULL)
+        return secret_read(&token, &s->token, &s->code);
+    bool by_certificate = s->certificate != NULL && s->password_file == NULL && !s->password_stdin;
+    return s->user == NULL || by_certificate || secret_read(&password, &s->password, &s->code);
 }
 
 /* The envelope's sender, and what stands in a missing From. */
@@ -395,6 +399,9 @@ static void session_options(const struct send *s, struct session_options *o)
                                   .helo = vr_str_from(s->helo != NULL ? s->helo : s->host),
                                   .user = vr_str_from(s->user),
                                   .password = vr_buf_str(&s->password),
+                                  .token = vr_buf_str(&s->token),
+                                  .certificate = s->certificate,
+                                  .key = s->key,
                                   .mechanism = vr_str_from(s->mechanism),
                                   .timeout_ms = (int64_t)s->timeout_s * 1000,
                                   .message = vr_buf_str(&s->message)};
@@ -560,7 +567,7 @@ static int run(struct send *s)
         return EX_USAGE;
     }
     s->code = EX_DATAERR;
-    if (!find_sender(s) || !read_password(s) || (!s->no_message && !make_message(s)))
+    if (!find_sender(s) || !read_secrets(s) || (!s->no_message && !make_message(s)))
         return s->code;
     if (s->print) {
         struct vr_str text = vr_buf_str(&s->message);
@@ -580,6 +587,7 @@ int cli_send(int argc, char **argv)
     vr_buf_init(&s.message, COMPOSE_MAX);
     vr_buf_init(&s.text, COMPOSE_MAX);
     vr_buf_init(&s.password, PASSWORD_MAX);
+    vr_buf_init(&s.token, SASL_TOKEN_MAX + 2);
     if (io_host_name(s.host, sizeof s.host) != 0 || s.host[0] == '\0')
         snprintf(s.host, sizeof s.host, "localhost");
     int code = -1;
@@ -602,9 +610,12 @@ int cli_send(int argc, char **argv)
         code = run(&s);
         io_free(s.io);
     }
-    if (s.password.p != NULL)
-        explicit_bzero(s.password.p, s.password.capacity);
-    vr_buf_fini(&s.password);
+    struct vr_buf *const secrets[] = {&s.password, &s.token};
+    for (size_t i = 0; i < 2; i++) {
+        if (secrets[i]->p != NULL)
+            explicit_bzero(secrets[i]->p, secrets[i]->capacity);
+        vr_buf_fini(secrets[i]);
+    }
     vr_buf_fini(&s.text);
     vr_buf_fini(&s.message);
     vr_arena_fini(&s.arena);

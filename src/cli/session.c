@@ -241,6 +241,17 @@ static void on_drained(void *arg)
     pump(s);
 }
 
+static void bind_channel(struct session *s)
+{
+    struct io_tls_binding b;
+    io_stream_tls_binding(s->stream, &b);
+    struct sasl_binding binding = {.tls_exporter = vr_str((const char *)b.exporter, b.exporter_n),
+                                   .tls_unique = vr_str((const char *)b.unique, b.unique_n),
+                                   .tls_server_end_point = vr_str((const char *)b.end_point, b.end_point_n)};
+    smtp_client_binding(s->engine, &binding);
+    explicit_bzero(&b, sizeof b);
+}
+
 static void on_secured(void *arg, int status)
 {
     struct session *s = arg;
@@ -256,6 +267,7 @@ static void on_secured(void *arg, int status)
         trace_note(s->o->trace, "%s, %s, %u bits, certificate %s: %s", info.protocol, info.cipher, info.bits,
                    info.verified ? "verified" : "not verified",
                    *info.peer_subject ? info.peer_subject : "none");
+    bind_channel(s);
     if (s->o->tls != SESSION_TLS_IMPLICIT)
         smtp_client_secured(s->engine, now(s));
     pump(s);
@@ -297,6 +309,10 @@ static void configure(struct session *s)
                                             .tls_active = o->tls == SESSION_TLS_IMPLICIT,
                                             .user = o->user,
                                             .password = o->password,
+                                            .token = o->token,
+                                            .certificate = o->certificate != NULL,
+                                            .auth_host = o->name,
+                                            .auth_port = o->address.port,
                                             .auth_in_clear = o->auth_in_clear,
                                             .auth_mechanism = o->mechanism};
     io_random(s->io, s->config.nonce, sizeof s->config.nonce);
@@ -315,6 +331,12 @@ void session_run(struct io *io, const struct session_options *o, struct session_
                o->name.n > 0 ? ")" : "");
     if (o->tls != SESSION_TLS_NONE && (s.tls = io_tls_client(o->ca_file, error)) == NULL) {
         fail(&s, "CA file", "%s", error);
+        return;
+    }
+    struct io_tls_certificate own = {.names = "", .certificate = o->certificate, .key = o->key};
+    if (s.tls != NULL && o->certificate != NULL && !io_tls_show(s.tls, &own, error)) {
+        io_tls_free(s.tls);
+        fail(&s, "certificate file", "%s", error);
         return;
     }
     configure(&s);

@@ -18,7 +18,8 @@ struct session_options {
     bool verify;              /* the certificate and its name */
     const char *ca_file;      /* NULL: the system's */
     bool lmtp, auth_in_clear;
-    struct vr_str helo, user, password, mechanism;
+    struct vr_str helo, user, password, token, mechanism;
+    const char *certificate, *key; /* shown to a server that asks; NULL: none */
     int64_t timeout_ms;       /* for the connection and for each wait; 0: 30 s to connect, then the RFC's times */
     struct trace *trace;      /* the dialogue on standard error, when it is on */
     const struct smtp_mail *mail;

@@ -336,6 +336,19 @@ static void on_drained(void *arg)
         body_feed(c);
 }
 
+/* What the log-in may bind to (RFC 5056): of this connection, so it stays with the engine. */
+static void bind_channel(struct connection *c)
+{
+    struct io_tls_binding b;
+    if (!io_stream_tls_binding(c->stream, &b))
+        return;
+    struct sasl_binding binding = {.tls_exporter = vr_str((const char *)b.exporter, b.exporter_n),
+                                   .tls_unique = vr_str((const char *)b.unique, b.unique_n),
+                                   .tls_server_end_point = vr_str((const char *)b.end_point, b.end_point_n)};
+    smtp_client_binding(c->engine, &binding);
+    explicit_bzero(&b, sizeof b);
+}
+
 static void on_secured(void *arg, int status)
 {
     struct connection *c = arg;
@@ -343,8 +356,10 @@ static void on_secured(void *arg, int status)
         connection_tls_failed(c, io_stream_tls_error(c->stream));
         return;
     }
-    if (c->engine != NULL)
+    if (c->engine != NULL) {
+        bind_channel(c);
         smtp_client_secured(c->engine, connection_now(c));
+    }
     connection_step(c, STEP_SESSION);
 }
 
@@ -409,9 +424,12 @@ static void enter_connect(struct connection *c)
 static void enter_secure(struct connection *c)
 {
     bool verify = c->hop.tls == NEXT_HOP_TLS_VERIFY || c->hop.tls == NEXT_HOP_TLS_IMPLICIT;
+    const struct sender *s = c->sender;
+    struct io_tls *tls = c->hop.route < s->config->route_count ? s->route_tls[c->hop.route] : NULL;
+    if (tls == NULL)
+        tls = s->tls;
     io_timer_start(c->timer, HANDSHAKE_MS, 0);
-    io_stream_start_tls(c->stream, c->sender->tls, verify ? IO_TLS_VERIFY : IO_TLS_OPPORTUNISTIC,
-                        target_of(c)->name);
+    io_stream_start_tls(c->stream, tls, verify ? IO_TLS_VERIFY : IO_TLS_OPPORTUNISTIC, target_of(c)->name);
 }
 
 static enum smtp_client_tls engine_tls(const struct connection *c)
@@ -434,12 +452,19 @@ static void engine_start(struct connection *c)
                                           .trace = c->hop.kind == NEXT_HOP_MX, /* for is_ourselves */
                                           .timeout_ms = config->command_timeout_sending};
     if (c->hop.route < config->route_count) {
-        c->smtp.user = config->routes[c->hop.route].user;
-        c->smtp.password = config->routes[c->hop.route].password;
+        const struct config_route *r = &config->routes[c->hop.route];
+        c->smtp.user = r->user;
+        c->smtp.password = r->password;
+        c->smtp.token = r->token;
+        c->smtp.certificate = r->tls_certificate != NULL;
+        c->smtp.auth_mechanism = r->mechanism;
+        c->smtp.auth_host = target_of(c)->name;
+        c->smtp.auth_port = target_of(c)->address.port;
         io_random(c->sender->io, c->smtp.nonce, sizeof c->smtp.nonce);
     }
     c->engine = smtp_client_new(&c->smtp, connection_now(c));
     assert(c->engine != NULL);
+    bind_channel(c);
 }
 
 static void enter_session(struct connection *c)

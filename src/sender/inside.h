@@ -30,7 +30,7 @@ struct sender {
     struct io *io;
     struct event_log *log;
     struct io_dns *dns;
-    struct io_tls *tls;
+    struct io_tls *tls, **route_tls; /* route_tls[i]: of a route with a certificate of its own; NULL: tls */
     struct inflight *inflight;
     struct connection_list connections; /* all */
     struct connection_list idle;        /* those without a job, the longest idle first */

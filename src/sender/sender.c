@@ -52,6 +52,23 @@ static int cannot_prepare(struct process *p, const char *name, const char *error
     return 78; /* EX_CONFIG */
 }
 
+/* Routes that show a certificate have contexts of their own. */
+static bool load_tls(struct sender *s, char error[256])
+{
+    const struct config *c = s->config;
+    s->tls = io_tls_client(c->ca_file, error);
+    s->route_tls = calloc(c->route_count + 1, sizeof(struct io_tls *));
+    assert(s->route_tls != NULL);
+    for (size_t i = 0; s->tls != NULL && i < c->route_count; i++) {
+        const struct config_route *r = &c->routes[i];
+        struct io_tls_certificate own = {.names = "", .certificate = r->tls_certificate, .key = r->tls_key};
+        if (r->tls_certificate != NULL && ((s->route_tls[i] = io_tls_client(c->ca_file, error)) == NULL ||
+                                           !io_tls_show(s->route_tls[i], &own, error)))
+            return false;
+    }
+    return s->tls != NULL;
+}
+
 static int prepare(struct process *p, void **data)
 {
     struct sender *s = calloc(1, sizeof *s);
@@ -64,8 +81,7 @@ static int prepare(struct process *p, void **data)
     TAILQ_INIT(&s->connections);
     TAILQ_INIT(&s->idle);
     char error[256] = "";
-    s->tls = io_tls_client(s->config->ca_file, error);
-    if (s->tls == NULL)
+    if (!load_tls(s, error))
         return cannot_prepare(p, "tls.load_failed", error);
     struct io_dns_config dns = {.forwarders = (const char *const *)s->config->dns_servers,
                                 .trust_anchor_file = s->config->trust_anchor};

@@ -289,15 +289,15 @@ static const char *const failures[] = {
     "E:FAILED 0 4.5.0 \"STARTTLS\" the server replied 250 to STARTTLS, which has no meaning there\n",
     /* AUTH */
     "@user\n@tls\n" GREETED "S:250 x\nC:QUIT\nE:FAILED 0 4.7.0 \"AUTH\" the server does not offer AUTH, but "
-    "a user name is configured for it\n",
+    "a log-in is configured for it\n",
     "@user\n" GREETED "S:250-x\nS:250 AUTH PLAIN LOGIN\nC:QUIT\n"
     "E:FAILED 0 4.7.0 \"AUTH\" without TLS the server takes the password only in clear, so it was not sent\n",
     "@user\n@tls\n" GREETED "S:250-x\nS:250 AUTH GSSAPI\nC:QUIT\n"
-    "E:FAILED 0 4.7.0 \"AUTH\" the server offers no AUTH mechanism that is known here (SCRAM-SHA-256, PLAIN, "
-    "LOGIN)\n",
+    "E:FAILED 0 4.7.0 \"AUTH\" the server offers no AUTH mechanism that is known here (SCRAM-SHA-256, "
+    "SCRAM-SHA-1, PLAIN, LOGIN, CRAM-MD5)\n",
     "@user\n@tls\n@external\n" GREETED
     "S:250-x\nS:250 AUTH EXTERNAL PLAIN\nC:QUIT\nE:FAILED 0 4.7.0 \"AUTH\" the server does not offer the "
-    "AUTH mechanism that is configured for it, or it is unknown here\n",
+    "AUTH mechanism that is configured for it, or it is unknown here, or what it needs is missing\n",
     "@user\n@tls\n" GREETED
     "S:250-x\nS:250 AUTH PLAIN\nC:AUTH PLAIN AHVzZXIAcGVuY2ls\nS:535 5.7.8 wrong\nC:QUIT\n"
     "E:FAILED 535 5.7.8 \"AUTH\" 5.7.8 wrong!\n",

@@ -30,6 +30,7 @@ enum way { WAY_LINES, WAY_BYTES, WAY_RUNS, WAY_TRACE, WAY_COUNT };
 
 struct play {
     struct smtp_client_config config;
+    bool bound; /* there is channel binding data, once TLS stands */
     struct smtp_client *client;
     enum way way;
     int64_t now;
@@ -321,6 +322,13 @@ static inline void owner_does(struct play *p, char *line)
     fail_msg("no such step: %s", line);
 }
 
+static inline void bind_channel(struct play *p)
+{
+    struct sasl_binding b = {.tls_exporter = VR_STR("exported"), .tls_server_end_point = VR_STR("hash")};
+    if (p->bound)
+        smtp_client_binding(p->client, &b);
+}
+
 static inline void configure(struct play *p, const char *word)
 {
     struct smtp_client_config *c = &p->config;
@@ -342,6 +350,18 @@ static inline void configure(struct play *p, const char *word)
         c->chunking = true;
     else if (strcmp(word, "user") == 0)
         c->user = VR_STR("user"), c->password = VR_STR("pencil");
+    else if (strcmp(word, "name") == 0)
+        c->user = VR_STR("user");
+    else if (strcmp(word, "token") == 0)
+        c->token = VR_STR("ya29.t");
+    else if (strcmp(word, "host") == 0)
+        c->auth_host = VR_STR("h.test"), c->auth_port = 587;
+    else if (strcmp(word, "certificate") == 0)
+        c->certificate = true;
+    else if (strcmp(word, "scram") == 0)
+        c->auth_mechanism = VR_STR("scram-sha-256");
+    else if (strcmp(word, "bound") == 0)
+        p->bound = true;
     else
         fail_msg("no such configuration: %s", word);
 }
@@ -420,7 +440,7 @@ static inline bool run_until(struct play *p, const char *dialogue, size_t server
             continue;
         }
         if (p->client == NULL)
-            p->client = smtp_client_new(&p->config, p->now);
+            p->client = smtp_client_new(&p->config, p->now), bind_channel(p);
         if (line[0] == 'S' && server_line-- == 0)
             return true;
         step(p, line);

@@ -16,6 +16,8 @@
 
 #include <cmocka.h>
 
+#include "sasl_owner.h"
+
 #define RCPTS_MAX   12
 #define MESSAGE_MAX (300u << 10)
 #define CHUNKS      (SMTP_EXT_CHUNKING | SMTP_EXT_BINARYMIME)
@@ -83,9 +85,11 @@ static void make_binary(struct vr_buf *out)
 
 struct setting {
     bool lmtp, starttls, must, one_by_one, trace;
-    bool bdat;              /* chunks are offered and asked for */
-    bool binary;            /* chunks, and every other message has BODY=BINARYMIME */
-    const char *mechanisms; /* NULL: no AUTH */
+    bool bdat;               /* chunks are offered and asked for */
+    bool binary;             /* chunks, and every other message has BODY=BINARYMIME */
+    const char *mechanisms;  /* NULL: no AUTH */
+    const char *used;        /* which of them is */
+    bool token, certificate; /* instead of the password */
     unsigned transactions;
 };
 
@@ -152,18 +156,8 @@ static void answer_data_end(struct pair *p)
 
 static void go_on_with_sasl(struct pair *p, enum sasl_step step, struct vr_str out)
 {
-    struct sasl_scram_keys keys;
-    static const uint8_t salt[16] = "0123456789abcdef";
-    while (step == SASL_NEED_PASSWORD || step == SASL_NEED_SCRAM) {
-        if (step == SASL_NEED_PASSWORD) {
-            bool good = vr_str_equal(sasl_server_password(p->sasl), VR_STR("pencil"));
-            step = sasl_server_password_checked(p->sasl, good, &out);
-        } else {
-            assert_int_equal(
-                sasl_scram_derive(sasl_server_hash(p->sasl), VR_STR("pencil"), salt, 4096, &keys), VR_OK);
-            step = sasl_server_scram_keys(p->sasl, &keys, &out);
-        }
-    }
+    static const struct sasl_owner owner = {.user = "user", .password = "pencil", .token = "ya29.token"};
+    step = sasl_owner_settle(&owner, p->sasl, step, &out);
     if (step == SASL_CHALLENGE) {
         smtp_server_challenge(p->server, out, 0);
         return;
@@ -178,6 +172,19 @@ static void go_on_with_sasl(struct pair *p, enum sasl_step step, struct vr_str o
 static bool is_chunked(const struct pair *p)
 {
     return p->setting->bdat || p->mail.body == SMTP_BODY_BINARYMIME;
+}
+
+/* What both ends of the session under TLS know. */
+static struct sasl_binding binding_of(const struct pair *p)
+{
+    return p->setting->starttls ? (struct sasl_binding){.tls_exporter = VR_STR("exported by both"),
+                                                        .tls_server_end_point = VR_STR("hash")}
+                                : (struct sasl_binding){{NULL, 0}, {NULL, 0}, {NULL, 0}};
+}
+
+static bool offers_plus(const struct pair *p)
+{
+    return strstr(p->setting->mechanisms, "-PLUS") != NULL;
 }
 
 static void on_rcpt(struct pair *p, const struct smtp_rcpt *rcpt)
@@ -228,8 +235,13 @@ static void server_event(struct pair *p, enum smtp_server_event_kind kind, const
         answer_data_end(p);
         break;
     case SMTP_SERVER_AUTH:
+        if (p->setting->used != NULL)
+            assert_true(vr_str_equal(ev->mechanism, vr_str_from(p->setting->used)));
         p->sasl =
-            sasl_server_new(ev->mechanism, &(struct sasl_server_config){.nonce = "server's nonce 18",
+            sasl_server_new(ev->mechanism, &(struct sasl_server_config){.binding = binding_of(p),
+                                                                        .plus_offered = offers_plus(p),
+                                                                        .identity = VR_STR("other\nuser"),
+                                                                        .nonce = "server's nonce 18",
                                                                         .fake_key = "fake key of them"});
         assert_non_null(p->sasl);
         enum sasl_step step = sasl_server_step(p->sasl, ev->data, ev->has_data, &out);
@@ -433,6 +445,8 @@ static void shake_hands(struct pair *p)
         return;
     assert_int_equal(vr_buf_size(&p->to_client) + vr_buf_size(&p->to_server), 0);
     p->secured_client = p->secured_server = false;
+    struct sasl_binding binding = binding_of(p);
+    smtp_client_binding(p->client, &binding);
     smtp_server_secured(p->server, 0);
     smtp_client_secured(p->client, 0);
 }
@@ -463,7 +477,12 @@ static void pair_begin(struct pair *p, const struct setting *s)
                                                    .nonce = "client nonce 18 b",
                                                    .trace = s->trace};
     if (s->mechanisms != NULL)
-        p->client_config.user = VR_STR("user"), p->client_config.password = VR_STR("pencil");
+        p->client_config.user = VR_STR("user");
+    if (s->token)
+        p->client_config.token = VR_STR("ya29.token");
+    else if (!s->certificate)
+        p->client_config.password = VR_STR("pencil");
+    p->client_config.certificate = s->certificate;
     p->server = smtp_server_new(&p->server_config, false, 0);
     p->client = smtp_client_new(&p->client_config, 0);
     vr_buf_init(&p->to_server, 64u << 20);
@@ -550,9 +569,28 @@ static void test_tls(void **state)
 static void test_auth(void **state)
 {
     (void)state;
-    static const char *const mechanisms[] = {"PLAIN", "LOGIN", "SCRAM-SHA-256", "LOGIN PLAIN SCRAM-SHA-256"};
-    for (size_t i = 0; i < sizeof mechanisms / sizeof *mechanisms; i++)
-        run_seeds(&(struct setting){.transactions = 4, .mechanisms = mechanisms[i]}, 10);
+    static const struct setting settings[] = {
+        {.mechanisms = "PLAIN", .used = "PLAIN"},
+        {.mechanisms = "LOGIN", .used = "LOGIN"},
+        {.mechanisms = "CRAM-MD5 LOGIN", .used = "LOGIN"},
+        {.mechanisms = "CRAM-MD5", .used = "CRAM-MD5"},
+        {.mechanisms = "LOGIN PLAIN SCRAM-SHA-256", .used = "SCRAM-SHA-256"},
+        {.mechanisms = "SCRAM-SHA-1 PLAIN", .used = "SCRAM-SHA-1"},
+        {.mechanisms = "SCRAM-SHA-256 SCRAM-SHA-1", .used = "SCRAM-SHA-256", .starttls = true},
+        {.mechanisms = "SCRAM-SHA-256 SCRAM-SHA-1-PLUS", .used = "SCRAM-SHA-1-PLUS", .starttls = true},
+        {.mechanisms = "PLAIN SCRAM-SHA-1-PLUS SCRAM-SHA-256-PLUS",
+         .used = "SCRAM-SHA-256-PLUS",
+         .starttls = true},
+        {.mechanisms = "SCRAM-SHA-256-PLUS SCRAM-SHA-256", .used = "SCRAM-SHA-256"}, /* in clear */
+        {.mechanisms = "PLAIN OAUTHBEARER XOAUTH2", .used = "OAUTHBEARER", .starttls = true, .token = true},
+        {.mechanisms = "PLAIN XOAUTH2", .used = "XOAUTH2", .starttls = true, .token = true},
+        {.mechanisms = "PLAIN EXTERNAL", .used = "EXTERNAL", .starttls = true, .certificate = true},
+    };
+    for (size_t i = 0; i < sizeof settings / sizeof *settings; i++) {
+        struct setting s = settings[i];
+        s.transactions = 4;
+        run_seeds(&s, 10);
+    }
 }
 
 static void test_chunks(void **state)
