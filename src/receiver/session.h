@@ -57,6 +57,7 @@ struct transaction {
     bool lowered;            /* the priority that was asked for is for those whom we know */
     struct smtp_x forwarded; /* what XFORWARD said; given 0: nothing */
     struct vr_str solicits;  /* keywords of a Solicitation field that are not wanted here */
+    uint32_t hold_for;       /* seconds, HOLDFOR */
     int64_t submitted_ms;
     UT_hash_handle hh; /* receiver->by_id */
 };
@@ -190,6 +191,11 @@ void intake_sweep(struct receiver *r);
 struct vr_str solicit_unwanted(const struct session *s, struct vr_str keywords);
 void solicit_look(struct transaction *t, struct vr_str header); /* for a Solicitation field */
 struct smtp_reply solicit_refusal(struct vr_arena *arena, struct vr_str keyword);
+
+/* terms.c: what a message asks for besides its way */
+/* On whose behalf it comes: xtext for AUTH=, empty for nobody known. given: the client's AUTH=. */
+struct vr_str terms_submitter(const struct session *s, struct vr_arena *arena, struct vr_str given);
+void terms_header(struct transaction *t, struct vr_str message); /* its header is at hand */
 
 /* trace.c: the header fields put on top */
 void trace_forwarded_ip(const struct smtp_x *x, char out[IO_ADDRESS_TEXT]);
