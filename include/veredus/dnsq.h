@@ -50,6 +50,7 @@ struct dns_answer {
     struct vr_str name;
     enum dns_type type;
     enum dns_status status;
+    bool secure;       /* DNSSEC vouches for it, aliases included */
     struct vr_str why; /* FAILED: "SERVFAIL", "timed out"; may be empty */
     const struct dns_record *records;
     size_t count;

@@ -50,6 +50,8 @@ struct mx_result {
     size_t question_count;
     const struct mx_host *hosts;
     size_t host_count;
+    bool secure; /* HOSTS: nobody but the domain's owner can have named them: by DNSSEC-validated MX records (RFC 8689 §4.2.1), or no record is
+                    between the domain and the host: it is its own, a literal, or given as a host */
     const char *enhanced; /* "5.1.10", "5.1.2", "5.4.4", "5.4.6", "4.4.3" */
     struct vr_str text;   /* a sentence for a DSN and a log */
 };

@@ -33,7 +33,7 @@ struct smtp_server_config {         /* shared by many sessions, must outlive the
                                        what the RFC promises (MT-PRIORITY: that strangers raise nothing, RFC 6710 §4.1; …) */
     struct vr_str solicit;          /* keywords behind NO-SOLICITING (RFC 3865 §2.3); empty: none */
     uint32_t deliver_by_min;        /* seconds behind DELIVERBY (RFC 2852 §3): a shorter BY=…;R is refused, 555; 0: none named */
-    uint32_t hold_max;              /* seconds behind FUTURERELEASE (RFC 4865 §3): a later release is refused, 501 5.7.1; 0: one day */
+    uint32_t hold_max;              /* seconds behind FUTURERELEASE (RFC 4865 §3): a later release is refused, 501 5.5.4; 0: one day */
     uint64_t size_max;              /* bytes of a message; 0: no limit. 552 5.3.4, by BDAT as soon as the sum is known */
     unsigned rcpt_max;              /* recipients of a transaction: 452 4.5.3 for the rest (§4.5.3.1.10) */
     unsigned text_line_max;         /* octets of a line of text with CRLF; at least SMTP_TEXT_LINE_MAX; 0: 65536. 554 5.6.0 at the end */

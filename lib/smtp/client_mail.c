@@ -166,7 +166,7 @@ static void send_mail(struct smtp_client *c)
         vr_buf_add(out, VR_STR(" BODY=BINARYMIME"));
     if (c->tx.utf8)
         vr_buf_add(out, VR_STR(" SMTPUTF8"));
-    if ((c->offers & SMTP_EXT_REQUIRETLS) && m->require_tls)
+    if ((c->offers & SMTP_EXT_REQUIRETLS) && c->tls && m->require_tls) /* RFC 8689 §2: never in clear */
         vr_buf_add(out, VR_STR(" REQUIRETLS"));
     if ((c->offers & SMTP_EXT_DSN) && m->ret != DSN_RET_NONE)
         vr_buf_add(out, m->ret == DSN_RET_FULL ? VR_STR(" RET=FULL") : VR_STR(" RET=HDRS"));

@@ -193,7 +193,9 @@ static struct fault read_rrvs(struct target *t, struct vr_str value)
     struct vr_str time = vr_str_sub(value, 0, semicolon);
     struct vr_str action = semicolon == VR_NPOS ? VR_STR("R") : vr_str_from_pos(value, semicolon + 1);
     char letter = action.n == 1 ? vr_lower(action.p[0]) : '\0';
-    if (message_rfc3339_parse(time, &t->rcpt->valid_since) != VR_OK || (letter != 'c' && letter != 'r'))
+    bool whole = vr_str_find(time, '.') == VR_NPOS; /* no fractions of seconds, §3.1 */
+    if (!whole || message_rfc3339_parse(time, &t->rcpt->valid_since) != VR_OK ||
+        (letter != 'c' && letter != 'r'))
         return fault_501("RRVS wants a time such as 2026-04-03T23:01:00Z, and may end in ;C or ;R");
     t->rcpt->rrvs = letter == 'c' ? SMTP_RRVS_CONTINUE : SMTP_RRVS_REJECT;
     return fine;

@@ -85,19 +85,25 @@ static struct smtp_reply address_fault(const char *enhanced, const char *why)
     return (struct smtp_reply){501, enhanced, vr_str_from(why)};
 }
 
-/* Times that the EHLO reply said are not taken. */
-static const char *time_fault(const struct smtp_server *s)
+/* Times that the EHLO reply said are not taken, or that contradict each other: RFC 4865 §4.2 (7, 8), §5.2.2; RFC 2852 §3. Code 0: fine. */
+static struct smtp_reply time_fault(const struct smtp_server *s)
 {
     const struct smtp_mail *m = &s->mail;
     int64_t now = server_unix_time(s), hold_max = server_hold_max(s);
-    if (m->hold_for > hold_max || (m->hold_until != 0 && m->hold_until > now + hold_max))
-        return "the message would be held longer than this server holds any; see FUTURERELEASE in the EHLO "
-               "reply";
-    if (m->hold_until != 0 && m->hold_until <= now)
-        return "the time of HOLDUNTIL has passed already";
+    int64_t release = m->hold_for > 0 ? now + m->hold_for : m->hold_until;
+    if (release > now + hold_max)
+        return SMTP_REPLY(501, "5.5.4",
+                          "the message would be held longer than this server holds any; see FUTURERELEASE in "
+                          "the EHLO reply");
+    if (release != 0 && release <= now)
+        return SMTP_REPLY(501, "5.5.4", "the time of HOLDUNTIL has passed already");
+    if (release != 0 && m->by != SMTP_BY_NONE && release >= now + m->by_seconds)
+        return SMTP_REPLY(501, "5.5.4", "the time of BY would be over before the message is released");
     if (m->by == SMTP_BY_RETURN && m->by_seconds < (int64_t)s->config->deliver_by_min)
-        return "the time of BY is shorter than this server can promise; see DELIVERBY in the EHLO reply";
-    return NULL;
+        return SMTP_REPLY(
+            555, "5.5.4",
+            "the time of BY is shorter than this server can promise; see DELIVERBY in the EHLO reply");
+    return (struct smtp_reply){0};
 }
 
 static enum smtp_server_event_kind verb_mail(struct smtp_server *s, struct vr_str line,
@@ -139,10 +145,10 @@ static enum smtp_server_event_kind verb_mail(struct smtp_server *s, struct vr_st
         server_transaction_end(s);
         return REFUSE(550, "5.6.7", "an address beyond ASCII needs the parameter SMTPUTF8 in this command");
     }
-    const char *text;
-    if ((text = time_fault(s)) != NULL) {
-        server_transaction_end(s); /* RFC 2852 §4, RFC 4865 §4.2 */
-        return server_refuse(s, ev, line, (struct smtp_reply){555, "5.5.4", vr_str_from(text)});
+    struct smtp_reply fault = time_fault(s);
+    if (fault.code != 0) {
+        server_transaction_end(s);
+        return server_refuse(s, ev, line, fault);
     }
     if (s->config->size_max > 0 && s->mail.size > s->config->size_max) { /* RFC 1870 §6.1 */
         server_transaction_end(s);

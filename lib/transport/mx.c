@@ -134,6 +134,7 @@ static bool candidates_from_mx(struct selection *s, const struct dns_answer *mx)
 static bool find_candidates(struct selection *s)
 {
     const struct mx_query *q = s->q;
+    s->out->secure = true;
     if (q->host_only) {
         add_candidate(s, q->domain, 0);
         return true;
@@ -151,8 +152,10 @@ static bool find_candidates(struct selection *s)
             vr_arena_printf(s->arena, "the domain %.*s does not exist in the DNS", VR_STR_ARG(q->domain)));
         return false;
     }
-    if (mx->status == DNS_STATUS_OK && mx->count > 0)
+    if (mx->status == DNS_STATUS_OK && mx->count > 0) {
+        s->out->secure = mx->secure;
         return candidates_from_mx(s, mx);
+    }
     add_candidate(s, q->domain, 0); /* the implicit MX of RFC 5321 §5.1 */
     return true;
 }
@@ -302,6 +305,7 @@ static void select_literal(struct selection *s, const struct dns_address *addres
     }
     s->hosts[0] = (struct mx_host){s->q->domain, 0, copy, 1};
     s->out->host_count = 1;
+    s->out->secure = true;
     s->out->verdict = MX_HOSTS;
 }
 

@@ -491,27 +491,11 @@ static void check_users(struct loader *l)
     }
 }
 
-/* A mechanism is offered only where somebody can check what it brings. */
-static void check_authentication(struct loader *l)
-{
-    const unsigned tokens = SASL_OAUTHBEARER | SASL_XOAUTH2;
-    struct config *c = l->c;
-    struct place at = config_place(l, SECTION_AUTHENTICATION, 0, "mechanisms");
-    if (at.file && (c->mechanisms & tokens))
-        problem_warning(&l->problems, at,
-                        "`mechanisms` has OAUTHBEARER or XOAUTH2, but tokens cannot be checked here: they "
-                        "are not offered");
-    c->mechanisms &= ~tokens;
-    if (at.file && c->mechanisms == 0)
-        problem_error(&l->problems, at, "`mechanisms` leaves no way to log in; expected at least one");
-}
-
 void config_check(struct loader *l)
 {
     check_host(l);
     check_tls(l);
     check_listeners(l);
-    check_authentication(l);
     check_domains(l);
     check_routes(l);
     check_accounts(l);

@@ -144,6 +144,8 @@ struct config {
     unsigned errors, commands, received;
     unsigned connections, connections_per_address;
     int64_t command_timeout, data_timeout;
+    int64_t deliver_by_min; /* 0: none is named */
+    int64_t future_release; /* 30d; 0: FUTURERELEASE is not offered */
 
     /* authentication */
     unsigned mechanisms; /* enum sasl_bit: what may be offered, where the session allows it */

@@ -78,6 +78,8 @@ const struct config_key config_keys[] = {
     {"limits", "connections_per_address", "count", "100", "Connections at a time from one IP address.", "smtpd_client_connection_count_limit", CONFIG_COUNT, false, AT(connections_per_address), 1, 1000000},
     {"limits", "command_timeout", "time", "5m", "How long a client may take for its next command.", "smtpd_timeout", CONFIG_TIME, false, AT(command_timeout), SECOND, DAY},
     {"limits", "data_timeout", "time", "5m", "How long a client may pause while it sends a message.", "smtpd_timeout", CONFIG_TIME, false, AT(data_timeout), SECOND, DAY},
+    {"limits", "deliver_by_min", "time, 0 for none", "0", "The least time in which a client may want a message back when it was not delivered (DELIVERBY).", NULL, CONFIG_TIME, false, AT(deliver_by_min), 0, 30 * DAY},
+    {"limits", "future_release", "time, 0 for never", "30d", "How long users may have a message held before it leaves (FUTURERELEASE).", NULL, CONFIG_TIME, false, AT(future_release), 0, 3650 * DAY},
 
     {"authentication", "mechanisms", "SASL mechanisms", "all but CRAM-MD5", "How users may log in; each is offered where it can work.", "smtpd_sasl_mechanism_filter", CONFIG_SPECIAL, true, AT(mechanisms), 0, 0},
 

@@ -57,8 +57,9 @@ struct transaction *transaction_new(struct session *s, const struct smtp_mail *m
     e->by = (uint8_t)mail->by;
     int64_t now = io_now_us(s->receiver->io) / 1000000;
     e->deliver_by = mail->by != SMTP_BY_NONE ? now + mail->by_seconds : 0;
-    e->hold_until = mail->hold_for > 0 ? now + mail->hold_for : mail->hold_until;
-    e->auth = vr_arena_dup(&t->arena, mail->auth);
+    e->hold_until = mail->hold_until;
+    t->hold_for = mail->hold_for;
+    e->auth = terms_submitter(s, &t->arena, mail->auth);
     e->solicit = vr_arena_dup(&t->arena, mail->solicit);
     e->envid = vr_arena_dup(&t->arena, mail->envid);
     e->user = vr_arena_dup(&t->arena, vr_str_from(s->user));
@@ -97,6 +98,10 @@ void transaction_begin_data(struct transaction *t)
 {
     struct receiver *r = t->receiver;
     t->envelope.arrival_us = io_now_us(r->io);
+    if (t->hold_for > 0) { /* from now on, in whole seconds, rounded up: RFC 4865 §4.2 (5) */
+        t->envelope.hold_until = (t->envelope.arrival_us + 999999) / 1000000 + t->hold_for;
+        t->envelope.asks |= ENVELOPE_HOLD_FOR;
+    }
     t->id = queue_id_next(&r->last_id, t->envelope.arrival_us, r->process->slot);
     t->envelope.id = t->id;
     HASH_ADD(hh, r->by_id, id, sizeof t->id, t);
@@ -141,6 +146,7 @@ static void look_at_header(struct transaction *t)
         return;
     t->header_seen = true;
     solicit_look(t, vr_buf_str(&t->body));
+    terms_header(t, vr_buf_str(&t->body));
     if (!t->session->listener->submission && !t->session->listener->local)
         return;
     t->missing_date = !header_find(vr_buf_str(&t->body), VR_STR("Date"), &f);

@@ -13,9 +13,19 @@
 #define SWEEP_MS         1000
 #define DESCRIPTORS_KEPT 48
 /* Extensions whose promises this program keeps; each listener offers those of them that smtp_extensions[] gives to its role. */
-#define KEPT                                                                                                 \
-    (SMTP_EXT_BASIC | SMTP_EXT_MT_PRIORITY | SMTP_EXT_LIMITS | SMTP_EXT_NO_SOLICITING | SMTP_EXT_CHUNKING |  \
-     SMTP_EXT_BINARYMIME | SMTP_EXT_SMTPUTF8)
+/* clang-format off */
+#define KEPT                  \
+    (SMTP_EXT_BASIC |         \
+     SMTP_EXT_MT_PRIORITY |   \
+     SMTP_EXT_CHUNKING |      \
+     SMTP_EXT_BINARYMIME |    \
+     SMTP_EXT_SMTPUTF8 |      \
+     SMTP_EXT_DELIVERBY |     \
+     SMTP_EXT_FUTURERELEASE | \
+     SMTP_EXT_REQUIRETLS |    \
+     SMTP_EXT_LIMITS |        \
+     SMTP_EXT_NO_SOLICITING)
+/* clang-format on */
 
 static struct io_tls *load_tls(const struct config *c, const char *client_ca, char error[256])
 {
@@ -81,7 +91,11 @@ static void listener_init(struct listener *l, struct receiver *r, const struct c
         .received_max = c->received,
         .command_timeout_ms = c->command_timeout,
         .data_timeout_ms = c->data_timeout,
+        .deliver_by_min = (uint32_t)(c->deliver_by_min / 1000),
+        .hold_max = (uint32_t)(c->future_release / 1000),
     };
+    if (c->future_release < 1000)
+        l->smtp.offers &= ~(unsigned)SMTP_EXT_FUTURERELEASE;
     if (!l->submission)
         return;
     login_lists(l);

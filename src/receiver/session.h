@@ -58,6 +58,7 @@ struct transaction {
     struct smtp_x forwarded; /* what XFORWARD said; given 0: nothing */
     struct vr_str solicits;  /* keywords of a Solicitation field that are not wanted here */
     struct mime_reader *mime; /* utf8.c's; NULL: not needed, or not any more */
+    uint32_t hold_for;       /* seconds, HOLDFOR */
     int64_t submitted_ms;
     UT_hash_handle hh; /* receiver->by_id */
 };
@@ -196,6 +197,10 @@ struct smtp_reply solicit_refusal(struct vr_arena *arena, struct vr_str keyword)
 void utf8_look(struct transaction *t, struct vr_str data); /* the next bytes of the message */
 void utf8_end(struct transaction *t);
 void utf8_forget(struct transaction *t);
+/* terms.c: what a message asks for besides its way */
+/* On whose behalf it comes: xtext for AUTH=, empty for nobody known. given: the client's AUTH=. */
+struct vr_str terms_submitter(const struct session *s, struct vr_arena *arena, struct vr_str given);
+void terms_header(struct transaction *t, struct vr_str message); /* its header is at hand */
 
 /* trace.c: the header fields put on top */
 void trace_forwarded_ip(const struct smtp_x *x, char out[IO_ADDRESS_TEXT]);

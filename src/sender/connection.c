@@ -46,7 +46,8 @@ static void stream_drop(struct connection *c)
         io_stream_close(c->stream);
     c->stream = NULL;
     c->deliveries = 0;
-    c->in_mail = c->dot_sent = c->tls = c->leaving = false;
+    limits_forget(c);
+    c->in_mail = c->dot_sent = c->tls = c->verified = c->leaving = false;
 }
 
 void connection_free(struct connection *c)
@@ -103,7 +104,8 @@ void connection_next(struct connection *c)
         return;
     }
     assert(c->job->open == 0 || c->troubled);
-    c->job->unreachable = c->job->open == c->job->d.rcpt_count && !c->trouble.permanent;
+    c->job->unreachable = c->job->open == c->job->d.rcpt_count && !c->trouble.permanent &&
+                          !demands_tls(c->job); /* others may go there still */
     inflight_settle_rest(c->job, c->trouble.permanent ? DELIVERY_PERMANENT : DELIVERY_TEMPORARY,
                          c->trouble.code, vr_str_from(c->trouble.enhanced), vr_str_from(c->trouble.text));
     connection_job_done(c);
@@ -292,14 +294,15 @@ static void on_data(void *arg, struct vr_str bytes)
 }
 
 /* With `may`, TLS that does not work is no reason to keep the mail (RFC 7435): once more in clear. */
-void connection_tls_failed(struct connection *c, const char *why)
+static void tls_failed(struct connection *c, const char *why, bool timed_out)
 {
     char text[1000];
     bool may = c->hop.tls == NEXT_HOP_TLS_MAY;
     snprintf(text, sizeof text, "the TLS handshake with %s [%s] failed: %s", c->name, c->ip,
              why[0] != '\0' ? why : "the server closed the connection");
     if (!may) {
-        connection_trouble(c, false, 0, "4.7.5", "STARTTLS", vr_str_from(text));
+        bool required = demands_tls(c->job) && !timed_out && why[0] != '\0'; /* RFC 8689 §4.2.1 */
+        connection_trouble(c, required, 0, required ? "5.7.10" : "4.7.5", "STARTTLS", vr_str_from(text));
         connection_next(c);
         return;
     }
@@ -312,6 +315,11 @@ void connection_tls_failed(struct connection *c, const char *why)
     stream_drop(c);
     c->in_clear = true;
     connection_step(c, STEP_CONNECT);
+}
+
+void connection_tls_failed(struct connection *c, const char *why)
+{
+    tls_failed(c, why, false);
 }
 
 static void on_ended(void *arg, int status)
@@ -393,7 +401,12 @@ void connection_resolved(struct connection *c, const struct mx_result *bad)
     }
     resolve_free(c->resolve);
     c->resolve = NULL;
-    connection_step(c, STEP_CONNECT);
+    if (demands_names(c)) {
+        connection_step(c, STEP_CONNECT);
+        return;
+    }
+    c->target = c->target_count; /* none of them is tried */
+    connection_next(c);
 }
 
 /* The local address to connect from: the route's, else the general one. */
@@ -497,7 +510,7 @@ static void enter_quit(struct connection *c)
 
 static void expired_secure(struct connection *c)
 {
-    connection_tls_failed(c, "timed out");
+    tls_failed(c, "timed out", true);
 }
 
 static void expired_engine(struct connection *c)

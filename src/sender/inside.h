@@ -1,7 +1,8 @@
 /* inside.h - what the files of the sender share.
  *
  * sender.c (the process) gives a job to a connection: an idle one of its destination (pool.c) or a new one. connection.c walks it through its
- * steps (resolve.c finds the hosts, report.c tells the log), transaction.c speaks about recipients, body.c feeds the message.
+ * steps (resolve.c finds the hosts, report.c tells the log), transaction.c speaks about recipients, demands.c compares what message and server
+ * want of each other, body.c feeds the message.
  */
 #ifndef SENDER_INSIDE_H
 #define SENDER_INSIDE_H
@@ -86,6 +87,11 @@ struct connection {
     int64_t opened_ms;
     unsigned deliveries; /* made on this stream */
     bool tls, open;
+    bool verified;       /* under TLS, and the certificate is that of the name */
+    bool named_securely; /* the targets are those that the domain's owner named: mx_result.secure */
+    uint64_t mails;      /* transactions of this session … */
+    uint64_t *domains;   /* … and hashes of its recipients' domains, where the server bounds them */
+    size_t domain_count;
     bool leaving; /* what was written last may still go out when the stream is given up */
 
     /* the transaction */
@@ -150,6 +156,23 @@ struct resolve *resolve_new(struct connection *c);
 void resolve_go(struct resolve *r); /* connection_resolved comes, perhaps before the return */
 void resolve_free(struct resolve *r);
 void connection_resolved(struct connection *c, const struct mx_result *result); /* NULL: targets are set */
+
+/* demands.c: what a message demands of a server, what a server demands of us */
+bool demands_tls(const struct inflight_job *j); /* does REQUIRETLS bind this delivery? NULL: no */
+/* The next hop as this delivery needs it. */
+void demands_raise(const struct inflight_job *j, struct next_hop *hop);
+/* The hosts are found: may they be trusted with the job? False: the trouble was told. */
+bool demands_names(struct connection *c);
+/* The session is ready: is it good for the job? False: the connection has moved on or is gone. Recipients that cannot go are settled. */
+bool demands_met(struct connection *c);
+int64_t demands_time_left(const struct connection *c); /* seconds of BY */
+/* NOTIFY for this server: RFC 2852 §4.1.4.2. */
+unsigned demands_notify(const struct connection *c, unsigned notify);
+/* May a recipient of this domain be in the transaction that gathers? Then it counts. */
+bool limits_take(struct connection *c, struct vr_str domain);
+bool limits_reached(const struct connection *c); /* no transaction more in this session */
+void limits_renew(struct connection *c);         /* the job goes on in another session */
+void limits_forget(struct connection *c);
 
 /* pool.c */
 bool pool_key(struct vr_buf *out, const struct next_hop *hop);

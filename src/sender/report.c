@@ -24,6 +24,7 @@ void report_open(struct connection *c)
     struct io_tls_info info;
     c->open = true;
     c->tls = io_stream_tls_info(c->stream, &info);
+    c->verified = c->tls && (info.verified || info.dane);
     event_begin(l, EVENT_INFO, "connection.open", connection_queue_id(c));
     report_place(c);
     event_text(l, "tls", c->tls ? info.protocol : "none");

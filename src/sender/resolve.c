@@ -87,8 +87,10 @@ static void answered(void *arg, const struct io_dns_answer *a)
                                                [IO_DNS_NXDOMAIN] = DNS_STATUS_NXDOMAIN,
                                                [IO_DNS_FAILED] = DNS_STATUS_FAILED};
     struct dns_answer *m = &r->answers[r->answer_count++];
-    *m = (struct dns_answer){
-        .name = q->question.name, .type = q->question.type, .status = statuses[a->status]};
+    *m = (struct dns_answer){.name = q->question.name,
+                             .type = q->question.type,
+                             .status = statuses[a->status],
+                             .secure = a->secure};
     if (a->status == IO_DNS_FAILED)
         m->why = vr_arena_dup(&r->arena, vr_str_from(a->why));
     if (a->status == IO_DNS_OK)
@@ -160,6 +162,7 @@ void resolve_go(struct resolve *r)
     struct connection *c = r->connection;
     struct mx_result result = {0};
     if (target_given(c)) {
+        c->named_securely = true;
         connection_resolved(c, NULL);
         return;
     }
@@ -173,5 +176,6 @@ void resolve_go(struct resolve *r)
     }
     if (result.verdict == MX_HOSTS)
         set_targets(c, &result);
+    c->named_securely = result.secure;
     connection_resolved(c, result.verdict == MX_HOSTS ? NULL : &result);
 }

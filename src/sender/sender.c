@@ -112,7 +112,9 @@ static void deliver(struct sender *s, struct inflight_job *j)
 {
     struct vr_buf key;
     vr_buf_init(&key, KEY_MAX);
-    bool good = pool_key(&key, &j->d.next_hop);
+    struct next_hop hop = j->d.next_hop;
+    demands_raise(j, &hop);
+    bool good = pool_key(&key, &hop);
     struct connection *c = good ? pool_take(s, vr_buf_str(&key)) : NULL;
     if (!good) {
         turn_away(s, j, DELIVERY_PERMANENT, "5.1.2", "the name of the next hop is too long");
@@ -122,7 +124,7 @@ static void deliver(struct sender *s, struct inflight_job *j)
         if (s->connection_count >= s->connection_max && !TAILQ_EMPTY(&s->idle))
             connection_free(TAILQ_FIRST(&s->idle));
         if (s->connection_count < s->connection_max)
-            connection_start(connection_new(s, &j->d.next_hop, vr_buf_str(&key)), j);
+            connection_start(connection_new(s, &hop, vr_buf_str(&key)), j);
         else
             turn_away(s, j, DELIVERY_CANCELLED, "4.3.2",
                       "this sender has as many connections as it may have descriptors for");

@@ -48,18 +48,28 @@ static void gather_rcpts(struct connection *c)
     }
     for (uint32_t i = 0; i < n; i++) {
         const struct delivery_rcpt *from = &j->d.rcpts[i];
-        struct smtp_rcpt r = {.notify = from->notify, .orcpt = from->orcpt};
+        struct smtp_rcpt r = {.notify = demands_notify(c, from->notify),
+                              .orcpt = from->orcpt,
+                              .rrvs = (enum smtp_rrvs)from->rrvs,
+                              .valid_since = from->valid_since};
         if (!inflight_is_open(j, i))
             continue;
         if (!read_address(j, from->address, &r.forward_path)) {
             inflight_settle(j, i, DELIVERY_PERMANENT, 0, VR_STR("5.1.3"),
                             VR_STR("the recipient's address does not follow the syntax of addresses"));
-        } else {
+        } else if (limits_take(c,
+                               r.forward_path.domain)) { /* else in another transaction, or another session */
             c->rcpts[c->rcpt_count] = r;
             c->accepted[c->rcpt_count] = false;
             c->places[c->rcpt_count++] = i;
         }
     }
+}
+
+static int32_t by_seconds(int64_t left)
+{
+    enum { MOST = 999999999 }; /* RFC 2852 §4 */
+    return (int32_t)(left < -MOST ? -MOST : left > MOST ? MOST : left);
 }
 
 static bool gather_mail(struct connection *c)
@@ -69,7 +79,7 @@ static bool gather_mail(struct connection *c)
                                  .body = c->to == MIME_7BIT ? SMTP_BODY_7BIT : (enum smtp_body)j->d.body,
                                  .ret = (enum dsn_ret)j->d.ret,
                                  .envid = j->d.envid,
-                                 .auth = j->d.auth,
+                                 .auth = j->d.auth.n > 0 ? j->d.auth : VR_STR("<>"), /* RFC 4954 §5 */
                                  .solicit = j->d.solicit,
                                  .by = (enum smtp_by)j->d.by,
                                  .by_trace = j->d.asks & ENVELOPE_BY_TRACE,
@@ -77,7 +87,7 @@ static bool gather_mail(struct connection *c)
                                  .require_tls = j->d.asks & ENVELOPE_REQUIRE_TLS,
                                  .priority = j->d.priority};
     if (j->d.by != SMTP_BY_NONE) /* what is left of it, RFC 2852 §4.1.4 */
-        c->mail.by_seconds = (int32_t)(j->d.deliver_by - io_now_us(c->sender->io) / 1000000);
+        c->mail.by_seconds = by_seconds(demands_time_left(c));
     c->mail.reverse_path.null = j->d.reverse_path.n == 0;
     if (c->mail.reverse_path.null || read_address(j, j->d.reverse_path, &c->mail.reverse_path))
         return true;
@@ -187,7 +197,7 @@ static bool finish_job(struct connection *c)
 {
     c->deliveries++;
     connection_job_done(c);
-    if (c->sender->process->draining || c->sender->config->connection_idle == 0)
+    if (c->sender->process->draining || c->sender->config->connection_idle == 0 || limits_reached(c))
         connection_step(c, STEP_QUIT);
     else
         connection_step(c, STEP_IDLE);
@@ -198,7 +208,9 @@ static void start_mail(struct connection *c)
 {
     c->in_mail = true;
     c->answered = c->dot_sent = false;
+    c->mails++;
     c->job->dsn_relayed_on = smtp_client_offers(c->engine) & SMTP_EXT_DSN;
+    c->job->by_relayed_on = smtp_client_offers(c->engine) & SMTP_EXT_DELIVERBY;
     smtp_client_mail(c->engine, &c->mail, c->rcpts, c->rcpt_count, connection_now(c));
 }
 
@@ -221,9 +233,12 @@ bool transaction_ready(struct connection *c)
         c->in_mail = false;
         c->reused = false;
         settle_accepted(c);
-        if (c->accepted_count == 0) /* what was put off for another transaction finds no place at all */
-            inflight_settle_rest(c->job, DELIVERY_TEMPORARY, 452, VR_STR("4.5.3"),
-                                 VR_STR("too many recipients"));
+    }
+    if (c->job->open > 0 && !demands_met(c))
+        return false;
+    if (c->job->open > 0 && limits_reached(c)) {
+        limits_renew(c);
+        return false;
     }
     if (c->job->open > 0)
         check_utf8(c);
@@ -235,6 +250,10 @@ bool transaction_ready(struct connection *c)
         gather_rcpts(c);
     if (c->job->open == 0)
         return finish_job(c);
+    if (c->rcpt_count == 0) { /* the domains that are left are too many for this session */
+        limits_renew(c);
+        return false;
+    }
     start_mail(c);
     return true;
 }
@@ -325,10 +344,13 @@ bool transaction_failed(struct connection *c, const struct smtp_client_event *ev
         return false;
     }
     char enhanced[12], text[900];
+    bool required = demands_tls(c->job) && ev->code == 0 && vr_str_equal(ev->enhanced, VR_STR("4.7.0"));
     bool auth = strcmp(ev->command, "AUTH") == 0;
     snprintf(enhanced, sizeof enhanced, "%.*s", VR_STR_ARG(vr_str_sub(ev->enhanced, 0, sizeof enhanced - 1)));
     if (enhanced[0] == '\0' || auth)
         snprintf(enhanced, sizeof enhanced, "%s", auth ? "4.7.8" : ev->code != 0 ? "4.3.2" : "4.4.2");
+    if (required) /* no TLS to be had: RFC 8689 §4.2.1 */
+        snprintf(enhanced, sizeof enhanced, "5.7.10");
     if (ev->permanent && !auth)
         enhanced[0] = '5';
     if (ev->code != 0 && !auth)
@@ -337,7 +359,8 @@ bool transaction_failed(struct connection *c, const struct smtp_client_event *ev
         snprintf(text, sizeof text, "%s%s [%s]: %.*s",
                  auth ? "log-in refused (look at the route's user and password) by " : "", c->name, c->ip,
                  VR_STR_ARG(vr_str_sub(ev->text, 0, 200)));
-    connection_trouble(c, ev->permanent && !auth, ev->code, enhanced, ev->command, vr_str_from(text));
+    connection_trouble(c, required || (ev->permanent && !auth), ev->code, enhanced, ev->command,
+                       vr_str_from(text));
     connection_next(c);
     return false;
 }

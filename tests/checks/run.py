@@ -115,6 +115,19 @@ def check_functions_are_not_long():
     return faults
 
 
+def check_replies_have_a_status():
+    """Each reply that a source spells out has an enhanced status of its class (RFC 2034 §4, RFC 3463), but those that the RFCs want without: the
+    greeting, EHLO's, 354."""
+    faults, seen = [], 0
+    for path in sources("lib/smtp", "src/receiver"):
+        for code, status in re.findall(r'(?:SMTP_REPLY\(|REFUSE\(|smtp_reply\)\s*\{|smtp_reply \w+ = \{|\] = \{)\s*(\d{3}),\s*(NULL|"[^"]*")', text_of(path)):
+            seen += 1
+            plain = code in ("220", "250", "354") and status in ("NULL", '""')
+            if not plain and not re.fullmatch(r'"%s\.[0-7]\.\d{1,3}"' % code[0], status):
+                faults.append("%s: %s goes with %s" % (path, code, status))
+    return faults + ([] if seen > 80 else ["only %d replies were found" % seen])
+
+
 def check_no_machine_paths():
     faults = []
     for path in subprocess.run(["git", "-C", TOP, "ls-files"], stdout=subprocess.PIPE, universal_newlines=True).stdout.split():

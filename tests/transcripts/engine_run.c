@@ -229,6 +229,16 @@ static bool run_steps(struct run *r)
     return compare(r, r->t->count) && check_facts(r);
 }
 
+static bool check_statuses(struct run *r)
+{
+    struct status_check check = status_check_of(r->t);
+    struct vr_str rest = vr_buf_str(&r->said), line;
+    while (vr_str_split(&rest, '\n', &line))
+        if (!status_check_line(&check, line))
+            return complain(r, 0, "a reply has not the enhanced status of its class", line);
+    return true;
+}
+
 /* Keeps the first way's output and compares the others with it. */
 static bool same_as_before(struct run *r, struct vr_buf *seen)
 {
@@ -252,7 +262,7 @@ bool engine_run(const struct transcript *t, enum way way, uint64_t seed, struct 
     r.owner.now_ms = START_MS;
     vr_buf_init(&r.input, 64u << 20);
     vr_buf_init(&r.said, 64u << 20);
-    bool good = run_steps(&r) && same_as_before(&r, seen);
+    bool good = run_steps(&r) && check_statuses(&r) && same_as_before(&r, seen);
     vr_buf_fini(&r.input);
     vr_buf_fini(&r.said);
     owner_fini(&r.owner);

@@ -11,9 +11,9 @@ struct owner {
     struct vr_arena arena;    /* of the transaction: what the engine's slices say is copied */
     struct vr_buf to, params; /* of the transaction, as the facts write them */
     struct vr_str from;
-    bool binary;     /* BODY=BINARYMIME: any byte may stand in the text */
+    bool binary;          /* BODY=BINARYMIME: any byte may stand in the text */
     struct vr_buf client; /* what XCLIENT said, for the rest of the session */
-    bool late[1000]; /* LMTP: is this accepted recipient's mailbox full at the end? */
+    bool late[1000];      /* LMTP: is this accepted recipient's mailbox full at the end? */
     unsigned rcpts, answered;
     struct vr_buf body;
     struct vr_buf

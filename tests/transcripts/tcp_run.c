@@ -16,6 +16,7 @@ struct tcp {
     const struct transcript *t;
     int fd;
     bool closed; /* the server has closed its side */
+    struct status_check check;
     struct vr_buf in;
 };
 
@@ -102,6 +103,8 @@ static bool expect_line(struct tcp *c, const struct step *step)
         bool matches = pattern_matches(step->text, line);
         if (!matches)
             return step->any || complain(c, step->line, "the server said", line);
+        if (!status_check_line(&c->check, line))
+            return complain(c, step->line, "a reply has not the enhanced status of its class", line);
         vr_buf_consume(&c->in, line.n + 2);
     } while (step->any);
     return true;
@@ -147,7 +150,7 @@ static bool end(struct tcp *c)
 
 bool tcp_run(const struct transcript *t, const char *host, const char *port)
 {
-    struct tcp c = {.t = t, .fd = dial(host, port)};
+    struct tcp c = {.t = t, .fd = dial(host, port), .check = status_check_of(t)};
     if (c.fd < 0)
         return complain(&c, 0, "cannot connect", vr_str(NULL, 0));
     vr_buf_init(&c.in, 64u << 20);

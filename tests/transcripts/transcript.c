@@ -319,3 +319,36 @@ bool pattern_matches(struct vr_str pattern, struct vr_str text)
         p++;
     return p == pattern.n;
 }
+
+/* ---- enhanced statuses ------------------------------------------------------------------------------------------------ */
+
+static unsigned commands(const struct transcript *t, const char *const *verbs, size_t n)
+{
+    unsigned found = 0;
+    for (size_t i = 0; i < t->count; i++) {
+        struct vr_str rest = t->steps[i].text, line;
+        while (t->steps[i].kind == STEP_CLIENT && vr_str_split(&rest, '\n', &line))
+            for (size_t k = 0; k < n; k++)
+                found += vr_str_starts_nocase(vr_str_trim(line), vr_str_from(verbs[k]));
+    }
+    return found;
+}
+
+struct status_check status_check_of(const struct transcript *t)
+{
+    static const char *const hellos[] = {"EHLO", "HELO", "LHLO"}, *const xclients[] = {"XCLIENT"};
+    return (struct status_check){.hellos = commands(t, hellos, 3), .xclients = commands(t, xclients, 1)};
+}
+
+bool status_check_line(struct status_check *s, struct vr_str line)
+{
+    struct vr_str status;
+    if (s->lines++ == 0 || line.n < 4 || strchr("245", line.p[0]) == NULL)
+        return true;
+    if (dsn_status_find(vr_str_from_pos(line, 4), &status))
+        return status.p[0] == line.p[0];
+    bool of_hello = vr_str_starts(line, VR_STR("250")), greeting = vr_str_starts(line, VR_STR("220 "));
+    s->plain_hellos += of_hello && line.p[3] == ' ';
+    s->greetings += greeting;
+    return of_hello ? s->plain_hellos <= s->hellos : greeting && s->greetings <= s->xclients;
+}

@@ -43,6 +43,16 @@ void transcript_free(struct transcript *t);
 /* Does the text follow the pattern, in which each '*' stands for any run of bytes? */
 bool pattern_matches(struct vr_str pattern, struct vr_str text);
 
+/* Has each reply its enhanced status (RFC 2034 §4, RFC 5248)? All 2xx, 4xx and 5xx but the greeting (that
+ * of XCLIENT too) and the replies to EHLO, HELO and LHLO. One for each run; the lines in their order. */
+struct status_check {
+    unsigned lines, hellos, xclients; /* lines so far; commands that may have a reply without */
+    unsigned plain_hellos, greetings; /* such replies so far */
+};
+struct status_check status_check_of(const struct transcript *t);
+bool status_check_line(struct status_check *s,
+                       struct vr_str line); /* false: it lacks one, or has one of another class */
+
 /* The ways of running one. A failure is described on standard error; the output and the facts of the first way are kept in *seen for
  * the other ways to be compared with. */
 enum way { WAY_CHUNK, WAY_BYTES, WAY_SPLITS, WAY_COUNT };

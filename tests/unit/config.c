@@ -93,11 +93,7 @@ static const struct wrong {
     {HOST "domain \"a.test\" { }\nauthentication { mechanisms = { PLAIN, \"SCRAM-SHA-512\" } }",
      {"2: `mechanisms` has \"SCRAM-SHA-512\"; expected one of SCRAM-SHA-256-PLUS SCRAM-SHA-1-PLUS"}},
     {HOST "domain \"a.test\" { }\nauthentication { mechanisms = XOAUTH2 }",
-<<<<<<< HEAD
      {"2: nobody could log in: no token can be checked"}},
-=======
-     {"2: warning: tokens cannot be checked here", "2: `mechanisms` leaves no way to log in"}},
->>>>>>> origin/main
     {HOST "domain \"a.test\" { }\nroute \"*\" { to = \"smtp:h.test\" token = \"x\" }",
      {"2: a token without a user; expected user = "}},
     {HOST "domain \"a.test\" { }\nroute \"*\" { to = \"smtp:h.test\" user = u token = \"\" }",

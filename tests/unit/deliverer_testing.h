@@ -24,7 +24,7 @@ struct seen {
     enum delivery_status status[RCPTS_MAX];
     uint16_t code[RCPTS_MAX];
     char enhanced[RCPTS_MAX][16], text[RCPTS_MAX][700], mta[128], ip[64];
-    bool dsn, tls;
+    bool dsn, by, tls;
     uint8_t form;
 };
 
@@ -70,6 +70,7 @@ static inline void rig_result(struct rig *r, int end, struct vr_str payload)
                        .message = d.message,
                        .count = d.rcpt_count,
                        .dsn = d.dsn_relayed_on,
+                       .by = d.by_relayed_on,
                        .tls = d.tls,
                        .form = d.form};
     rig_text(s->mta, sizeof s->mta, d.remote_mta);

@@ -289,9 +289,49 @@ static void bounds(void **state)
     vr_arena_fini(&small);
 }
 
+/* Can anybody but the domain's owner have named these hosts (RFC 8689 §4.2.1)? */
+static void secure(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *domain;
+        bool host_only, mx, mx_secure, secure;
+    } cases[] = {{"signed.test", false, true, true, true},
+                 {"plain.test", false, true, false, false},
+                 {"bare.test", false, false, false, true}, /* no MX: the domain itself */
+                 {"host.test", true, false, false, true},
+                 {"[192.0.2.9]", false, false, false, true}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct dns_record mx = {.name = VR_STR("mx.test"), .preference = 10};
+        struct dns_record a = {.address = {.family = 4, .ip = {192, 0, 2, 1}}};
+        struct vr_str host = cases[i].mx ? VR_STR("mx.test") : vr_str_from(cases[i].domain);
+        const struct dns_answer known[] = {
+            {.name = vr_str_from(cases[i].domain),
+             .type = DNS_TYPE_MX,
+             .status = cases[i].mx ? DNS_STATUS_OK : DNS_STATUS_NODATA,
+             .secure = cases[i].mx_secure,
+             .records = &mx,
+             .count = cases[i].mx},
+            {.name = host, .type = DNS_TYPE_A, .status = DNS_STATUS_OK, .records = &a, .count = 1},
+            {.name = host, .type = DNS_TYPE_AAAA, .status = DNS_STATUS_NODATA}};
+        struct mx_query q = {.domain = vr_str_from(cases[i].domain),
+                             .host_only = cases[i].host_only,
+                             .answers = known,
+                             .answer_count = 3};
+        struct vr_arena arena;
+        struct mx_result r;
+        vr_arena_init(&arena, 1 << 16);
+        assert_int_equal(mx_select(&q, &arena, &r), VR_OK);
+        assert_int_equal(r.verdict, MX_HOSTS);
+        if (r.secure != cases[i].secure)
+            fail_msg("%s", cases[i].domain);
+        vr_arena_fini(&arena);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(table), cmocka_unit_test(shuffled),
-                                       cmocka_unit_test(bounds)};
+                                       cmocka_unit_test(bounds), cmocka_unit_test(secure)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -973,6 +973,246 @@ static void many_at_once(void **state)
     assert_int_equal(f->one.messages, 50);
 }
 
+/* ---- what a message demands (demands.c) --------------------------------------------------------------------------------- */
+
+static struct delivery secret(struct fixture *f, enum next_hop_kind kind, const char *host)
+{
+    struct delivery d = delivery(f, kind, host, 1);
+    d.asks = ENVELOPE_REQUIRE_TLS;
+    return d;
+}
+
+/* RFC 8689 §4.2.1: verified TLS, and a server that promises the same, or back it goes. */
+static void requiretls(void **state)
+{
+    struct fixture *f = *state;
+    struct delivery d = secret(f, NEXT_HOP_SMTP, "first.test");
+    expect(rig_deliver(&f->rig, &d, -1), 0, DELIVERY_PERMANENT, "5.7.10", "does not offer STARTTLS");
+    f->one.script.offer_starttls = true;
+    f->one.script.starttls = "454 4.7.0 not now";
+    expect(rig_deliver(&f->rig, &d, -1), 0, DELIVERY_PERMANENT, "5.7.10", "refused STARTTLS");
+    f->one.script.starttls = NULL;
+    f->one.script.more = "\r\n250-REQUIRETLS"; /* where it means nothing: in clear */
+    f->one.tls = server_tls(f->other_cert, f->other_key);
+    expect(rig_deliver(&f->rig, &d, -1), 0, DELIVERY_PERMANENT, "5.7.10", "TLS handshake");
+    io_tls_free(f->one.tls);
+    f->one.tls = server_tls(f->cert, f->key);
+    f->one.script.more = NULL;
+    expect(rig_deliver(&f->rig, &d, -1), 0, DELIVERY_PERMANENT, "5.7.30", "does not promise that");
+    assert_int_equal(f->one.messages, 0);
+    assert_false(smtpd_heard(&f->one, "MAIL FROM"));
+    f->one.script.more_tls = "\r\n250-REQUIRETLS";
+    const struct seen *s = rig_deliver(&f->rig, &d, -1);
+    expect(s, 0, DELIVERY_OK, "2.6.0", "taken");
+    assert_true(s->tls);
+    assert_true(smtpd_heard(&f->one, "MAIL FROM:<from@sender.test> REQUIRETLS\n"));
+    int before = f->one.connections;
+    expect(rig_deliver(&f->rig, &d, -1), 0, DELIVERY_OK, "2.6.0", "taken");
+    assert_int_equal(f->one.connections, before); /* the same session will do */
+    expect(deliver(f, NEXT_HOP_SMTP, "first.test"), 0, DELIVERY_OK, "2.6.0", "taken");
+    assert_int_equal(f->one.connections,
+                     before + 1); /* mail that asks for less comes in sessions of its own */
+}
+
+/* A session that stands already may be one of another host, or of no use: all are tried. */
+static void requiretls_on_a_standing_session(void **state)
+{
+    struct fixture *f = *state;
+    struct delivery d = delivery(f, NEXT_HOP_SMTP, "first.test", 1);
+    f->one.tls = server_tls(f->cert, f->key);
+    f->one.script.offer_starttls = true;
+    d.next_hop.tls = NEXT_HOP_TLS_VERIFY; /* a route that asks for as much TLS */
+    expect(rig_deliver(&f->rig, &d, -1), 0, DELIVERY_OK, "2.6.0", "taken");
+    assert_int_equal(f->one.connections, 1);
+    d = secret(f, NEXT_HOP_SMTP, "first.test");
+    expect(rig_deliver(&f->rig, &d, -1), 0, DELIVERY_PERMANENT, "5.7.30", "does not promise that");
+    assert_int_equal(f->one.connections, 2);
+    rig_until(&f->rig, f->one.quits == 2);
+}
+
+/* Who the hosts of a domain are must be certain: these records are not signed. Nor is a report lost, or mail for the inside held up. */
+static void requiretls_elsewhere(void **state)
+{
+    struct fixture *f = *state;
+    struct delivery d = secret(f, NEXT_HOP_MX, "two.test");
+    expect(rig_deliver(&f->rig, &d, -1), 0, DELIVERY_PERMANENT, "5.7.10", "not signed (DNSSEC)");
+    assert_int_equal(f->one.connections + f->two.connections, 0);
+    d.reverse_path = vr_str(NULL, 0); /* §5: a report */
+    expect(rig_deliver(&f->rig, &d, -1), 0, DELIVERY_OK, "2.6.0", "taken");
+    assert_true(smtpd_heard(&f->one, "MAIL FROM:<>\n"));
+    struct smtpd lmtp;
+    smtpd_start(&lmtp, f->rig.io, "127.0.0.1:0");
+    lmtp.lmtp = true;
+    d = secret(f, NEXT_HOP_LMTP, "127.0.0.1");
+    d.next_hop.port = lmtp.port;
+    expect(rig_deliver(&f->rig, &d, -1), 0, DELIVERY_OK, "2.6.0", "stored");
+    smtpd_stop(&lmtp);
+}
+
+/* RFC 2852 §4.1.4 */
+static void deliver_by(void **state)
+{
+    struct fixture *f = *state;
+    struct delivery d = delivery(f, NEXT_HOP_SMTP, "127.0.0.1", 2);
+    int64_t now = io_env_clock_us() / 1000000;
+    d.by = SMTP_BY_RETURN;
+    d.deliver_by = now + 100;
+    expect(rig_deliver(&f->rig, &d, -1), 1, DELIVERY_PERMANENT, "5.3.3", "(DELIVERBY)");
+    d.by = SMTP_BY_NOTIFY; /* goes on; the next hop is asked to tell of delays, where it can */
+    const struct seen *s = rig_deliver(&f->rig, &d, -1);
+    expect(s, 1, DELIVERY_OK, "2.6.0", "taken");
+    assert_false(s->by);
+    assert_false(smtpd_heard(&f->one, "NOTIFY"));
+    f->one.script.dsn = true;
+    f->one.script.no_pipelining = true; /* only to be another session */
+    d.next_hop.tls = NEXT_HOP_TLS_NONE;
+    d.rcpts[0].notify = DSN_NOTIFY_SUCCESS;
+    expect(rig_deliver(&f->rig, &d, -1), 1, DELIVERY_OK, "2.6.0", "taken");
+    d.rcpts[0].notify = DSN_NOTIFY_NEVER;
+    assert_true(smtpd_heard(&f->one, "RCPT TO:<ann@x.test> NOTIFY=SUCCESS,DELAY\n"));
+    assert_true(smtpd_heard(&f->one, "RCPT TO:<ben@x.test> NOTIFY=FAILURE,DELAY\n"));
+    expect(rig_deliver(&f->rig, &d, -1), 0, DELIVERY_OK, "2.6.0", "taken");
+    assert_true(smtpd_heard(&f->one, "RCPT TO:<ann@x.test> NOTIFY=NEVER\n"));
+    d.rcpts[0].notify = 0;
+    vr_buf_reset(&f->one.log);
+    d.deliver_by = now - 1; /* late already: nothing is added */
+    expect(rig_deliver(&f->rig, &d, -1), 1, DELIVERY_OK, "2.6.0", "taken");
+    assert_false(smtpd_heard(&f->one, "NOTIFY"));
+    d.by = SMTP_BY_RETURN;
+    expect(rig_deliver(&f->rig, &d, -1), 1, DELIVERY_PERMANENT, "5.4.7", "is over");
+}
+
+static void deliver_by_passed_on(void **state)
+{
+    struct fixture *f = *state;
+    struct delivery d = delivery(f, NEXT_HOP_SMTP, "127.0.0.1", 1);
+    int64_t now = io_env_clock_us() / 1000000;
+    f->one.script.more = "\r\n250-DELIVERBY 240";
+    d.by = SMTP_BY_RETURN;
+    d.deliver_by = now + 100;
+    expect(rig_deliver(&f->rig, &d, -1), 0, DELIVERY_PERMANENT, "5.4.7", "wants 240");
+    assert_int_equal(f->one.messages, 0);
+    d.deliver_by = now + 300;
+    d.asks = ENVELOPE_BY_TRACE;
+    const struct seen *s = rig_deliver(&f->rig, &d, -1);
+    expect(s, 0, DELIVERY_OK, "2.6.0", "taken");
+    assert_true(s->by);
+    size_t at = vr_str_find_str(vr_buf_str(&f->one.log), VR_STR(" BY="));
+    assert_true(at != VR_NPOS);
+    int left = 0;
+    char mode[8] = "";
+    assert_int_equal(sscanf(vr_buf_str(&f->one.log).p + at, " BY=%d;%3[RNT]", &left, mode), 2);
+    assert_in_range(left, 280, 300); /* what is left, made anew for this hop */
+    assert_string_equal(mode, "RT");
+    d.by = SMTP_BY_NOTIFY;
+    d.asks = 0;
+    d.deliver_by = now - 500;
+    expect(rig_deliver(&f->rig, &d, -1), 0, DELIVERY_OK, "2.6.0", "taken");
+    assert_true(smtpd_heard(&f->one, " BY=-50") || smtpd_heard(&f->one, " BY=-51"));
+    assert_false(smtpd_heard(&f->one, "NOTIFY"));
+}
+
+/* RFC 7293 §5.1.1 */
+static void only_for_who_had_the_mailbox(void **state)
+{
+    struct fixture *f = *state;
+    struct delivery d = delivery(f, NEXT_HOP_SMTP, "127.0.0.1", 3);
+    d.rcpts[0].rrvs = SMTP_RRVS_REJECT;
+    d.rcpts[1].rrvs = SMTP_RRVS_CONTINUE;
+    d.rcpts[0].valid_since = d.rcpts[1].valid_since = 1396566060;
+    const struct seen *s = rig_deliver(&f->rig, &d, -1);
+    expect(s, 0, DELIVERY_PERMANENT, "5.7.19", "(RRVS)");
+    expect(s, 1, DELIVERY_OK, "2.6.0", "taken");
+    expect(s, 2, DELIVERY_OK, "2.6.0", "taken");
+    assert_false(smtpd_heard(&f->one, "ann@x.test"));
+    f->one.script.more = "\r\n250-RRVS";
+    d.next_hop.tls = NEXT_HOP_TLS_NONE; /* another session */
+    s = rig_deliver(&f->rig, &d, -1);
+    expect(s, 0, DELIVERY_OK, "2.6.0", "taken");
+    assert_true(smtpd_heard(&f->one, "RCPT TO:<ann@x.test> RRVS=2014-04-03T23:01:00Z;R\n"));
+    assert_true(smtpd_heard(&f->one, "RCPT TO:<ben@x.test> RRVS=2014-04-03T23:01:00Z;C\n"));
+    assert_true(smtpd_heard(&f->one, "RCPT TO:<cyd@x.test>\n"));
+    for (int i = 0; i < 2; i++)
+        d.rcpts[i].rrvs = 0, d.rcpts[i].valid_since = 0;
+}
+
+/* ---- LIMITS (RFC 9422) ----------------------------------------------------------------------------------------------------- */
+
+static void limits_of_a_transaction(void **state)
+{
+    struct fixture *f = *state;
+    f->one.script.more = "\r\n250-LIMITS RCPTMAX=2 OTHER=1";
+    struct delivery d = delivery(f, NEXT_HOP_SMTP, "127.0.0.1", 3);
+    const struct seen *s = rig_deliver(&f->rig, &d, -1);
+    for (uint32_t i = 0; i < 3; i++)
+        expect(s, i, DELIVERY_OK, "2.6.0", "taken");
+    assert_int_equal(f->one.messages, 2);
+    assert_int_equal(f->one.connections, 1);
+    f->one.script.rcpt[0].contains =
+        "TO:<"; /* whom nobody wanted says nothing about who was not asked for yet */
+    f->one.script.rcpt[0].reply = "550 5.1.1 no";
+    s = rig_deliver(&f->rig, &d, -1);
+    for (uint32_t i = 0; i < 3; i++)
+        expect(s, i, DELIVERY_PERMANENT, "5.1.1", "no");
+    assert_int_equal(f->one.connections, 1);
+}
+
+static void limits_of_a_session(void **state)
+{
+    struct fixture *f = *state;
+    f->one.script.more = "\r\n250-LIMITS MAILMAX=2 RCPTMAX=1";
+    struct delivery d = delivery(f, NEXT_HOP_SMTP, "127.0.0.1", 3);
+    const struct seen *s = rig_deliver(&f->rig, &d, -1);
+    for (uint32_t i = 0; i < 3; i++)
+        expect(s, i, DELIVERY_OK, "2.6.0", "taken");
+    assert_int_equal(f->one.messages, 3);
+    assert_int_equal(f->one.connections, 2);
+    deliver(f, NEXT_HOP_SMTP, "127.0.0.1"); /* the second one of the second session, which ends with it */
+    rig_until(&f->rig, f->one.quits == 2);
+    assert_int_equal(f->one.connections, 2);
+    deliver(f, NEXT_HOP_SMTP, "127.0.0.1");
+    assert_int_equal(f->one.connections, 3);
+}
+
+static void limits_of_domains(void **state)
+{
+    struct fixture *f = *state;
+    struct delivery_rcpt several[] = {{.index = 0, .address = VR_STR("a@x.test")},
+                                      {.index = 1, .address = VR_STR("b@y.test")},
+                                      {.index = 2, .address = VR_STR("c@X.TEST")},
+                                      {.index = 3, .address = VR_STR("d@z.test")}};
+    f->one.script.more = "\r\n250-LIMITS RCPTDOMAINMAX=1";
+    struct delivery d = delivery(f, NEXT_HOP_SMTP, "127.0.0.1", 4);
+    d.rcpts = several;
+    const struct seen *s = rig_deliver(&f->rig, &d, -1);
+    for (uint32_t i = 0; i < 4; i++)
+        expect(s, i, DELIVERY_OK, "2.6.0", "taken");
+    assert_int_equal(f->one.messages, 3);
+    assert_int_equal(f->one.connections, 3);
+    assert_true(smtpd_heard(&f->one, "RCPT TO:<a@x.test>\nRCPT TO:<c@X.TEST>\nDATA\n"));
+}
+
+/* ---- AUTH= (RFC 4954 §5) ----------------------------------------------------------------------------------------------------- */
+
+static void submitters(void **state)
+{
+    struct fixture *f = *state;
+    struct delivery d = delivery(f, NEXT_HOP_SMTP, "127.0.0.1", 1);
+    f->one.tls = server_tls(f->cert, f->key);
+    f->one.script.offer_starttls = f->one.script.offer_auth = true;
+    d.next_hop.tls = NEXT_HOP_TLS_REQUIRED;
+    d.next_hop.route = 0; /* where we log in */
+    expect(rig_deliver(&f->rig, &d, -1), 0, DELIVERY_OK, "2.6.0", "taken");
+    assert_true(smtpd_heard(&f->one, "MAIL FROM:<from@sender.test> AUTH=<>\n"));
+    d.auth = VR_STR("ann@x.test");
+    expect(rig_deliver(&f->rig, &d, -1), 0, DELIVERY_OK, "2.6.0", "taken");
+    assert_true(smtpd_heard(&f->one, "MAIL FROM:<from@sender.test> AUTH=ann@x.test\n"));
+    vr_buf_reset(&f->one.log);
+    d.next_hop.route = UINT32_MAX; /* whom we are not known to hears nothing of our users */
+    expect(rig_deliver(&f->rig, &d, -1), 0, DELIVERY_OK, "2.6.0", "taken");
+    assert_true(smtpd_heard(&f->one, "MAIL FROM:<from@sender.test>\n"));
+}
+
 static int setup_idle(void **state)
 {
     more_config = "connection_idle = 200ms";
@@ -1026,6 +1266,16 @@ int main(void)
         T(a_new_queue_hears_what_is_in_flight),
         cmocka_unit_test_setup_teardown(drain_cancels_what_can_be_cancelled, setup_patient, teardown),
         T(many_at_once),
+        T(requiretls),
+        T(requiretls_on_a_standing_session),
+        T(requiretls_elsewhere),
+        T(deliver_by),
+        T(deliver_by_passed_on),
+        T(only_for_who_had_the_mailbox),
+        T(limits_of_a_transaction),
+        T(limits_of_a_session),
+        T(limits_of_domains),
+        T(submitters),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -77,7 +77,7 @@ static const char *const good[] = {
     "S:250-server.example\nS:250-SMTPUTF8\nS:250-REQUIRETLS\nS:250-DELIVERBY 30\nS:250-FUTURERELEASE 99999 "
     "2030-01-01T00:00:00Z\nS:250-NO-SOLICITING net.example:X\nS:250 RRVS\nE:READY\n!limits 0 0 0 0 30\n!mail "
     "1 asks\n"
-    "C:MAIL FROM:<a@client.example> REQUIRETLS BY=60;RT HOLDFOR=3600 SOLICIT=org.example:ADV\nS:250 "
+    "C:MAIL FROM:<a@client.example> BY=60;RT HOLDFOR=3600 SOLICIT=org.example:ADV\nS:250 "
     "ok\n"
     "C:RCPT TO:<r0@server.example> RRVS=2014-04-03T23:01:00Z;R\nS:250 ok\nE:RCPT 0 250 - \"RCPT\" "
     "ok\nC:DATA\n"
@@ -86,6 +86,13 @@ static const char *const good[] = {
     "C:RCPT TO:<r0@server.example> RRVS=1970-01-01T00:00:00Z;C\nS:250 ok\nE:RCPT 0 250 - \"RCPT\" "
     "ok\nC:DATA\n"
     "S:354 go\nE:BODY\n!end\nC:.\nS:250 ok\nE:RESULT * 250 - \".\" ok\nE:READY\n" BYE,
+    /* REQUIRETLS under TLS only, whatever was offered in clear (RFC 8689 §2) */
+    "@must\n" GREETED "S:250-server.example\nS:250-REQUIRETLS\nS:250 STARTTLS\nC:STARTTLS\nS:220 go "
+                      "ahead\nE:STARTTLS\n!secured\n"
+    "C:EHLO me.example\nS:250-server.example\nS:250 REQUIRETLS\nE:READY\n!mail 1 asks\n"
+    "C:MAIL FROM:<a@client.example> REQUIRETLS\nS:250 ok\nC:RCPT TO:<r0@server.example>\nS:250 ok\n"
+    "E:RCPT 0 250 - \"RCPT\" ok\nC:DATA\nS:354 go\nE:BODY\n!end\nC:.\nS:250 ok\n"
+    "E:RESULT * 250 - \".\" ok\nE:READY\n" BYE,
     /* … and where they are not */
     PLAIN_ESMTP
     "!mail 1 asks\nC:MAIL FROM:<a@client.example>\nS:250 ok\nC:RCPT TO:<r0@server.example>\nS:250 ok\n"

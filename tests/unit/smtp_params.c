@@ -418,6 +418,7 @@ static void wrong_values_of_extensions(void **state)
                                        "RRVS=2014-04-03",
                                        "RRVS=2014-04-03T23:01:00Z;",
                                        "RRVS=2014-04-03T23:01:00Z;X",
+                                       "RRVS=2014-04-03T23:01:00.5Z",
                                        "RRVS=2014-04-03T23:01:00Z;RC"};
     uint16_t code;
     const char *enhanced, *why;

@@ -20,6 +20,7 @@ struct script {
     unsigned rcpt_max; /* recipients that one transaction takes; 0: any number */
     const char *size;
     const char *quit;
+    const char *more, *more_tls; /* further lines of the EHLO reply, "\r\n250-RRVS"; only under TLS */
 };
 
 struct smtpd {
@@ -80,13 +81,15 @@ static inline void smtpd_say(struct smtpd_session *x, const char *scripted, cons
 static inline void smtpd_ehlo(struct smtpd_session *x)
 {
     const struct script *c = smtpd_script(x);
-    char reply[400];
+    char reply[600];
     struct io_tls_info info;
     bool tls = io_stream_tls_info(x->s, &info);
-    snprintf(reply, sizeof reply, "250-server.test%s%s%s%s%s%s%s%s\r\n250 HELP",
+    snprintf(reply, sizeof reply, "250-server.test%s%s%s%s%s%s%s%s%s%s\r\n250 HELP",
              c->no_pipelining ? "" : "\r\n250-PIPELINING", c->no_8bitmime ? "" : "\r\n250-8BITMIME",
-             c->dsn ? "\r\n250-DSN" : "", c->smtputf8 ? "\r\n250-SMTPUTF8" : "", c->size ? "\r\n250-SIZE " : "", c->size ? c->size : "",
-             c->offer_starttls && !tls ? "\r\n250-STARTTLS" : "", c->offer_auth ? "\r\n250-AUTH PLAIN" : "");
+             c->dsn ? "\r\n250-DSN" : "", c->smtputf8 ? "\r\n250-SMTPUTF8" : "", c->size ? "\r\n250-SIZE " : "",
+             c->size ? c->size : "", c->offer_starttls && !tls ? "\r\n250-STARTTLS" : "",
+             c->offer_auth ? "\r\n250-AUTH PLAIN" : "", c->more ? c->more : "",
+             c->more_tls && tls ? c->more_tls : "");
     smtpd_say(x, c->ehlo, reply);
 }
 
