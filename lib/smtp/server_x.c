@@ -250,7 +250,7 @@ void server_answer_xclient(struct smtp_server *s, struct smtp_reply r)
     bool in = (s->x.known & SMTP_X_LOGIN) != 0;
     if (r.code == 220) {
         server_forward_end(s);
-        s->greeted = s->extended = false;
+        s->greeted = s->extended = s->spoiled = false;
         s->authenticated = in;
         server_greeting(s, r);
     } else {

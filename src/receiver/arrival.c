@@ -233,6 +233,7 @@ void arrival_xclient(struct session *s, const struct smtp_x *x)
         memcpy(client.ip, x->client.ip, sizeof client.ip);
     }
     policy_auth_cancel(s);
+    login_forget(s);
     if (x->given & SMTP_X_ADDR)
         client_is(s, &client, (x->known & SMTP_X_ADDR) != 0);
     keep(&s->user, x->login);

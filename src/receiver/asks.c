@@ -169,7 +169,7 @@ static bool is_asker(const struct session *s, const struct config_askers *a)
         if (io_network_contains(&a->networks.items[i], &client))
             return true;
     for (size_t i = 0; !s->listener->local && i < a->account_count; i++)
-        if (vr_str_equal_nocase(a->accounts[i], vr_str_from(s->user)))
+        if (s->user != NULL && address_same(a->accounts[i], vr_str_from(s->user)))
             return true;
     return false;
 }
@@ -197,10 +197,10 @@ static bool may_ask_below(const struct session *s, struct vr_str node)
 {
     const struct config *c = s->receiver->config;
     for (size_t i = 0; i < c->domain_count; i++)
-        if (is_below(c->domains[i].name, node) && !is_asker(s, &c->domains[i].etrn))
+        if (is_below(c->domains[i].ascii, node) && !is_asker(s, &c->domains[i].etrn))
             return false;
     for (size_t i = 0; i < c->route_count; i++)
-        if (is_below(c->routes[i].pattern, node) && !is_asker(s, &c->routes[i].etrn))
+        if (is_below(c->routes[i].ascii, node) && !is_asker(s, &c->routes[i].etrn))
             return false;
     return true;
 }
@@ -217,10 +217,10 @@ static bool may_ask_queue(const struct session *s, struct vr_str name, struct ne
 {
     const struct config *c = s->receiver->config;
     for (size_t i = 0; i < c->domain_count; i++)
-        if (vr_str_equal_nocase(c->domains[i].name, name))
+        if (vr_str_equal_nocase(c->domains[i].ascii, name))
             return *out = c->domains[i].next_hop, is_asker(s, &c->domains[i].etrn);
     for (size_t i = 0; i < c->route_count; i++)
-        if (vr_str_equal_nocase(c->routes[i].pattern, name))
+        if (vr_str_equal_nocase(c->routes[i].ascii, name))
             return *out = c->routes[i].next_hop, is_asker(s, &c->routes[i].etrn);
     return false;
 }

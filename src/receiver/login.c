@@ -130,6 +130,16 @@ void login_secured(struct session *s)
     offer(s);
 }
 
+void login_forget(struct session *s)
+{
+    bool had = s->identity != NULL;
+    free(s->candidates);
+    free(s->identity);
+    s->candidates = s->identity = NULL;
+    if (had)
+        offer(s);
+}
+
 /* ---- is it an account? --------------------------------------------------------------------------------------------- */
 
 static struct vr_str first_candidate(const struct session *s)

@@ -167,6 +167,7 @@ struct peer *policy_keeper_for(struct session *s, int asking);
 /* login.c: what is offered for the log-in */
 void login_lists(struct listener *l);
 void login_secured(struct session *s); /* TLS stands */
+void login_forget(struct session *s); /* the certificate is that of a proxy, not the client's */
 /* At EHLO: is the client's certificate an account? True: the keeper is asked, and the reply to EHLO follows its answer. */
 bool login_identify(struct session *s);
 void login_identified(struct session *s, uint8_t answer);
