@@ -119,7 +119,7 @@ static const struct alias_entry *find_alias(const struct config_domain *d, struc
 bool routing_is_alias(const struct config *c, struct vr_arena *arena, const struct address *a)
 {
     const struct config_domain *d = routing_domain(c, a->domain);
-    return d != NULL && find_alias(d, vr_arena_lower(arena, a->local)) != NULL;
+    return d != NULL && find_alias(d, address_fold(arena, a->local)) != NULL;
 }
 
 static bool is_postmaster(const struct config_domain *d, struct vr_str local)
