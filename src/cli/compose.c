@@ -5,7 +5,9 @@
 #include "cli/compose.h"
 
 #include <veredus/message.h>
+#include <veredus/mime.h>
 
+#include <stdlib.h>
 #include <string.h>
 
 #define LINE_MAX_OCTETS 998 /* RFC 5322 §2.1.1 */
@@ -55,6 +57,19 @@ static bool add_field(struct vr_buf *out, struct vr_str raw)
 bool compose_is_8bit(struct vr_str text)
 {
     return !vr_str_is_ascii(text);
+}
+
+bool compose_has_utf8_header(struct vr_str message)
+{
+    struct mime_survey *s = vr_str_is_ascii(message) ? NULL : malloc(sizeof *s);
+    if (s == NULL)
+        return false;
+    mime_survey_init(s);
+    mime_survey_feed(s, message);
+    mime_survey_end(s);
+    bool utf8 = s->verdict.eight_bit_header && s->verdict.header_is_utf8;
+    free(s);
+    return utf8;
 }
 
 struct vr_str compose_before_dot(struct vr_str text, bool *found)
@@ -131,7 +146,7 @@ bool compose_add(struct compose_list *list, struct vr_arena *arena, struct vr_st
         if (vr_str_find(named.local, '@') != VR_NPOS && vr_str_find(named.local, ' ') != VR_NPOS)
             return false;
         /* read again by the grammar of envelopes, which is stricter than that of messages */
-        if (address_parse(arena, address_text(arena, &named), 0, &checked, why) != VR_OK)
+        if (address_parse(arena, address_text(arena, &named), ADDRESS_ALLOW_UTF8, &checked, why) != VR_OK)
             return false;
         *why = "there are too many recipients";
         if (!list_add(list, arena, &checked))
@@ -311,6 +326,16 @@ static bool is_given(const struct compose_parts *parts, const char *name)
     return false;
 }
 
+/* With A-labels where that makes it ASCII: a header in UTF-8 would need SMTPUTF8 all the way. */
+static void add_address(struct vr_buf *out, const struct address *a)
+{
+    struct vr_arena scratch;
+    struct address ascii;
+    vr_arena_init(&scratch, 16384);
+    address_write(out, address_to_ascii(&scratch, a, &ascii) ? &ascii : a);
+    vr_arena_fini(&scratch);
+}
+
 static void add_to(struct vr_buf *out, const struct compose_parts *parts)
 {
     struct vr_buf value;
@@ -318,7 +343,7 @@ static void add_to(struct vr_buf *out, const struct compose_parts *parts)
     for (size_t i = 0; i < parts->recipient_count; i++) {
         if (i > 0)
             vr_buf_add(&value, VR_STR(", "));
-        address_write(&value, &parts->recipients[i]);
+        add_address(&value, &parts->recipients[i]);
     }
     header_write(out, VR_STR("To"), vr_buf_str(&value), false);
     vr_buf_fini(&value);

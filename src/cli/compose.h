@@ -13,6 +13,8 @@
 bool compose_crlf(struct vr_buf *out, struct vr_str text);
 /* Is a byte >= 0x80 in it? */
 bool compose_is_8bit(struct vr_str text);
+/* Is a header of the message in UTF-8, be it that of a part? Then it needs SMTPUTF8 (RFC 6532). Bytes that are none are old, and are not announced. */
+bool compose_has_utf8_header(struct vr_str message);
 /* The text before a line that is a single dot; *found tells whether there was one. */
 struct vr_str compose_before_dot(struct vr_str text, bool *found);
 

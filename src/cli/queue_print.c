@@ -2,6 +2,7 @@
  *
  * Tests: tests/e2e/test_tools.py
  */
+#include "cli/clean.h"
 #include "cli/cli.h"
 #include "cli/queue_inside.h"
 
@@ -21,16 +22,21 @@ int64_t queue_number_of(const json_t *object, const char *key)
 
 static void print_clean(const char *s)
 {
-    for (; *s != '\0'; s++)
-        putchar((unsigned char)*s < 0x20 || *s == 0x7f ? '?' : *s);
+    cli_put_clean(stdout, vr_str_from(s), "");
 }
 
-/* Text of many lines: these and tabs stay. */
+/* Text of many lines: these and tabs stay, a CR before its LF goes. */
 static void print_text(const char *s)
 {
-    for (; *s != '\0'; s++)
-        if (!(s[0] == '\r' && s[1] == '\n'))
-            putchar(((unsigned char)*s < 0x20 && *s != '\n' && *s != '\t') || *s == 0x7f ? '?' : *s);
+    struct vr_str rest = vr_str_from(s), line;
+    while (vr_str_split(&rest, '\n', &line)) {
+        bool ends = rest.p > line.p + line.n;
+        if (ends && line.n > 0 && line.p[line.n - 1] == '\r')
+            line.n--;
+        cli_put_clean(stdout, line, "\t");
+        if (ends)
+            putchar('\n');
+    }
 }
 
 static void print_recipient(const json_t *r, bool colours)

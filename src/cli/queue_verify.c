@@ -4,6 +4,7 @@
  * Exit code: 0 sound, 1 damage was found, 66 there is no such spool, 75 a server runs on it, 77 no permission, 74 it cannot be read,
  *            78 the configuration cannot be used.
  */
+#include "cli/clean.h"
 #include "cli/cli.h"
 
 #include "config/config.h"
@@ -30,8 +31,7 @@ struct printing {
 static void print_address(struct vr_str a)
 {
     putchar('<');
-    for (size_t i = 0; i < a.n; i++)
-        putchar((unsigned char)a.p[i] < 0x20 || a.p[i] == 0x7f ? '?' : a.p[i]);
+    cli_put_clean(stdout, a, "");
     putchar('>');
 }
 

@@ -7,6 +7,7 @@
 #include "io/dns.h"
 
 #include <veredus/address.h>
+#include <veredus/idn.h>
 #include <veredus/mx.h>
 
 #include <assert.h>
@@ -51,7 +52,7 @@ bool server_name_parse(struct vr_str text, struct server_name *out)
     if (has_port && (!vr_str_to_u64(vr_str_from_pos(text, colon + 1), &port) || port == 0 || port > 65535))
         return false;
     out->port = (uint16_t)port;
-    return address_domain_valid(out->host, 0);
+    return address_domain_valid(out->host, ADDRESS_ALLOW_UTF8);
 }
 
 /* ---- questions ---------------------------------------------------------------------------------------------------------- */
@@ -146,7 +147,15 @@ static void search(struct io *io, const char *dns_server, struct vr_str name, bo
     struct io_dns *dns = open_dns(io, dns_server, out);
     if (dns == NULL)
         return;
-    struct search s = {.io = io, .arena = out->arena, .query = {.domain = name, .host_only = host_only}};
+    struct vr_str ascii; /* RFC 6531 §3.2: what the DNS is asked for */
+    if (idn_to_ascii(out->arena, name, &ascii) != VR_OK) {
+        out->code = EX_NOHOST;
+        snprintf(out->error, sizeof out->error, "%.*s is no domain that the DNS could know",
+                 VR_STR_ARG(name));
+        io_dns_free(dns);
+        return;
+    }
+    struct search s = {.io = io, .arena = out->arena, .query = {.domain = ascii, .host_only = host_only}};
     struct mx_result result = {.verdict = MX_ASK};
     s.query.answers = s.answers;
     io_random(io, &s.query.seed, sizeof s.query.seed);

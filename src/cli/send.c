@@ -15,6 +15,8 @@
 #include "io/io.h"
 #include "io/terminal.h"
 
+#include <veredus/idn.h>
+
 #include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
@@ -49,6 +51,7 @@ struct send {
     char host[256], own_address[400];
     struct vr_buf message, text, password, token;
     struct address sender;
+    struct vr_str hello; /* helo, in A-labels (RFC 6531 §3.7.1) */
 };
 
 static void usage(FILE *out)
@@ -352,9 +355,11 @@ static bool find_sender(struct send *s)
 
 static bool make_message(struct send *s)
 {
+    struct address ascii; /* the sender's, where there is such a form */
+    bool plain = address_to_ascii(&s->arena, &s->sender, &ascii);
     struct compose how = {.hostname = vr_str_from(s->host),
                           .from = s->sender.null ? vr_str_from(s->own_address)
-                                                 : address_text(&s->arena, &s->sender),
+                                                 : address_text(&s->arena, plain ? &ascii : &s->sender),
                           .now = io_now_us(s->io) / 1000000};
     const char *why = "it is too large";
     io_random(s->io, how.random, sizeof how.random);
@@ -396,7 +401,7 @@ static void session_options(const struct send *s, struct session_options *o)
                                   .ca_file = s->ca_file,
                                   .lmtp = s->lmtp,
                                   .auth_in_clear = s->auth_in_clear,
-                                  .helo = vr_str_from(s->helo != NULL ? s->helo : s->host),
+                                  .helo = s->helo != NULL ? s->hello : vr_str_from(s->host),
                                   .user = vr_str_from(s->user),
                                   .password = vr_buf_str(&s->password),
                                   .token = vr_buf_str(&s->token),
@@ -466,6 +471,7 @@ static int send_to(struct send *s, struct resolve *hosts, const struct address *
                              .size = vr_buf_size(&s->message),
                              .body = compose_is_8bit(vr_buf_str(&s->message)) ? SMTP_BODY_8BITMIME
                                                                               : SMTP_BODY_7BIT,
+                             .utf8 = compose_has_utf8_header(vr_buf_str(&s->message)),
                              .priority = s->priority};
     struct session_options o;
     session_options(s, &o);
@@ -544,7 +550,7 @@ static int to_mx(struct send *s)
         struct vr_str domain = s->recipients.items[i].domain;
         size_t count = 0;
         for (size_t j = i; j < n; j++)
-            if (!done[j] && vr_str_equal_nocase(s->recipients.items[j].domain, domain)) {
+            if (!done[j] && idn_equal(s->recipients.items[j].domain, domain)) {
                 group[count++] = s->recipients.items[j];
                 done[j] = true;
             }
@@ -573,6 +579,10 @@ static int run(struct send *s)
         struct vr_str text = vr_buf_str(&s->message);
         fwrite(text.p, 1, text.n, stdout);
         return EX_OK;
+    }
+    if (s->helo != NULL && idn_to_ascii(&s->arena, vr_str_from(s->helo), &s->hello) != VR_OK) {
+        complain(s->helo, "--helo takes a host name");
+        return EX_USAGE;
     }
     trace_init(&s->trace, s->io, !s->quiet);
     int code = s->server != NULL ? to_server(s) : to_mx(s);

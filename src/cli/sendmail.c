@@ -194,6 +194,7 @@ static struct smtp_mail envelope(struct delivery_job *j)
     struct smtp_mail mail = {.reverse_path = j->sender, .size = vr_buf_size(&j->message), .ret = j->o->ret};
     if (j->o->declared_8bit || compose_is_8bit(vr_buf_str(&j->message)))
         mail.body = SMTP_BODY_8BITMIME;
+    mail.utf8 = compose_has_utf8_header(vr_buf_str(&j->message));
     if (j->o->envid != NULL) {
         struct vr_buf xtext;
         vr_buf_init(&xtext, 1024);

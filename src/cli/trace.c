@@ -4,6 +4,7 @@
  */
 #include "cli/trace.h"
 
+#include "cli/clean.h"
 #include "cli/cli.h"
 #include "io/terminal.h"
 
@@ -33,13 +34,9 @@ static void show(const struct trace *t, const char *mark, const char *colour, st
     if (!t->on)
         return;
     int64_t ms = io_monotonic_ms(t->io) - t->start_ms;
-    bool utf8 = vr_utf8_valid(line);
     fprintf(stderr, "%s%s%s %s%4lld.%03lld%s  ", t->colours ? colour : "", mark, t->colours ? plain : "",
             t->colours ? dim : "", (long long)(ms / 1000), (long long)(ms % 1000), t->colours ? plain : "");
-    for (size_t i = 0; i < line.n; i++) {
-        unsigned char c = (unsigned char)line.p[i];
-        fputc((c < 0x20 && c != '\t') || c == 0x7f || (c >= 0x80 && !utf8) ? '?' : c, stderr);
-    }
+    cli_put_clean(stderr, line, "\t");
     fputc('\n', stderr);
 }
 

@@ -6,6 +6,8 @@
  */
 #include "queue/control.h"
 
+#include <veredus/idn.h>
+
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +19,7 @@
 static bool of_domain(struct vr_str address, struct vr_str domain)
 {
     size_t at = vr_str_find_last(address, '@');
-    return at != VR_NPOS && vr_str_equal_nocase(vr_str_from_pos(address, at + 1), domain);
+    return at != VR_NPOS && idn_equal(vr_str_from_pos(address, at + 1), domain);
 }
 
 static bool sender_matches(struct vr_str reverse_path, struct vr_str wanted)
@@ -27,7 +29,7 @@ static bool sender_matches(struct vr_str reverse_path, struct vr_str wanted)
     size_t at = vr_str_find(wanted, '@');
     if (at == VR_NPOS || at == 0)
         return of_domain(reverse_path, vr_str_from_pos(wanted, at == 0 ? 1 : 0));
-    return vr_str_equal_nocase(reverse_path, wanted);
+    return address_same(reverse_path, wanted);
 }
 
 static bool contains_nocase(struct vr_str s, struct vr_str what)
@@ -38,14 +40,22 @@ static bool contains_nocase(struct vr_str s, struct vr_str what)
     return false;
 }
 
+static bool is_below(struct vr_str domain, struct vr_str node)
+{
+    struct vr_arena scratch;
+    vr_arena_init(&scratch, 4096);
+    bool ascii = vr_str_is_ascii(domain) || idn_to_ascii(&scratch, domain, &domain) == VR_OK;
+    bool below = ascii && domain.n > node.n + 1 && vr_str_ends_nocase(domain, node) &&
+                 domain.p[domain.n - node.n - 1] == '.';
+    vr_arena_fini(&scratch);
+    return below;
+}
+
 static bool recipient_of(struct vr_str address, const struct selection *s)
 {
     size_t at = vr_str_find_last(address, '@');
-    if (of_domain(address, s->domain) || !s->below || at == VR_NPOS)
-        return of_domain(address, s->domain);
-    struct vr_str domain = vr_str_from_pos(address, at + 1);
-    return domain.n > s->domain.n + 1 && vr_str_ends_nocase(domain, s->domain) &&
-           domain.p[domain.n - s->domain.n - 1] == '.';
+    return of_domain(address, s->domain) ||
+           (s->below && at != VR_NPOS && is_below(vr_str_from_pos(address, at + 1), s->domain));
 }
 
 /* A text that many recipients share is searched once. It is held until the pick ends, so that no other one gets its address. */

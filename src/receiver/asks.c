@@ -6,6 +6,8 @@
  */
 #include "receiver/session.h"
 
+#include <veredus/idn.h>
+
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,7 +38,8 @@ static bool read_who(const struct config *c, struct vr_arena *arena, struct vr_s
                      : SMTP_REPLY(553, "5.1.3", "which domain? Give the whole address: user@example.org");
         if (c->domain_count != 1 || open != VR_NPOS)
             return false;
-        text = vr_arena_printf(arena, "%.*s@%.*s", VR_STR_ARG(text), VR_STR_ARG(c->domains[0].name));
+        text = vr_arena_printf(arena, "%.*s@%.*s", VR_STR_ARG(text),
+                               VR_STR_ARG(utf8 ? c->domains[0].name : c->domains[0].ascii));
     }
     unsigned flags = ADDRESS_ALLOW_BARE | ADDRESS_ALLOW_POSTMASTER | (utf8 ? ADDRESS_ALLOW_UTF8 : 0);
     if (address_parse_path(arena, text, flags, out, &rest, &why) != VR_OK || rest.n > 0) {
@@ -123,19 +126,44 @@ void asks_vrfy(struct session *s, struct vr_str argument, bool utf8)
 
 /* ---- EXPN -------------------------------------------------------------------------------------------------------- */
 
-/* The members as lines of a reply. False: too many, or none that mail could be sent to. */
-static bool members(struct vr_arena *arena, const struct routing_target *list, struct vr_str *out)
+/* As this client may be told it: in ASCII, unless it said SMTPUTF8. Empty: there is no such form. */
+static struct vr_str shown(struct vr_arena *arena, struct vr_str text, bool utf8)
+{
+    struct address a, ascii;
+    const char *why;
+    if (utf8 || vr_str_is_ascii(text))
+        return text;
+    return address_parse(arena, text, ADDRESS_ALLOW_UTF8, &a, &why) == VR_OK &&
+                   address_to_ascii(arena, &a, &ascii)
+               ? address_text(arena, &ascii)
+               : vr_str(NULL, 0);
+}
+
+static const struct smtp_reply reply_hidden = {252, "2.1.5",
+                                               VR_STR_INIT("a list, but not one that can be shown here")};
+
+/* RFC 6531 §3.7.4.2 */
+static const struct smtp_reply reply_needs_utf8 = {
+    252, "2.6.8", VR_STR_INIT("a list with addresses beyond ASCII; ask with SMTPUTF8 to be shown them")};
+
+/* The members as lines of a reply; or, when they are too many, or none that mail could be sent to, why not. */
+static struct smtp_reply members(struct vr_arena *arena, const struct routing_target *list, bool utf8)
 {
     size_t count = 0;
+    bool readable = true;
     struct vr_buf b;
     vr_buf_init(&b, ARENA_MAX / 4);
-    for (const struct routing_target *t = list; t != NULL && count <= MEMBERS_MAX; t = t->next)
-        if (t->next_hop.kind != NEXT_HOP_ERROR)
-            vr_buf_addf(&b, "%s<%.*s>", count++ > 0 ? "\n" : "", VR_STR_ARG(t->address));
-    *out = vr_arena_dup(arena, vr_buf_str(&b));
-    bool good = count > 0 && count <= MEMBERS_MAX && !b.too_big && out->n > 0;
+    for (const struct routing_target *t = list; t != NULL && count <= MEMBERS_MAX; t = t->next) {
+        if (t->next_hop.kind == NEXT_HOP_ERROR)
+            continue;
+        struct vr_str text = shown(arena, t->address, utf8);
+        readable = readable && text.n > 0;
+        vr_buf_addf(&b, "%s<%.*s>", count++ > 0 ? "\n" : "", VR_STR_ARG(text));
+    }
+    struct vr_str text = vr_arena_dup(arena, vr_buf_str(&b));
+    bool good = count > 0 && count <= MEMBERS_MAX && !b.too_big && text.n > 0;
     vr_buf_fini(&b);
-    return good;
+    return !good ? reply_hidden : !readable ? reply_needs_utf8 : reply_of(250, "2.1.5", text);
 }
 
 void asks_expn(struct session *s, struct vr_str argument, bool utf8)
@@ -145,17 +173,15 @@ void asks_expn(struct session *s, struct vr_str argument, bool utf8)
     struct address who;
     struct smtp_reply fault;
     struct routing_target *list = NULL;
-    struct vr_str text;
     vr_arena_init(&arena, ARENA_MAX);
     if (!read_who(c, &arena, argument, utf8, &who, &fault))
         session_answer(s, fault);
     else if (!routing_is_alias(c, &arena, &who))
         session_answer(s, SMTP_REPLY(550, "5.1.1", "no list or alias of this name here"));
-    else if (routing_expand(c, &arena, address_text(&arena, &who), false, &list) == VR_OK &&
-             members(&arena, list, &text))
-        session_answer(s, reply_of(250, "2.1.5", text));
+    else if (routing_expand(c, &arena, address_text(&arena, &who), false, &list) == VR_OK)
+        session_answer(s, members(&arena, list, utf8));
     else
-        session_answer(s, SMTP_REPLY(252, "2.1.5", "a list, but not one that can be shown here"));
+        session_answer(s, reply_hidden);
     vr_arena_fini(&arena);
 }
 
@@ -217,10 +243,10 @@ static bool may_ask_queue(const struct session *s, struct vr_str name, struct ne
 {
     const struct config *c = s->receiver->config;
     for (size_t i = 0; i < c->domain_count; i++)
-        if (vr_str_equal_nocase(c->domains[i].ascii, name))
+        if (idn_equal(c->domains[i].ascii, name))
             return *out = c->domains[i].next_hop, is_asker(s, &c->domains[i].etrn);
     for (size_t i = 0; i < c->route_count; i++)
-        if (vr_str_equal_nocase(c->routes[i].ascii, name))
+        if (idn_equal(c->routes[i].ascii, name))
             return *out = c->routes[i].next_hop, is_asker(s, &c->routes[i].etrn);
     return false;
 }

@@ -1,4 +1,5 @@
 /* sendmail_parse.c - what commands make of their arguments and of a message: sendmail's options, composing, server names, masking. */
+#include "cli/clean.h"
 #include "cli/compose.h"
 #include "cli/resolve.h"
 #include "cli/sendmail.h"
@@ -291,6 +292,86 @@ static void test_arguments_as_recipients(void **state)
     vr_arena_fini(&arena);
 }
 
+static void test_recipients_beyond_ascii(void **state)
+{
+    (void)state;
+    struct vr_arena arena;
+    struct compose_list list = {0};
+    const char *why = "";
+    vr_arena_init(&arena, 1u << 20);
+    assert_true(compose_add(&list, &arena, VR_STR("Jörg <jörg@BÜCHER.example>, ann@xn--bcher-kva.example"),
+                            VR_STR("h.example"), &why));
+    assert_true(compose_add(&list, &arena, VR_STR("ann@bücher.example"), VR_STR("h.example"),
+                            &why)); /* there already */
+    assert_int_equal(list.count, 2);
+    assert_true(vr_str_equal(list.items[0].domain, VR_STR("bücher.example")));
+    assert_false(compose_add(&list, &arena, VR_STR("ann@i❤.example"), VR_STR("h.example"), &why));
+    assert_non_null(strstr(why, "IDNA"));
+    assert_false(compose_add(&list, &arena, VR_STR("j\xf6rg@x.example"), VR_STR("h.example"), &why));
+    struct compose_parts parts = {.subject = VR_STR("Grüße"), .recipients = list.items, .recipient_count = 2};
+    struct vr_buf b;
+    vr_buf_init(&b, 1 << 20);
+    assert_int_equal(compose_parts(&b, &parts, &how, &why), VR_OK);
+    assert_true(vr_str_find_str(vr_buf_str(&b),
+                                VR_STR("\r\nTo: jörg@bücher.example, ann@xn--bcher-kva.example\r\n")) !=
+                VR_NPOS);
+    assert_true(compose_has_utf8_header(vr_buf_str(&b)));
+    vr_buf_reset(&b);
+    parts.recipients++;
+    parts.recipient_count = 1;
+    assert_int_equal(compose_parts(&b, &parts, &how, &why), VR_OK);
+    assert_false(compose_has_utf8_header(vr_buf_str(&b))); /* such a message can go anywhere */
+    vr_buf_fini(&b);
+    vr_arena_fini(&arena);
+}
+
+static void test_headers_in_utf8(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *message;
+        bool utf8;
+    } rows[] = {{"Subject: x\r\n\r\nGrüße\r\n", false},
+                {"Subject: Grüße\r\n\r\nx\r\n", true},
+                {"Subject: Gr\xfc\xdf"
+                 "e\r\n\r\nx\r\n",
+                 false}, /* Latin-1: announced as nothing */
+                {"Subject: Grüße\r\nFrom: J\xf6rg <j@x.y>\r\n\r\nx\r\n", false}, /* some of it */
+                {"Subject: x", false},
+                {"Subject: ü", true},
+                {"MIME-Version: 1.0\r\nContent-Type: multipart/mixed; "
+                 "boundary=b\r\n\r\n--b\r\nContent-Description: ü\r\n\r\nx\r\n--b--\r\n",
+                 true},
+                {"", false}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        if (compose_has_utf8_header(vr_str_from(rows[i].message)) != rows[i].utf8)
+            fail_msg("row %zu", i);
+}
+
+static void test_clean(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *stays, *clean;
+    } rows[] = {{"jörg@例え.テスト", "", "jörg@例え.テスト"},
+                {"a\x1b[31mb\tc\n", "", "a?[31mb?c?"},
+                {"a\tb\n", "\t\n", "a\tb\n"},
+                {"a\xc2\x9b"
+                 "31mb",
+                 "", "a?31mb"}, /* CSI in one character */
+                {"a\u202eb\u2066c\u2028d", "", "a?b?c?d"},
+                {"a\xfc\xc3", "", "a??"},
+                {"\x7f", "", "?"}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct vr_buf b;
+        vr_buf_init(&b, 200);
+        assert_true(cli_add_clean(&b, vr_str_from(rows[i].text), rows[i].stays));
+        if (!vr_str_equal(vr_buf_str(&b), vr_str_from(rows[i].clean)))
+            fail_msg("row %zu: %.*s", i, VR_STR_ARG(vr_buf_str(&b)));
+        vr_buf_fini(&b);
+    }
+}
+
 static void test_message_of_parts(void **state)
 {
     (void)state;
@@ -455,6 +536,9 @@ int main(void)
         cmocka_unit_test(test_message_made_whole),
         cmocka_unit_test(test_recipients_of_the_header),
         cmocka_unit_test(test_arguments_as_recipients),
+        cmocka_unit_test(test_recipients_beyond_ascii),
+        cmocka_unit_test(test_headers_in_utf8),
+        cmocka_unit_test(test_clean),
         cmocka_unit_test(test_message_of_parts),
         cmocka_unit_test(test_server_names),
         cmocka_unit_test(test_masked_trace),
