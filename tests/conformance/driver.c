@@ -5,9 +5,13 @@
  *   {"kind": "date", "text": …}      RFC 5322 §3.3
  *   {"kind": "received", "text": …}  the body of a Received field (RFC 5321 §4.4)
  *
+ *   {"kind": "dkim" | "arc" | "seal" | "sign" | "record", …} messages: see driver_auth.c
+ *
  * Answers are objects, or null where there is nothing: no address, no date. Each text is in memory of exactly its size, so that the
  * sanitizers see a read beyond it.
  */
+#include "driver.h"
+
 #include <veredus/address.h>
 #include <veredus/message.h>
 
@@ -81,28 +85,30 @@ static json_t *answer_received(struct vr_arena *arena, struct vr_str in)
 
 static const struct {
     const char *kind;
-    json_t *(*answer)(struct vr_arena *arena, struct vr_str in);
+    json_t *(*answer)(struct vr_arena *arena, struct vr_str in);     /* by "text" … */
+    json_t *(*answer_all)(struct vr_arena *arena, json_t *question); /* … or by the whole question */
 } kinds[] = {
-    {"address", answer_address},
-    {"list", answer_list},
-    {"date", answer_date},
-    {"received", answer_received},
+    {"address", answer_address, NULL},   {"list", answer_list, NULL}, {"date", answer_date, NULL},
+    {"received", answer_received, NULL}, {"dkim", NULL, answer_dkim}, {"arc", NULL, answer_arc},
+    {"seal", NULL, answer_seal},         {"sign", NULL, answer_sign}, {"record", NULL, answer_record},
 };
 
 static json_t *answer(json_t *question)
 {
     const char *kind = json_string_value(json_object_get(question, "kind"));
     json_t *given = json_object_get(question, "text");
-    size_t n = json_string_length(given);
+    size_t n = given != NULL ? json_string_length(given) : 0;
     json_t *out = NULL;
     char *exact = malloc(n > 0 ? n : 1);
     struct vr_arena arena;
-    assert(kind != NULL && json_is_string(given) && exact != NULL);
-    memcpy(exact, json_string_value(given), n);
+    assert(kind != NULL && exact != NULL);
+    if (n > 0)
+        memcpy(exact, json_string_value(given), n);
     vr_arena_init(&arena, 16u << 20);
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
         if (strcmp(kind, kinds[i].kind) == 0)
-            out = kinds[i].answer(&arena, vr_str(exact, n));
+            out = kinds[i].answer != NULL ? kinds[i].answer(&arena, vr_str(exact, n))
+                                          : kinds[i].answer_all(&arena, question);
     assert(out != NULL);
     vr_arena_fini(&arena);
     free(exact);
@@ -111,7 +117,7 @@ static json_t *answer(json_t *question)
 
 int main(void)
 {
-    static char line[1 << 20];
+    static char line[8 << 20];
     while (fgets(line, sizeof line, stdin) != NULL) {
         json_t *question = json_loads(line, JSON_ALLOW_NUL, NULL);
         assert(question != NULL);

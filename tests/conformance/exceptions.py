@@ -7,6 +7,7 @@ PST = "PST is -0800, PDT is -0700 (RFC 5322 §4.3)"
 SLASH = "the id is the whole word"
 COMMENT = "what stands in a comment is a comment; here it says no more than where the message came from in one program's own words"
 CTIME = "the date in the form of ctime is understood here"
+G = "g= of a key is of RFC 4871; RFC 6376 §3.6.1 has no such tag, and unknown ones are ignored. Nothing passes: the key has 512 bits and the hash is SHA-1"
 
 EXCEPTIONS = {
     "address-10": NAME,
@@ -18,6 +19,8 @@ EXCEPTIONS = {
     "date-13": "this is no date",
     "date-15": "the day stands before the broken comment: better than nothing for a reader",
     "date-29": "a Received field is no date; received_parse reads it",
+    "mail-dkim-badkey_8": G,
+    "mail-dkim-badkey_12": G,
     "received-14": "the year stands behind the time: 2003",
     "received-29": SLASH,
     "received-30": SLASH,

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Runs test material of others against the library: addresses (isemail), address lists, dates and Received lines (mail-parser).
+"""Runs test material of others against the library: addresses (isemail), address lists, dates and Received lines (mail-parser), DKIM and ARC
+(auth.py).
 
 usage: run.py DRIVER. The material is not part of this repository: it is taken from the folder that VEREDUS_CONFORMANCE names, or from
 ../shared/conformance beside the repository; without it the exit code is 77 (skipped). README.md in this folder tells more.
@@ -13,12 +14,13 @@ import sys
 import xml.etree.ElementTree
 
 sys.dont_write_bytecode = True  # the source folder stays as it is
-from exceptions import EXCEPTIONS
+import auth  # noqa: E402
+from exceptions import EXCEPTIONS  # noqa: E402
 
 TOP = os.path.abspath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", ".."))
 
 
-MATERIAL = ("address/isemail-tests.xml", "message/address.json", "message/date.json", "message/received.json")
+MATERIAL = ("address/isemail-tests.xml", "message/address.json", "message/date.json", "message/received.json") + auth.MATERIAL
 
 
 def folder():
@@ -30,11 +32,14 @@ class Driver:
         self.process = subprocess.Popen([path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, universal_newlines=True, bufsize=1)
 
     def ask(self, kind, text):
-        self.process.stdin.write(json.dumps({"kind": kind, "text": text}) + "\n")
+        return self.ask_all({"kind": kind, "text": text})
+
+    def ask_all(self, question):
+        self.process.stdin.write(json.dumps(question) + "\n")
         self.process.stdin.flush()
         line = self.process.stdout.readline()
         if not line:
-            raise SystemExit("the driver died on %s %r (exit %s)" % (kind, text, self.process.wait()))
+            raise SystemExit("the driver died on %r (exit %s)" % (question, self.process.wait()))
         return json.loads(line)
 
     def end(self):
@@ -130,7 +135,7 @@ def received(driver):
 
 def main():
     if not os.path.isdir(folder()):
-        print("skipped: isemail, mail-parser addresses, dates and Received lines: there is no %s; "
+        print("skipped: isemail, mail-parser addresses, dates and Received lines, DKIM and ARC: there is no %s; "
               "set VEREDUS_CONFORMANCE to the folder with the material" % folder())
         return 77
     for name in MATERIAL:
@@ -141,8 +146,9 @@ def main():
     driver = Driver(sys.argv[1])
     passed = failed = excepted = 0
     unused = set(EXCEPTIONS)
-    for source in (isemail, lists, dates, received):
-        for name, wrong in source(driver):
+    sources = [source(driver) for source in (isemail, lists, dates, received)] + [source(driver, folder()) for source in auth.SOURCES]
+    for source in sources:
+        for name, wrong in source:
             if wrong is None:
                 passed += 1
             elif name in EXCEPTIONS:

@@ -19,6 +19,7 @@ import time
 
 TOP = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
 VEREDUS = os.environ.get("VEREDUS", os.path.join(TOP, "build", "src", "veredus"))
+BUILD = os.path.dirname(os.path.dirname(os.path.abspath(VEREDUS)))  # where it was built; run.py copies the program elsewhere
 PASSWORD = "correct horse battery"
 CASES = []
 

@@ -1,0 +1,15 @@
+/* driver.h - what the files of the driver share. */
+#ifndef CONFORMANCE_DRIVER_H
+#define CONFORMANCE_DRIVER_H
+
+#include <veredus/base.h>
+
+#include <jansson.h>
+
+json_t *answer_dkim(struct vr_arena *arena, json_t *question);
+json_t *answer_arc(struct vr_arena *arena, json_t *question);
+json_t *answer_sign(struct vr_arena *arena, json_t *question);
+json_t *answer_record(struct vr_arena *arena, json_t *question);
+json_t *answer_seal(struct vr_arena *arena, json_t *question);
+
+#endif
