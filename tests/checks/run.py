@@ -101,6 +101,17 @@ def check_every_frame_is_in_the_table():
     return ["%s has no row in src/ipc/frames.c" % n for n in sorted(declared - table)] + ([] if declared else ["no frames were found in src/ipc/ipc.h"])
 
 
+def check_table_of_extensions():
+    """docs/extensions.md holds what smtp_extensions[] says, and the tests that it names exist."""
+    program = os.path.join(BUILD, "tests", "checks", "extension_table")
+    if not os.path.exists(program):
+        return ["%s was not built" % program]
+    table = subprocess.run([program], stdout=subprocess.PIPE, universal_newlines=True).stdout
+    faults = [] if table in text_of("docs/extensions.md") else ["docs/extensions.md is not what the code says: run script/docs"]
+    named = re.findall(r"`(tests/\S+)` \|$", table, re.M)
+    return faults + ["%s does not exist" % n for n in named if not os.path.exists(os.path.join(TOP, n))] + ([] if len(named) > 20 else ["no tests are named"])
+
+
 def check_functions_are_not_long():
     faults = []
     for path in sources("lib", "src"):
