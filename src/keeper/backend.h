@@ -8,6 +8,8 @@
 
 #include "keeper/directory.h"
 
+#include <veredus/address.h>
+
 struct backend;
 
 struct backend_parts { /* what back ends are made of */

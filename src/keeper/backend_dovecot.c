@@ -276,7 +276,7 @@ static struct backend *dovecot_make(const struct backend_parts *parts, char erro
 
 static void dovecot_ask(struct backend *b, struct account_question *q)
 {
-    bool own = vr_str_equal_nocase(q->account, q->detail);
+    bool own = address_same(q->account, q->detail);
     if (q->want == ACCOUNT_PASSWORD)
         link_ask(&b->passwords, q);
     else if (q->want == ACCOUNT_SENDER) /* he logged in: Dovecot knows of no other addresses */

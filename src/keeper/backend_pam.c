@@ -92,7 +92,7 @@ static void user_found(void *keeper, struct lookup *l)
 {
     struct account_question *q = l->owner;
     (void)keeper;
-    bool own = q->want == ACCOUNT_MAILBOX || vr_str_equal_nocase(q->account, q->detail);
+    bool own = q->want == ACCOUNT_MAILBOX || address_same(q->account, q->detail);
     if (l->result == ACCOUNTS_TROUBLE)
         backend_answer(q, ACCOUNTS_TROUBLE, "the system's users cannot be looked up");
     else
@@ -107,9 +107,8 @@ static void pam_ask(struct backend *b, struct account_question *q)
         ask_password(b, q);
     else if (c->pam_address) /* nobody knows: who logged in may send as himself, and no mailbox is known */
         backend_answer(q,
-                       q->want == ACCOUNT_SENDER && vr_str_equal_nocase(q->account, q->detail)
-                           ? ACCOUNTS_OK
-                           : ACCOUNTS_NO_SUCH,
+                       q->want == ACCOUNT_SENDER && address_same(q->account, q->detail) ? ACCOUNTS_OK
+                                                                                        : ACCOUNTS_NO_SUCH,
                        NULL);
     else if (!name_of(c, q->account, &name))
         backend_answer(q, ACCOUNTS_NO_SUCH, NULL);

@@ -243,9 +243,8 @@ static void answer_now(struct backend *b, struct account_question *q)
     if (q->want == ACCOUNT_PASSWORD)
         verify_start(b, q, e);
     else if (q->want == ACCOUNT_SENDER)
-        backend_answer(
-            q, e != NULL && vr_str_equal_nocase(q->account, q->detail) ? ACCOUNTS_OK : ACCOUNTS_NO_SUCH,
-            NULL);
+        backend_answer(q, e != NULL && address_same(q->account, q->detail) ? ACCOUNTS_OK : ACCOUNTS_NO_SUCH,
+                       NULL);
     else
         backend_answer(q, e != NULL ? ACCOUNTS_OK : ACCOUNTS_NO_SUCH, NULL);
 }

@@ -6,8 +6,6 @@
  */
 #include "keeper/backend.h"
 
-#include <veredus/address.h>
-
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
