@@ -1,7 +1,7 @@
 /* mime.h - the structure of a message (MIME), and its conversion for a next hop that takes less (RFC 2045, 2046, 2183, 2231, 3030, 6152).
  *
- * Everything here streams: bytes in any pieces, state of a fixed size (plain data, no allocation), and what comes out does not depend on
- * how the bytes were cut. Line ends are CRLF, as SMTP has them: a CR or LF alone is content, never the end of a line.
+ * Everything here streams: bytes in any pieces, state of a fixed size (plain data, which owns nothing), and what comes out does not depend
+ * on how the bytes were cut. Line ends are CRLF, as SMTP has them: a CR or LF alone is content, never the end of a line.
  *
  * Three layers, each usable without the next:
  *

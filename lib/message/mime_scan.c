@@ -70,7 +70,7 @@ void mime_scan_add(struct mime_scan *s, struct vr_str bytes)
         lf = vr_str_find(bytes, '\n');
         bool found = lf != VR_NPOS;
         add_stretch(s, found ? vr_str_sub(bytes, 0, lf) : bytes, found);
-        s->ends_line = found && s->line == 0 && lf > 0;
+        s->ends_line = found && s->line == 0; /* a bare LF is in the line */
         if (!found)
             break;
     }

@@ -351,6 +351,14 @@ static void bounds(void **state)
         assert_int_equal(notes, n < 256 ? 0 : MIME_NOTE_BAD_HEADER);
         assert_true(vr_str_equal(text, structure(message, 0, &notes)));
     }
+    for (int n = 240; n < 400; n += 53) { /* … and a mailbox's line is one with few blanks and with many */
+        struct vr_str message = vr_arena_printf(&arena, "From%*s1\r\nA: x\r\n\r\nz", n, "");
+        assert_text(structure(message, 1, &notes), " [0ff text/plain* B:z ].");
+        assert_text(structure(message, 0, &notes), " [0ff text/plain* B:z ].");
+        message = vr_arena_printf(&arena, "%0*d", n, 7);
+        assert_true(has(structure(message, 1, &notes), " [0 text/plain-* B:000"));
+        assert_true(has(structure(message, 0, &notes), " [0 text/plain-* B:000"));
+    }
     for (int n = 60; n < 70; n++) { /* blanks behind a delimiter */
         struct vr_str message =
             vr_arena_printf(&arena, "Content-Type: multipart/x; boundary=\"%0*d\"\r\n\r\n--%0*d%*s\r\n\r\nx",

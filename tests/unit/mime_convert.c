@@ -146,6 +146,9 @@ static const struct row {
     {"no line end before the delimiter", MIME_7BIT,
      TEXT(MULTI("b") "\n--b\n\nGr\xfc\xdf and so on \n--b--\n"),
      TEXT(MULTI("b") "\n--b\n" QP "\nGr=FC=DF and so on=20\n--b--\n"), NULL},
+    {"76 characters end the message", MIME_7BIT,
+     TEXT("MIME-Version: 1.0\nContent-Type: text/plain\n\n\xe4\n" X76),
+     TEXT("MIME-Version: 1.0\nContent-Type: text/plain\n" QP "\n=E4\n" X75 "=\nx=\n"), NULL},
     /* base64 */
     {"base64 before a delimiter", MIME_7BIT,
      TEXT(MULTI("b") "\n--b\nContent-Type: a/b\n\n\xe4\n--b\nContent-Type: a/b\n\n\xe4\n\n--b--"),
@@ -205,6 +208,7 @@ static const struct row {
     {"message/rfc822 in base64 stays so", MIME_7BIT,
      TEXT("Content-Type: message/rfc822\n" B64 "\nQU\xe4JD\n"),
      TEXT("Content-Type: message/rfc822\n" B64 "\nQU?JD\n"), NULL},
+    {"quoted-printable that ends without a line end", MIME_7BIT, TEXT(QP "\n\xe4x"), TEXT(QP "\n=E4x"), NULL},
     /* preamble and epilogue */
     {"8-bit around the parts", MIME_7BIT,
      TEXT(MULTI("b") "\npr\xe4"
@@ -229,6 +233,12 @@ static const struct row {
                      "8bit\n\nx\xe4\n--b\nContent-Type: application/pgp-signature\n\nx\n--b--\n--a--\n"),
      {NULL, 0},
      "part 2 (text/plain) is signed (multipart/signed): to encode it would break the signature"},
+    {"signed within signed: the outer one lasts longer",
+     MIME_7BIT,
+     TEXT("Content-Type: multipart/signed; boundary=a\n\n--a\nContent-Type: multipart/signed; "
+          "boundary=b\n\n--b\n\nx\n--b--\n--a\n\n\xe4\n--a--\n"),
+     {NULL, 0},
+     "part 3 (text/plain) is signed"},
     {"signed, in a preamble",
      MIME_7BIT,
      TEXT("Content-Type: multipart/signed; boundary=b\n\n\xe4\n--b\n\nx\n--b--\n"),
@@ -418,7 +428,9 @@ static void base64_lines(void **state)
         for (size_t i = 0; i < n; i++)
             content[i] = (char)(255 - i);
         struct vr_str message = vr_arena_printf(&arena, "%s\r\n%.*s", head, (int)n, content);
-        struct vr_str got = convert(message, survey(message, 0), MIME_7BIT, n % 50);
+        const struct mime_survey *s = survey(message, 0);
+        struct vr_str got = convert(message, s, MIME_7BIT, n % 50);
+        assert_int_equal(s->verdict.to[MIME_7BIT].size, got.n);
         struct vr_str body = vr_str_from_pos(got, sizeof head + sizeof encoding - 2), line;
         assert_true(vr_str_starts(vr_str_from_pos(got, sizeof head - 1), vr_str_from(encoding)));
         vr_buf_init(&back, 300);
@@ -487,6 +499,29 @@ static void verdicts(void **state)
     }
 }
 
+/* A CR or LF alone is no line end, wherever the pieces end. */
+static void bare_line_ends(void **state)
+{
+    static const struct {
+        const char *body;
+        bool bare;
+        size_t longest;
+    } bodies[] = {{"a\r\nb\r\n", false, 1}, {"a\nb\r\n", true, 3},     {"a\rb\r\n", true, 3},
+                  {"\nab\r\n", true, 3},    {"\r\n\nab\r\n", true, 3}, {"ab\r\r\n", true, 3},
+                  {"ab\r", true, 3},        {"ab\n", true, 3},         {"ab\r\n\r\n", false, 2},
+                  {"ab\n\r", true, 4},      {"ab\r\nc\n", true, 2}};
+    (void)state;
+    for (size_t i = 0; i < sizeof bodies / sizeof *bodies; i++) {
+        struct vr_str message = vr_arena_printf(&arena, "A: x\r\n\r\n%s", bodies[i].body);
+        for (EVERY_CUT(message, cut)) {
+            const struct mime_verdict *v = &survey(message, cut)->verdict;
+            if (v->bare != bodies[i].bare || v->longest_line != bodies[i].longest)
+                fail_msg("%zu, cut at %zu: bare %d, longest %llu", i, cut, v->bare,
+                         (unsigned long long)v->longest_line);
+        }
+    }
+}
+
 /* Beyond the plan's room a part passes when nothing must be done to it. */
 static void many_parts(void **state)
 {
@@ -530,7 +565,8 @@ static void nothing_is_copied(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        T(conversions), T(long_lines), T(base64_lines), T(verdicts), T(many_parts), T(nothing_is_copied),
+        T(conversions),    T(long_lines), T(base64_lines),      T(verdicts),
+        T(bare_line_ends), T(many_parts), T(nothing_is_copied),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
