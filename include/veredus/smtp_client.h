@@ -102,17 +102,20 @@ void smtp_client_binding(struct smtp_client *c, const struct sasl_binding *b);
 void smtp_client_secured(struct smtp_client *c, int64_t now_ms); /* the handshake succeeded; EHLO again */
 /* Starts a transaction after READY. What mail and rcpts point to must live until its last event. Parameters that the server does not
  * offer are left out; what that means for the message is the owner's care: see smtp_client_offers (DSN: RFC 3461 §5.2, DELIVERBY: RFC 2852 §4.1,
- * REQUIRETLS: RFC 8689 §4.2.1, BINARYMIME: RFC 3030 §3, …). mail->size is sent as SIZE. */
+ * REQUIRETLS: RFC 8689 §4.2.1, BINARYMIME: RFC 3030 §3, …). mail->size is sent as SIZE; by BDAT it also
+ * tells which piece is the last (a size that is wrong does no harm there). */
 void smtp_client_mail(struct smtp_client *c, const struct smtp_mail *mail, const struct smtp_rcpt *rcpts, size_t n,
                       int64_t now_ms);
-/* Message bytes after BODY, in any split, CRLF line ends expected (but for BODY=BINARYMIME); dots are doubled here, or chunks made: of 64 KiB, or of a piece
- * where it is larger. Watch the sizes of pending and of held: send before giving more (over 256 MiB: FAILED). A message that does not end in CRLF
+/* Message bytes after BODY, in any split, CRLF line ends expected (but for BODY=BINARYMIME); dots are doubled here, or chunks made: small pieces
+ * gather to 64 KiB, larger ones are chunks. Watch the sizes of pending and of held: send before giving more (over 256 MiB: FAILED). A message that does not end in CRLF
  * gets one, unless it is binary. Behind FAILED, and behind a RESULT that came early, both do nothing. */
 void smtp_client_body(struct smtp_client *c, struct vr_str bytes, int64_t now_ms);
 void smtp_client_body_end(struct smtp_client *c, int64_t now_ms);
 /* Bytes that were given and wait for their chunk to be full, or (BDAT without PIPELINING) for the reply to the chunk before: it shrinks by
  * smtp_client_next and smtp_client_body. */
 size_t smtp_client_held(const struct smtp_client *c);
+/* The final dot, or all of the last chunk, has been sent and its reply has not come: the message may have been taken. */
+bool smtp_client_sent_dot(const struct smtp_client *c);
 /* VRFY/NOOP-like keepalive of an idle connection is not needed; RSET before reuse is not sent (transactions end by themselves). */
 void smtp_client_quit(struct smtp_client *c, int64_t now_ms); /* after READY, instead of a transaction */
 unsigned smtp_client_offers(const struct smtp_client *c);          /* enum smtp_extension bits of the last EHLO */

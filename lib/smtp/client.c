@@ -102,7 +102,7 @@ void client_reply_event(struct smtp_client *c, struct smtp_client_event *ev, con
 }
 
 /* The dot is sent when the last byte has left: a server cannot take what it has not got. */
-static bool sent_dot(const struct smtp_client *c)
+bool smtp_client_sent_dot(const struct smtp_client *c)
 {
     return (c->stage == STAGE_DOT || c->stage == STAGE_LAST) && !c->tx.swallow && vr_buf_size(&c->out) == 0;
 }
@@ -113,7 +113,7 @@ static void fail_own(struct smtp_client *c, struct smtp_client_event *ev, const 
                                      .enhanced = vr_str_from(enhanced),
                                      .text = vr_str_from(c->own),
                                      .command = stages[c->stage].command,
-                                     .sent_dot = sent_dot(c)};
+                                     .sent_dot = smtp_client_sent_dot(c)};
     c->stage = STAGE_DEAD;
 }
 
@@ -141,7 +141,7 @@ enum smtp_client_event_kind client_fail_reply(struct smtp_client *c, struct smtp
 {
     client_reply_event(c, ev, r);
     ev->index = SIZE_MAX;
-    ev->sent_dot = sent_dot(c);
+    ev->sent_dot = smtp_client_sent_dot(c);
     c->stage = STAGE_DEAD;
     return SMTP_CLIENT_FAILED;
 }
@@ -279,7 +279,8 @@ static enum smtp_client_event_kind lost(struct smtp_client *c, struct smtp_clien
         return SMTP_CLIENT_CLOSED;
     }
     return client_fail(c, ev, "4.4.2", "the server closed the connection while we were %s%s",
-                       stages[c->stage].doing, sent_dot(c) ? "; whether it took the message is unknown" : "");
+                       stages[c->stage].doing,
+                       smtp_client_sent_dot(c) ? "; whether it took the message is unknown" : "");
 }
 
 enum smtp_client_event_kind smtp_client_next(struct smtp_client *c, struct smtp_client_event *ev)

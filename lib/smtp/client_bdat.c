@@ -1,7 +1,8 @@
 /* client_bdat.c - a message on its way out in chunks: BDAT (RFC 3030 §2; LMTP: RFC 2033 §4.3).
  *
  * Rules:  (1) no BDAT before all replies to RCPT are in (§2), so that there is somebody to take it
- *         (2) the bytes that the owner gives gather to chunks of CHUNK_SIZE; several may be out where the server offers PIPELINING, else one
+ *         (2) small pieces of the owner's gather to chunks of CHUNK_SIZE, larger ones are chunks; several may be out where the server offers
+ *         PIPELINING, else one. What completes the size that the owner told waits for LAST, so that this is no chunk of its own
  *         (3) LAST leaves when all chunks before it were taken: no server can make a message of the rest behind a chunk that it refused, and
  *         the number of replies is always known
  *         (4) behind a refusal the chunk that is on its way leaves whole, since its size was said, and no other; then RSET.
@@ -40,14 +41,16 @@ bool client_chunks_early(const struct smtp_client *c)
     return c->tx.out == 0 || c->tx.ends[c->tx.first] > left(c);
 }
 
-static void send_chunk(struct smtp_client *c, bool last)
+/* What was held, and these bytes. */
+static void send_chunk(struct smtp_client *c, struct vr_str bytes, bool last)
 {
     struct client_transaction *t = &c->tx;
     size_t before = vr_buf_size(&c->out);
     if (t->out == 0 && vr_buf_size(&c->in) > 0) /* fed, and not looked at yet */
         c->begun = c->early = true;
-    vr_buf_addf(&c->out, "BDAT %zu%s\r\n", vr_buf_size(&c->chunk), last ? " LAST" : "");
+    vr_buf_addf(&c->out, "BDAT %zu%s\r\n", vr_buf_size(&c->chunk) + bytes.n, last ? " LAST" : "");
     vr_buf_add(&c->out, vr_buf_str(&c->chunk));
+    vr_buf_add(&c->out, bytes);
     vr_buf_reset(&c->chunk);
     t->queued += vr_buf_size(&c->out) - before;
     if (last)
@@ -58,16 +61,6 @@ static void send_chunk(struct smtp_client *c, bool last)
         client_fail_later(c, "4.3.0", "the message was given faster than it was sent; memory is bounded");
 }
 
-static void send_due(struct smtp_client *c, size_t more)
-{
-    struct client_transaction *t = &c->tx;
-    size_t held = vr_buf_size(&c->chunk);
-    if (t->ended && t->out == 0)
-        send_chunk(c, true);
-    else if (!t->ended && held > 0 && held + more > CHUNK_SIZE && t->out < window(c))
-        send_chunk(c, false);
-}
-
 void client_chunks_begin(struct smtp_client *c)
 {
     c->tx.queued = vr_buf_size(&c->out);
@@ -76,15 +69,29 @@ void client_chunks_begin(struct smtp_client *c)
 
 void client_chunks_add(struct smtp_client *c, struct vr_str bytes)
 {
-    send_due(c, bytes.n);
-    if (!vr_buf_add(&c->chunk, bytes))
+    struct client_transaction *t = &c->tx;
+    t->given += bytes.n;
+    bool complete = t->given == t->mail->size; /* were it not, the next piece says so */
+    if (!complete && vr_buf_size(&c->chunk) + bytes.n >= CHUNK_SIZE && t->out < window(c))
+        send_chunk(c, bytes, false);
+    else if (!vr_buf_add(&c->chunk, bytes))
         client_fail_later(c, "4.3.0", "the message was given faster than it was sent; memory is bounded");
+}
+
+/* What a reply, or the end, allows to leave. */
+static void send_due(struct smtp_client *c)
+{
+    struct client_transaction *t = &c->tx;
+    if (t->ended && t->out == 0)
+        send_chunk(c, vr_str(NULL, 0), true);
+    else if (!t->ended && vr_buf_size(&c->chunk) >= CHUNK_SIZE && t->out < window(c))
+        send_chunk(c, vr_str(NULL, 0), false);
 }
 
 void client_chunks_end(struct smtp_client *c)
 {
     c->tx.ended = true;
-    send_due(c, 0);
+    send_due(c);
 }
 
 size_t smtp_client_held(const struct smtp_client *c)
@@ -123,7 +130,7 @@ enum smtp_client_event_kind client_on_chunk(struct smtp_client *c, const struct 
     uint64_t end = t->ends[t->first];
     replied(c);
     if (r->code < 400) {
-        send_due(c, 0);
+        send_due(c);
         return SMTP_CLIENT_IDLE;
     }
     t->failed = true;

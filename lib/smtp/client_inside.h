@@ -68,6 +68,7 @@ struct client_transaction {
     /* by BDAT */
     bool ended, failed;               /* the owner has given all; a chunk was refused */
     bool taken;                       /* by somebody: a 2xx at its end */
+    uint64_t given;                   /* bytes, by the owner */
     uint64_t queued;                  /* bytes that went to `out`, from where it stood at the beginning */
     uint64_t ends[CLIENT_CHUNKS_OUT]; /* of the chunks that are out, counted like `queued`: a ring … */
     size_t first, out;                /* … with so many from there */

@@ -71,6 +71,8 @@ struct config_rate { /* "100/1m": so many deliveries in such a time; count 0: no
     int64_t period_ms;
 };
 
+enum config_chunking { CHUNKING_AUTO, CHUNKING_YES, CHUNKING_NO }; /* BDAT: where it helps, wherever it is offered, never */
+
 struct config_route {      /* route "pattern" { to tls user password token … } */
     struct vr_str pattern; /* "example.org", ".example.org" (any below), "*"; as config_domain.name */
     struct vr_str ascii;
@@ -82,6 +84,7 @@ struct config_route {      /* route "pattern" { to tls user password token … }
     struct config_rate rate;
     struct io_address source, source6; /* family IO_NONE: that of `sending` */
     struct config_askers etrn;
+    enum config_chunking chunking;
     const char *file;
     int line;
 };

@@ -62,6 +62,7 @@ const struct config_key config_keys[] = {
     {"route", "mechanism", "SASL mechanism", "the best that both sides know", "The only mechanism that is used for the login.", "smtp_sasl_mechanism_filter", CONFIG_SPECIAL, false, 0, 0, 0},
     {"route", "tls_certificate", "file (PEM)", "none", "The certificate that is shown to a server which asks for one.", "smtp_tls_cert_file", CONFIG_PATH, false, ROUTE_AT(tls_certificate), 0, 0},
     {"route", "tls_key", "file (PEM)", "none", "The private key of `tls_certificate`.", "smtp_tls_key_file", CONFIG_PATH, false, ROUTE_AT(tls_key), 0, 0},
+    {"route", "chunking", "auto, yes or no", "auto", "Whether messages go in counted pieces (BDAT).", NULL, CONFIG_SPECIAL, false, 0, 0, 0},
     {"route", "concurrency", "count", "that of sending", "Connections at a time to one destination of this route.", "transport_destination_concurrency_limit", CONFIG_COUNT, false, ROUTE_AT(concurrency), 1, 10000},
     {"route", "rate", "count/time", "that of sending", "Deliveries to one destination of this route in a time.", "transport_destination_rate_delay", CONFIG_SPECIAL, false, 0, 0, 0},
     {"route", "source", "IPv4 address", "that of sending", "The local address of IPv4 connections of this route.", "smtp_bind_address", CONFIG_SPECIAL, false, 0, 0, 0},

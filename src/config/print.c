@@ -199,6 +199,9 @@ static void put_rate(struct vr_buf *out, const struct config_rate *r)
     vr_buf_add(out, VR_STR("\"\n"));
 }
 
+static const char *const chunking_names[] = {
+    [CHUNKING_AUTO] = "auto", [CHUNKING_YES] = "yes", [CHUNKING_NO] = "no"};
+
 static void put_route(struct vr_buf *out, const struct config_route *r)
 {
     put_titled(out, "route", r->pattern);
@@ -211,6 +214,7 @@ static void put_route(struct vr_buf *out, const struct config_route *r)
     put_if(out, "mechanism", r->mechanism);
     put_if(out, "tls_certificate", vr_str_from(r->tls_certificate));
     put_if(out, "tls_key", vr_str_from(r->tls_key));
+    put_line(out, "chunking", vr_str_from(chunking_names[r->chunking]));
     if (r->concurrency > 0)
         vr_buf_addf(out, "    concurrency = %u\n", r->concurrency);
     put_rate(out, &r->rate);

@@ -270,6 +270,15 @@ static void set_tls(const struct setting *s)
         join_tls(s, (enum next_hop_tls)tls);
 }
 
+static void set_chunking(const struct setting *s)
+{
+    static const struct word_value words[] = {
+        {"auto", CHUNKING_AUTO}, {"yes", CHUNKING_YES}, {"no", CHUNKING_NO}};
+    int chunking;
+    if (CHOOSE(s, words, "auto (what is binary), yes (wherever it is offered) or no (never)", &chunking))
+        ((struct config_route *)s->target)->chunking = (enum config_chunking)chunking;
+}
+
 static void set_retry(const struct setting *s)
 {
     size_t n = 0;
@@ -436,6 +445,7 @@ static const struct {
     {"route", "token", set_token},
     {"route", "token_file", set_token_file},
     {"route", "mechanism", set_mechanism},
+    {"route", "chunking", set_chunking},
     {"route", "rate", set_rate},
     {"route", "source", set_source4},
     {"route", "source6", set_source6},

@@ -184,6 +184,12 @@ void body_begin(struct connection *c)
     body_feed(c);
 }
 
+/* What was given and has not left. What the engine holds leaves with a reply, and then the stream drains. */
+static size_t waiting(const struct connection *c)
+{
+    return io_stream_unsent(c->stream) + smtp_client_held(c->engine);
+}
+
 void body_feed(struct connection *c)
 {
     struct body *b = c->body;
@@ -193,7 +199,7 @@ void body_feed(struct connection *c)
         b->prefix_given = true;
         smtp_client_body(c->engine, form_of(b, c->job->d.prefix, b->size == 0), connection_now(c));
     }
-    while (b->offset < b->size && io_stream_unsent(c->stream) < UNSENT_MAX) {
+    while (b->offset < b->size && waiting(c) < UNSENT_MAX) {
         if (b->fd >= 0) {
             b->busy = true;
             io_work(c->sender->io, read_and_convert, piece_read, b);
@@ -203,7 +209,6 @@ void body_feed(struct connection *c)
     }
     if (b->offset == b->size) {
         smtp_client_body_end(c->engine, connection_now(c));
-        c->dot_sent = true;
         body_drop(c);
     }
     connection_pump(c);

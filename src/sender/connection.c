@@ -47,7 +47,7 @@ static void stream_drop(struct connection *c)
     c->stream = NULL;
     c->deliveries = 0;
     limits_forget(c);
-    c->in_mail = c->dot_sent = c->tls = c->verified = c->leaving = false;
+    c->in_mail = c->tls = c->verified = c->leaving = false;
 }
 
 void connection_free(struct connection *c)

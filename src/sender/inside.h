@@ -104,9 +104,9 @@ struct connection {
     bool reused;   /* the job came to a standing connection */
     bool answered; /* the server replied to something of this transaction */
     bool in_mail;  /* between smtp_client_mail and the next READY */
-    bool dot_sent; /* smtp_client_body_end was called */
     struct mime_survey *survey; /* of the job's message; NULL: not made yet, or body.c is at work with it */
-    enum mime_transport to;     /* what the message is converted to; MIME_BINARY: it goes as it is */
+    enum mime_transport to;     /* what the message is converted to; MIME_BINARY: it goes as it is … */
+    enum smtp_body as;          /* … and is called so in MAIL */
     struct body *body;
 
     TAILQ_ENTRY(connection) entry, idle_entry, same_key;
@@ -133,6 +133,8 @@ bool transaction_ready(struct connection *c);
 void transaction_rcpt_result(struct connection *c, const struct smtp_client_event *ev);
 void transaction_result(struct connection *c, const struct smtp_client_event *ev);
 bool transaction_failed(struct connection *c, const struct smtp_client_event *ev);
+/* The server may have the whole message by now, and has not said what became of it. */
+bool transaction_is_out(const struct connection *c);
 void transaction_surveyed(struct connection *c, bool readable); /* c->survey is set when it was */
 
 /* body.c */

@@ -163,7 +163,7 @@ static void cancel_open(void *arg)
     struct connection *c, *next;
     for (c = TAILQ_FIRST(&s->connections); c != NULL; c = next) {
         next = TAILQ_NEXT(c, entry);
-        if (c->job != NULL && !c->dot_sent)
+        if (c->job != NULL && !transaction_is_out(c))
             connection_cancel(c, DELIVERY_CANCELLED, "4.3.2", "the server is being stopped");
     }
     io_timer_start(s->last_timer, LAST_WAIT_MS, 0);

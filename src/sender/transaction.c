@@ -76,7 +76,7 @@ static bool gather_mail(struct connection *c)
 {
     struct inflight_job *j = c->job;
     c->mail = (struct smtp_mail){.size = message_size(c),
-                                 .body = c->to == MIME_7BIT ? SMTP_BODY_7BIT : (enum smtp_body)j->d.body,
+                                 .body = c->as,
                                  .ret = (enum dsn_ret)j->d.ret,
                                  .envid = j->d.envid,
                                  .auth = j->d.auth.n > 0 ? j->d.auth : VR_STR("<>"), /* RFC 4954 §5 */
@@ -159,37 +159,59 @@ static void refuse_header(struct connection *c)
                        "write them as encoded words (RFC 2047)");
 }
 
-/* RFC 6152 §3: without 8BITMIME, a message is converted to 7 bits or returned; RFC 1847 §2.1: signatures are not broken. */
-static void refuse_conversion(struct connection *c)
+/* RFC 6152 §3, 3030 §3: what a server does not take is converted or returned; RFC 1847 §2.1: signatures are not broken. */
+static void refuse_conversion(struct connection *c, enum mime_transport to, const char *what)
 {
     struct vr_buf why;
     char text[600];
     vr_buf_init(&why, 400);
-    mime_obstacle_text(&c->survey->verdict, MIME_7BIT, &why);
-    snprintf(text, sizeof text,
-             "the message has bytes beyond ASCII (8BITMIME) and cannot be converted, since %.*s",
+    mime_obstacle_text(&c->survey->verdict, to, &why);
+    snprintf(text, sizeof text, "the message %s and cannot be converted, since %.*s", what,
              VR_STR_ARG(vr_buf_str(&why)));
     vr_buf_fini(&why);
     refuse_content(c, "5.6.3", text, "send it again in quoted-printable or base64");
 }
 
+static enum config_chunking chunking(const struct connection *c)
+{
+    const struct config *config = c->sender->config;
+    return c->hop.route < config->route_count ? config->routes[c->hop.route].chunking : CHUNKING_AUTO;
+}
+
+/* For a server that takes lines only. Any octets must be converted. What has lines already goes as it is, a mere label of 8-bit or long lines too:
+ * signatures are worth more. But "binary" is a label that means nothing without BINARYMIME (RFC 3030 §3), so it is put right if it can. */
+static void choose_lines(struct connection *c, bool eight_bit_taken)
+{
+    const struct mime_verdict *v = &c->survey->verdict;
+    enum mime_transport to = eight_bit_taken ? MIME_8BIT : MIME_7BIT;
+    bool any_octets = c->job->d.body == SMTP_BODY_BINARYMIME;
+    bool binary = any_octets && v->needs == MIME_BINARY, eight_bit = !eight_bit_taken && v->eight_bit;
+    bool mislabelled = any_octets && v->labelled == MIME_BINARY && v->to[to].can;
+    if (v->eight_bit_header && !eight_bit_taken)
+        refuse_header(c);
+    else if ((binary || eight_bit) && !v->to[to].can)
+        refuse_conversion(c, to, binary ? "is binary (BINARYMIME)" : "has bytes beyond ASCII (8BITMIME)");
+    else if (binary || eight_bit || mislabelled)
+        c->to = to;
+    c->as = eight_bit_taken && (v->eight_bit || c->to == MIME_8BIT) ? SMTP_BODY_8BITMIME : SMTP_BODY_7BIT;
+}
+
 /* How the message goes to this server. False: it must be looked at first; transaction_surveyed goes on. */
 static bool choose_form(struct connection *c)
 {
+    unsigned offers = smtp_client_offers(c->engine);
+    bool binary = c->job->d.body == SMTP_BODY_BINARYMIME, eight_bit_taken = offers & SMTP_EXT_8BITMIME;
+    bool binary_taken =
+        offers & SMTP_EXT_BINARYMIME && offers & SMTP_EXT_CHUNKING && chunking(c) != CHUNKING_NO;
     c->to = MIME_BINARY;
-    if (smtp_client_offers(c->engine) & SMTP_EXT_8BITMIME)
+    c->as = (enum smtp_body)c->job->d.body;
+    if (binary ? binary_taken : eight_bit_taken)
         return true;
     if (c->survey == NULL) {
         body_survey(c);
         return false;
     }
-    const struct mime_verdict *v = &c->survey->verdict;
-    if (v->eight_bit_header)
-        refuse_header(c);
-    else if (v->eight_bit && !v->to[MIME_7BIT].can)
-        refuse_conversion(c);
-    else if (v->eight_bit)
-        c->to = MIME_7BIT;
+    choose_lines(c, eight_bit_taken);
     return true;
 }
 
@@ -207,8 +229,9 @@ static bool finish_job(struct connection *c)
 static void start_mail(struct connection *c)
 {
     c->in_mail = true;
-    c->answered = c->dot_sent = false;
+    c->answered = false;
     c->mails++;
+    c->smtp.chunking = chunking(c) == CHUNKING_YES;
     c->job->dsn_relayed_on = smtp_client_offers(c->engine) & SMTP_EXT_DSN;
     c->job->by_relayed_on = smtp_client_offers(c->engine) & SMTP_EXT_DELIVERBY;
     smtp_client_mail(c->engine, &c->mail, c->rcpts, c->rcpt_count, connection_now(c));
@@ -293,8 +316,14 @@ void transaction_rcpt_result(struct connection *c, const struct smtp_client_even
                     ev->enhanced, ev->text);
 }
 
+bool transaction_is_out(const struct connection *c)
+{
+    return c->in_mail && smtp_client_sent_dot(c->engine);
+}
+
 void transaction_result(struct connection *c, const struct smtp_client_event *ev)
 {
+    body_drop(c); /* by BDAT it may be refused half way */
     for (uint32_t i = 0; i < c->rcpt_count; i++) {
         bool meant = ev->index == SIZE_MAX ? c->accepted[i] : ev->index == i;
         if (meant && inflight_is_open(c->job, c->places[i]))
@@ -328,7 +357,7 @@ bool transaction_failed(struct connection *c, const struct smtp_client_event *ev
         connection_free(c);
         return false;
     }
-    if (c->in_mail && (ev->sent_dot || c->dot_sent))
+    if (c->in_mail && ev->sent_dot)
         return outcome_unknown(c, ev);
     if (c->in_mail && c->reused && !c->answered) {
         c->reused = false;

@@ -110,6 +110,8 @@ static const struct wrong {
      {"2: `mechanism` is XOAUTH2, which needs user and token_file (or token); expected them beside it"}},
     {HOST "domain \"a.test\" { }\nroute \"*\" { to = \"smtp:h.test\" mechanism = external }",
      {"2: `mechanism` is EXTERNAL, which needs tls_certificate and tls_key"}},
+    {HOST "domain \"a.test\" { }\nroute \"*\" { to = \"smtp:h.test\" chunking = always }",
+     {"2: `chunking` is \"always\"; expected auto (what is binary), yes"}},
     {HOST "domain \"a.test\" { }\nroute \"*\" { to = \"smtp:h.test\" mechanism = NTLM }",
      {"2: `mechanism` has \"NTLM\"; expected one of"}},
     {HOST "domain \"a.test\" { }\nroute \"*\" { to = \"smtp:h.test\" tls_key = \"/nonexistent/k\" }",
@@ -402,8 +404,8 @@ static void everything_can_be_set(void **state)
              "\"Ann@b.test\" } etrn += { \"::1\" } }\n"
              "domain \"c.test\" { deliver = \"smtp:[192.0.2.1]:2525\" }\n"
              "domain \"d.test\" { deliver = \"lmtp:LMTP.test\" mailboxes = system delimiter = \"-\" }\n"
-             "route \"x.test\" { to = \"smtp:[2001:db8::1]\" tls = none }\n"
-             "route \".x.test\" { tls = required to = \"smtp:h.test:587\" }\n"
+             "route \"x.test\" { to = \"smtp:[2001:db8::1]\" tls = none chunking = yes }\n"
+             "route \".x.test\" { tls = required to = \"smtp:h.test:587\" chunking = \"no\" }\n"
              "route \"*\" { to = \"smtps:smart.test\" user = 'me' password_file = \"%s\" }\n"
              "route \"y.test\" { to = \"smtp:h.test:587\" user = \"me\" password_file = '%s' }\n"
              "route \"e.test\" { to = \"error:5.7.1 we do not write to them\" }\n"
@@ -424,6 +426,9 @@ static void everything_can_be_set(void **state)
     assert_int_equal(c->vrfy, AUDIENCE_EVERYBODY);
     assert_int_equal(c->expn, AUDIENCE_KNOWN);
     assert_true(vr_str_equal(c->no_soliciting, VR_STR("org.example:ADV,X-1")));
+    assert_int_equal(c->routes[0].chunking, CHUNKING_YES);
+    assert_int_equal(c->routes[1].chunking, CHUNKING_NO);
+    assert_int_equal(c->routes[2].chunking, CHUNKING_AUTO);
     assert_true(c->any_etrn);
     assert_int_equal(c->domains[1].etrn.networks.count, 2);
     assert_int_equal(c->domains[1].etrn.account_count, 1);

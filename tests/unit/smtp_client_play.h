@@ -143,6 +143,8 @@ static inline void do_mail(struct play *p, char *argument)
         p->mail.reverse_path = (struct address){.null = true};
     if (strstr(argument, "size") != NULL)
         p->mail.size = 5000;
+    if (strstr(argument, "two chunks") != NULL)
+        p->mail.size = 140000;
     if (strstr(argument, "8bit") != NULL)
         p->mail.body = SMTP_BODY_8BITMIME;
     if (strstr(argument, "binary") != NULL)

@@ -16,6 +16,9 @@ struct script {
         const char *contains, *reply;
     } rcpt[4];
     const char *lmtp_dot[4];
+    bool chunking, binarymime;
+    const char *bdat
+        [3]; /* to the first BDATs of a message that are not LAST; one that is refused spoils the others. To LAST: dot, lmtp_dot */
     bool no_pipelining, no_8bitmime, dsn, smtputf8, offer_starttls, offer_auth;
     unsigned rcpt_max; /* recipients that one transaction takes; 0: any number */
     const char *size;
@@ -34,6 +37,7 @@ struct smtpd {
     unsigned accepted;  /* recipients of the transaction at hand */
     struct vr_buf log;  /* commands, a line each */
     struct vr_buf body; /* the last message, dots undone */
+    unsigned chunks;    /* in which it came */
     int once;           /* > 0: the script holds for so many connections, then all is well */
     LIST_HEAD(, smtpd_session) sessions;
 };
@@ -44,6 +48,8 @@ struct smtpd_session {
     struct io_stream *s;
     struct vr_buf in;
     bool data, closed, mute, mail, garbage;
+    bool chunk, last, spoiled; /* in the octets of a BDAT */
+    uint64_t octets;           /* that are still to come */
     int number;
 };
 
@@ -84,12 +90,13 @@ static inline void smtpd_ehlo(struct smtpd_session *x)
     char reply[600];
     struct io_tls_info info;
     bool tls = io_stream_tls_info(x->s, &info);
-    snprintf(reply, sizeof reply, "250-server.test%s%s%s%s%s%s%s%s%s%s\r\n250 HELP",
+    snprintf(reply, sizeof reply, "250-server.test%s%s%s%s%s%s%s%s%s%s%s%s\r\n250 HELP",
+             c->chunking ? "\r\n250-CHUNKING" : "", c->binarymime ? "\r\n250-BINARYMIME" : "",
              c->no_pipelining ? "" : "\r\n250-PIPELINING", c->no_8bitmime ? "" : "\r\n250-8BITMIME",
-             c->dsn ? "\r\n250-DSN" : "", c->smtputf8 ? "\r\n250-SMTPUTF8" : "", c->size ? "\r\n250-SIZE " : "",
-             c->size ? c->size : "", c->offer_starttls && !tls ? "\r\n250-STARTTLS" : "",
-             c->offer_auth ? "\r\n250-AUTH PLAIN" : "", c->more ? c->more : "",
-             c->more_tls && tls ? c->more_tls : "");
+             c->dsn ? "\r\n250-DSN" : "", c->smtputf8 ? "\r\n250-SMTPUTF8" : "",
+             c->size ? "\r\n250-SIZE " : "", c->size ? c->size : "",
+             c->offer_starttls && !tls ? "\r\n250-STARTTLS" : "", c->offer_auth ? "\r\n250-AUTH PLAIN" : "",
+             c->more ? c->more : "", c->more_tls && tls ? c->more_tls : "");
     smtpd_say(x, c->ehlo, reply);
 }
 
@@ -145,6 +152,43 @@ static inline void smtpd_dot(struct smtpd_session *x)
     io_stop(x->d->io);
 }
 
+static inline void smtpd_bdat(struct smtpd_session *x, struct vr_str line)
+{
+    x->last = vr_str_ends_nocase(line, VR_STR(" LAST"));
+    assert_true(vr_str_to_u64(vr_str_sub(line, 5, line.n - 5 - (x->last ? 5 : 0)), &x->octets));
+    assert_true(smtpd_script(x)->chunking && x->mail && x->d->accepted > 0);
+    x->chunk = true;
+    if (x->d->chunks++ == 0)
+        vr_buf_reset(&x->d->body);
+}
+
+static inline void smtpd_chunk_end(struct smtpd_session *x)
+{
+    const struct script *c = smtpd_script(x);
+    x->chunk = false;
+    const char *scripted = x->last || x->d->chunks > 3 ? NULL : c->bdat[x->d->chunks - 1];
+    if (x->spoiled)
+        smtpd_say(x, NULL, "503 5.5.1 RSET first");
+    else if (x->last)
+        smtpd_dot(x);
+    else
+        smtpd_say(x, scripted, "250 2.0.0 fine");
+    x->spoiled = x->spoiled || (scripted != NULL && scripted[0] != '2');
+}
+
+/* Octets of a BDAT. False: more of them must come. */
+static inline bool smtpd_octets(struct smtpd_session *x)
+{
+    struct vr_str in = vr_buf_str(&x->in);
+    struct vr_str part = vr_str_sub(in, 0, in.n < x->octets ? in.n : (size_t)x->octets);
+    vr_buf_add(&x->d->body, part);
+    vr_buf_consume(&x->in, part.n);
+    x->octets -= part.n;
+    if (x->octets == 0)
+        smtpd_chunk_end(x);
+    return !x->chunk;
+}
+
 static inline void smtpd_line(struct smtpd_session *x, struct vr_str line)
 {
     const struct script *c = smtpd_script(x);
@@ -168,11 +212,14 @@ static inline void smtpd_line(struct smtpd_session *x, struct vr_str line)
     } else if (vr_str_starts_nocase(line, VR_STR("AUTH"))) {
         smtpd_say(x, c->auth, "235 2.7.0 welcome");
     } else if (vr_str_starts_nocase(line, VR_STR("MAIL"))) {
-        x->d->accepted = 0;
+        x->d->accepted = x->d->chunks = 0;
+        x->spoiled = false;
         x->mail = c->mail == NULL || c->mail[0] == '2';
         smtpd_say(x, c->mail, "250 2.1.0 fine");
     } else if (vr_str_starts_nocase(line, VR_STR("RCPT"))) {
         smtpd_rcpt(x, line);
+    } else if (vr_str_starts_nocase(line, VR_STR("BDAT "))) {
+        smtpd_bdat(x, line);
     } else if (vr_str_starts_nocase(line, VR_STR("DATA"))) {
         bool none = x->d->accepted == 0;
         smtpd_say(x, none && c->data == NULL ? "554 5.5.1 no recipients" : c->data, "354 go");
@@ -207,6 +254,8 @@ static inline void smtpd_bytes(void *arg, struct vr_str bytes)
         smtpd_close(x);
     }
     for (;;) {
+        if (x->chunk && (x->closed || !smtpd_octets(x)))
+            break;
         struct vr_str in = vr_buf_str(&x->in);
         size_t end = vr_str_find_str(in, VR_STR("\r\n"));
         if (end == VR_NPOS || x->closed)
