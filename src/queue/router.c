@@ -6,6 +6,8 @@
  */
 #include "queue/inside.h"
 
+#include <veredus/idn.h>
+
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
@@ -173,10 +175,24 @@ struct seen {
     size_t capacity;
 };
 
+/* U-labels and A-labels are the same. */
+static uint64_t address_hash(const uint8_t key[16], struct vr_str address)
+{
+    struct vr_arena scratch;
+    struct vr_str domain;
+    size_t at = vr_str_is_ascii(address) ? VR_NPOS : vr_str_find_last(address, '@');
+    vr_arena_init(&scratch, 8192);
+    if (at != VR_NPOS && idn_to_ascii(&scratch, vr_str_from_pos(address, at + 1), &domain) == VR_OK)
+        address = vr_arena_printf(&scratch, "%.*s@%.*s", (int)at, address.p, VR_STR_ARG(domain));
+    uint64_t h = vr_siphash(key, address.p, address.n);
+    vr_arena_fini(&scratch);
+    return h;
+}
+
 /* True when the address is new. Two addresses with the same 64-bit keyed hash do not happen. */
 static bool seen_add(struct seen *s, const uint8_t key[16], struct vr_str address)
 {
-    uint64_t h = vr_siphash(key, address.p, address.n) | 1;
+    uint64_t h = address_hash(key, address) | 1;
     for (size_t i = (size_t)h & (s->capacity - 1);; i = (i + 1) & (s->capacity - 1)) {
         if (s->slots[i] == h)
             return false;

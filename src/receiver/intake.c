@@ -280,12 +280,30 @@ static void refuse_solicitation(struct transaction *t)
     finish(t, solicit_refusal(&t->arena, t->solicits));
 }
 
+/* RFC 6531 §3.5 */
+static void refuse_utf8(struct transaction *t)
+{
+    struct event_log *l = t->receiver->log;
+    event_begin(l, EVENT_NOTICE, "message.refused", t->id);
+    event_str(l, "client", t->envelope.client);
+    event_u64(l, "code", 554);
+    event_text(l, "reply", "a header in UTF-8, for a domain that takes none");
+    event_end(l);
+    finish(t, SMTP_REPLY(554, "5.6.9",
+                         "the message's header is in UTF-8 (SMTPUTF8), and not all of its recipients can be "
+                         "given such; send to them without"));
+}
+
 static void submit(struct transaction *t)
 {
     t->envelope.body_size = t->body_size;
     look_at_header(t);
     if (t->solicits.n > 0) {
         refuse_solicitation(t);
+        return;
+    }
+    if (t->ascii_only && (t->envelope.asks & ENVELOPE_UTF8_HEADER)) {
+        refuse_utf8(t);
         return;
     }
     t->envelope.prefix = trace_fields(t, &t->arena);

@@ -85,9 +85,9 @@ static char *addresses_among(struct vr_str names)
         struct address a;
         const char *why;
         vr_arena_reset(&arena);
-        if (address_parse(&arena, one, 0, &a, &why) != VR_OK)
+        if (address_parse(&arena, one, ADDRESS_ALLOW_UTF8, &a, &why) != VR_OK)
             continue;
-        add_line(&found, vr_arena_lower(&arena, address_text(&arena, &a)));
+        add_line(&found, address_key(&arena, &a));
         count++;
     }
     char *text = text_of(&found);

@@ -210,7 +210,26 @@ void policy_mail(struct session *s, const struct smtp_mail *mail)
 
 static void rcpt_take(struct session *s, const struct smtp_rcpt *rcpt, bool catch_all)
 {
+    const struct config_domain *d = routing_domain(s->receiver->config, rcpt->forward_path.domain);
+    s->transaction->ascii_only |= d != NULL && !d->smtputf8;
     session_answer(s, transaction_add_rcpt(s->transaction, rcpt, catch_all) ? reply_ok_rcpt : reply_too_big);
+}
+
+/* RFC 6531 §3.5: better now than by a report later. Domains have an ASCII form, so local parts decide; what the header is will be seen. */
+static bool refuses_utf8(const struct session *s, const struct config_domain *d, const struct address *to)
+{
+    struct vr_str from = s->transaction->envelope.reverse_path;
+    size_t at = vr_str_find_last(from, '@');
+    return d != NULL && !d->smtputf8 &&
+           (!vr_str_is_ascii(to->local) || !vr_str_is_ascii(vr_str_sub(from, 0, at)));
+}
+
+static void rcpt_utf8(struct session *s, const struct smtp_rcpt *rcpt)
+{
+    refused(s, "rcpt.refused", address_text(&s->transaction->arena, &rcpt->forward_path),
+            "its domain takes nothing beyond ASCII");
+    session_answer(
+        s, SMTP_REPLY(553, "5.6.7", "this domain takes mail from and to addresses in ASCII only (SMTPUTF8)"));
 }
 
 static void rcpt_unknown(struct session *s, const struct smtp_rcpt *rcpt)
@@ -242,6 +261,10 @@ void policy_rcpt(struct session *s, const struct smtp_rcpt *rcpt)
     }
     if (a.verdict == RCPT_FOREIGN) {
         rcpt_foreign(s, rcpt);
+        return;
+    }
+    if (refuses_utf8(s, a.domain, &rcpt->forward_path)) {
+        rcpt_utf8(s, rcpt);
         return;
     }
     if (a.verdict == RCPT_KNOWN || known_find(r, a.mailbox)) {

@@ -54,11 +54,12 @@ struct transaction {
     bool ended;     /* end of data came */
     bool submitted; /* in receiver->submitted, waiting for the queue */
     bool missing_date, missing_message_id, header_seen;
-    bool lowered;            /* the priority that was asked for is for those whom we know */
-    struct smtp_x forwarded; /* what XFORWARD said; given 0: nothing */
-    struct vr_str solicits;  /* keywords of a Solicitation field that are not wanted here */
+    bool lowered;             /* the priority that was asked for is for those whom we know */
+    struct smtp_x forwarded;  /* what XFORWARD said; given 0: nothing */
+    struct vr_str solicits;   /* keywords of a Solicitation field that are not wanted here */
     struct mime_reader *mime; /* utf8.c's; NULL: not needed, or not any more */
-    uint32_t hold_for;       /* seconds, HOLDFOR */
+    uint32_t hold_for;        /* seconds, HOLDFOR */
+    bool ascii_only;          /* a recipient's domain takes no header in UTF-8 */
     int64_t submitted_ms;
     UT_hash_handle hh; /* receiver->by_id */
 };
@@ -167,7 +168,7 @@ struct peer *policy_keeper_for(struct session *s, int asking);
 /* login.c: what is offered for the log-in */
 void login_lists(struct listener *l);
 void login_secured(struct session *s); /* TLS stands */
-void login_forget(struct session *s); /* the certificate is that of a proxy, not the client's */
+void login_forget(struct session *s);  /* the certificate is that of a proxy, not the client's */
 /* At EHLO: is the client's certificate an account? True: the keeper is asked, and the reply to EHLO follows its answer. */
 bool login_identify(struct session *s);
 void login_identified(struct session *s, uint8_t answer);

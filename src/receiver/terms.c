@@ -26,8 +26,8 @@ static bool is_own(const struct session *s, struct vr_str xtext)
 {
     struct vr_buf plain;
     vr_buf_init(&plain, XTEXT_MAX);
-    bool own = dsn_xtext_decode(&plain, xtext) == VR_OK &&
-               vr_str_equal_nocase(vr_buf_str(&plain), vr_str_from(s->user));
+    bool own =
+        dsn_xtext_decode(&plain, xtext) == VR_OK && address_same(vr_buf_str(&plain), vr_str_from(s->user));
     vr_buf_fini(&plain);
     return own;
 }

@@ -152,7 +152,7 @@ static void refuse_content(struct connection *c, const char *enhanced, const cha
 static void refuse_header(struct connection *c)
 {
     if (c->survey->verdict.header_is_utf8)
-        refuse_content(c, "5.6.7", "the header of the message has text beyond ASCII (SMTPUTF8)",
+        refuse_content(c, "5.6.9", "the header of the message has text beyond ASCII (SMTPUTF8)",
                        "write it as encoded words (RFC 2047)");
     else
         refuse_content(c, "5.6.3", "the header of the message has bytes beyond ASCII (8BITMIME)",

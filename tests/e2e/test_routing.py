@@ -306,7 +306,7 @@ def eight_bit_to_a_seven_bit_server(world):
     assert [(e["to"], e["parts"]) for e in events] == [("7bit", "6")] * 2 and events[0]["id"] == s.events("delivery.ok")[1]["id"], events
     signed = small.replace(b"multipart/mixed", b"multipart/signed")
     header = small.replace(b"Subject: eight", "Subject: \u00e9ight".encode())
-    for number, (text, status, words) in enumerate(((signed, "5.6.3", "part 1 (text/plain) is signed"), (header, "5.6.7", "SMTPUTF8")), 1):
+    for number, (text, status, words) in enumerate(((signed, "5.6.3", "part 1 (text/plain) is signed"), (header, "5.6.9", "SMTPUTF8")), 1):
         send(text)
         fields = dsn_of(s.wait_mail("ann@d.test", number)[-1])[0]
         assert any(dsn_of(m)[0]["Status"] == status and words in str(dsn_of(m)[0]["Diagnostic-Code"]).replace("\n", "")

@@ -105,8 +105,8 @@ def utf8_from_client_to_mailbox(world):
 @case
 def utf8_over_servers_that_know_it_and_that_do_not(world):
     """Where SMTPUTF8 is offered all goes as it is; where not: A-labels, plain ASCII, or back with 5.6.7 and 5.6.9."""
-    new, old = Sink(world, extensions=EXTENSIONS), Sink(world)
-    s = idn_server(world, extra='route "neu.test" { to = "smtp:127.0.0.1:%d" }\nroute "müller.test" { to = "smtp:127.0.0.1:%d" }\n'
+    new, old, lmtp = Sink(world, extensions=EXTENSIONS), Sink(world), Sink(world, extensions=EXTENSIONS)
+    s = idn_server(world, domains={"d.test": "", "bücher.test": "", "lmtp.test": 'deliver = "lmtp:127.0.0.1:%d"\n mailboxes = any' % lmtp.port}, extra='route "neu.test" { to = "smtp:127.0.0.1:%d" }\nroute "müller.test" { to = "smtp:127.0.0.1:%d" }\n'
                    'route "alt.test" { to = "smtp:127.0.0.1:%d" }\nroute ".straße.test" { to = "smtp:127.0.0.1:%d" }\n' %
                    (new.port, new.port, old.port, old.port))
     submit(s, message(), ["ö@müller.test", "x@xn--mller-kva.test"])
@@ -138,6 +138,10 @@ def utf8_over_servers_that_know_it_and_that_do_not(world):
     returned = email.message_from_bytes(raw).get_payload()[2]
     assert returned.get_content_type() == "message/global" and returned["Content-Transfer-Encoding"] == "quoted-printable", raw
     assert b"Subject: Gr=C3=BC=C3=9Fe\n" in raw, raw
+    # LMTP likewise
+    submit(s, message(to="ö@lmtp.test"))
+    wait_until("it is there", lambda: lmtp.messages, 30)
+    assert lmtp.commands[0].startswith("LHLO ") and said(lmtp, "MAIL") == ["MAIL FROM:<ann@d.test> BODY=8BITMIME SMTPUTF8"], lmtp.commands
     # an SMTPUTF8 sender: returned for all; the report is in UTF-8, as its reader needs it anyway
     submit(s, b"Subject: plain\r\n\r\nx\r\n", ["x@alt.test"], sender="jörg@bücher.test")
     raw = newest(s, "jörg@bücher.test", 1)

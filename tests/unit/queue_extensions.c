@@ -177,11 +177,14 @@ static void test_beyond_ascii(void **state)
     expect_queued(0); /* the last result is heard */
     drain_queue();
     config_free(config);
-    config_make("jörg: far@far.example\n");
+    config_make("jörg: far@straße.example\nbüro: far@xn--strae-oqa.example, b@xn--strae-oqa.example\n");
     start_queue(true);
-    submit(&(struct mail){"x@away.example", {"Jörg@home.example"}, .asks = ENVELOPE_UTF8});
+    submit(
+        &(struct mail){"x@away.example", {"Jörg@home.example", "BÜRO@home.example"}, .asks = ENVELOPE_UTF8});
     struct delivery d = expect_delivery(&sides[SENDER]);
-    assert_true(vr_str_equal(d.rcpts[0].address, VR_STR("far@far.example")));
+    assert_int_equal(d.rcpt_count, 2); /* one destination, and one copy for who is named twice */
+    assert_true(vr_str_equal(d.rcpts[0].address, VR_STR("far@straße.example")));
+    assert_true(vr_str_equal(d.rcpts[1].address, VR_STR("b@xn--strae-oqa.example")));
     assert_true(vr_str_equal(d.rcpts[0].orcpt, VR_STR("utf-8;Jörg@home.example")));
     answer(&sides[SENDER], &d, DELIVERY_OK, 250, "", "");
     expect_queued(0);

@@ -79,6 +79,30 @@ static void test_smtputf8(void **state)
     }
 }
 
+/* A domain that takes nothing beyond ASCII (RFC 6531 §3.5): refused while the client waits, and only for what there is no ASCII form of. */
+static void test_ascii_domain(void **state)
+{
+    (void)state;
+    int fd = client(MX);
+    expect(fd, "220 ");
+    ask(fd, "EHLO c.test\r\n", "250 ");
+    ask(fd, "MAIL FROM:<ö@x.test> SMTPUTF8\r\n", "250 2.1.0");
+    ask(fd, "RCPT TO:<a@straße.example>\r\n", "553 5.6.7");
+    ask(fd, "RCPT TO:<ö@relay.example>\r\n", "250 2.1.5");
+    ask(fd, "RSET\r\n", "250 ");
+    ask(fd, "MAIL FROM:<a@öx.test> SMTPUTF8\r\n", "250 2.1.0");
+    ask(fd, "RCPT TO:<ö@straße.example>\r\n", "553 5.6.7");
+    ask(fd, "RCPT TO:<a@straße.example>\r\n", "250 2.1.5");
+    ask(fd, "DATA\r\n", "354 ");
+    ask(fd, "Subject: ü\r\n\r\nx\r\n.\r\n", "554 5.6.9");
+    ask(fd, "MAIL FROM:<a@öx.test> SMTPUTF8\r\n", "250 2.1.0");
+    ask(fd, "RCPT TO:<a@straße.example>\r\n", "250 2.1.5");
+    ask(fd, "DATA\r\n", "354 ");
+    say(fd, "Subject: x\r\n\r\nü\r\n.\r\n"); /* its text does not matter */
+    receive(&queue, IPC_SUBMIT);
+    close(fd);
+}
+
 /* ---- the keeper ---------------------------------------------------------------------------------------------------- */
 
 /* An exchange that a client leaves behind would stay with the keeper for ever, which has room for so many. */
@@ -460,6 +484,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_answer_twice, start, stop),
         cmocka_unit_test_setup_teardown(test_priorities, start, stop),
         cmocka_unit_test_setup_teardown(test_keeper_gone, start, stop),
+        cmocka_unit_test_prestate_setup_teardown(
+            test_ascii_domain, start, stop, "domain \"straße.example\" { mailboxes = any smtputf8 = no }\n"),
         cmocka_unit_test_prestate_setup_teardown(test_smtputf8, start, stop,
                                                  "domain \"straße.example\" { mailboxes = any }\n"),
         cmocka_unit_test_prestate_setup_teardown(test_proxied_client, start, stop,
