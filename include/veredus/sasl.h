@@ -133,6 +133,9 @@ enum sasl_step sasl_server_step(struct sasl_server *s, struct vr_str in, bool ha
 enum sasl_step sasl_server_password_checked(struct sasl_server *s, bool good, struct vr_str *out);
 /* keys NULL: no such user, or none of this hash; goes on as if, and fails at the end. They must be of sasl_server_hash. */
 enum sasl_step sasl_server_scram_keys(struct sasl_server *s, const struct sasl_scram_keys *keys, struct vr_str *out);
+/* For an owner that takes several forms of a name for one account ("Ann", "ann"), before sasl_server_scram_keys(NULL): the form that stands for all
+ * of them. Else each form of a name that is nobody's would have a salt of its own, and those of an account's would not. At most 1,024 octets. */
+void sasl_server_canonical(struct sasl_server *s, struct vr_str name);
 /* keys NULL: no such user, or none for CRAM-MD5. The end comes after the same work. */
 enum sasl_step sasl_server_cram_keys(struct sasl_server *s, const struct sasl_cram_keys *keys, struct vr_str *out);
 enum sasl_step sasl_server_identity_checked(struct sasl_server *s, bool good, struct vr_str *out);
@@ -149,7 +152,8 @@ enum sasl_step sasl_server_token_checked(struct sasl_server *s, const struct sas
 
 struct vr_str sasl_server_user(const struct sasl_server *s);     /* who the client claims to be; behind DONE: who it is. NEED_TOKEN: may be empty */
 struct vr_str sasl_server_password(const struct sasl_server *s); /* at NEED_PASSWORD; empty and wiped behind it */
-struct vr_str sasl_server_token(const struct sasl_server *s);    /* at NEED_TOKEN; empty and wiped behind it */
+struct vr_str sasl_server_token(const struct sasl_server *s);    /* at NEED_TOKEN; empty and wiped behind it. Empty then, too: the client wants to
+                                                                    know which scope is needed (RFC 7628 §4.3); no verdict lets it in */
 enum sasl_hash sasl_server_hash(const struct sasl_server *s);    /* SCRAM */
 const char *sasl_server_why(const struct sasl_server *s);        /* FAILED: a sentence for the log */
 bool sasl_server_malformed(const struct sasl_server *s);         /* FAILED: the mechanism's grammar was not followed; no secret was looked at */

@@ -1,7 +1,7 @@
 /* client.c - the client side: the engine, and all mechanisms but SCRAM (client_scram.c): each an initial response and a step.
  *
  * Promise: an exchange is complete only when all that the mechanism asks of the server was done; what was secret is wiped.
- * Tests:   tests/unit/sasl.c, tests/fuzz/fuzz_sasl.c
+ * Tests:   tests/unit/sasl.c, tests/unit/sasl_mechanisms.c, tests/unit/sasl_tokens.c, tests/fuzz/fuzz_sasl.c
  */
 #include "client_inside.h"
 

@@ -2,7 +2,7 @@
  *
  * Promise: complete only when the server has proved that it knows the password too (§3); with -PLUS also that TLS ends at it.
  * States:  0 -> 1 [client_scram_initial] -> 2 [answer, to server-first] -> 3 [verify, of server-final]
- * Tests:   tests/unit/sasl.c
+ * Tests:   tests/unit/sasl.c, tests/unit/sasl_binding.c
  */
 #include "client_inside.h"
 

@@ -3,7 +3,7 @@
  * Keys:    HMAC-MD5 begins by hashing one block made of the password, for each of its two sums (RFC 2104 §4): what is stored are the two
  *          states behind it, so that the password itself is not. libcrypto's newer interface cannot take a state up again; the older one can.
  * Promise: an unknown user, and one without such keys, costs the same work as a wrong digest.
- * Tests:   tests/unit/sasl.c (RFC 2195 §2)
+ * Tests:   tests/unit/sasl_mechanisms.c (RFC 2195 §2), tests/unit/sasl_tokens.c
  */
 #define OPENSSL_SUPPRESS_DEPRECATED
 #include "inside.h"

@@ -74,7 +74,7 @@ struct sasl_server {
     struct binding_room room;
     struct sasl_binding binding; /* in it */
     bool plus_offered;
-    struct vr_buf identity, hostname;
+    struct vr_buf identity, hostname, canonical;
     struct vr_buf out, token;
     struct vr_buf response; /* CRAM-MD5: the digest that the client sent */
     struct vr_str bound;    /* SCRAM: the channel binding data that the client must repeat */

@@ -3,7 +3,7 @@
  * Order:  best first. What binds the channel stands before what does not: it alone finds a man in the middle (RFC 5802 §6), which counts for
  *         more than the hash. CRAM-MD5 is last, behind what shows the password to the server under TLS: a server that has it keeps something
  *         of each password by which one can log in.
- * Tests:  tests/unit/sasl.c
+ * Tests:  tests/unit/sasl_mechanisms.c
  */
 #include "inside.h"
 

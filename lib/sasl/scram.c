@@ -1,6 +1,6 @@
 /* scram.c - the arithmetic and the grammar that both sides of SCRAM share (RFC 5802 §2.2, §3, §5.1, §7; RFC 7677).
  *
- * Tests: tests/unit/sasl.c (RFC 5802 §5, RFC 7677 §3)
+ * Tests: tests/unit/sasl.c (RFC 7677 §3), tests/unit/sasl_mechanisms.c (RFC 5802 §5)
  */
 #include "inside.h"
 

@@ -2,7 +2,7 @@
  *
  * Promise: an unknown user looks like a wrong password; what was secret is wiped.
  * States:  s->at counts the steps of the mechanism's function; what was asked of the owner (s->asked) is settled before the next.
- * Tests:   tests/unit/sasl.c, tests/fuzz/fuzz_sasl.c
+ * Tests:   tests/unit/sasl.c, tests/unit/sasl_mechanisms.c, tests/unit/sasl_tokens.c, tests/fuzz/fuzz_sasl.c
  */
 #include "inside.h"
 
@@ -200,6 +200,7 @@ struct sasl_server *sasl_server_new(struct vr_str mechanism, const struct sasl_s
     s->why = "";
     vr_buf_init(&s->identity, SASL_IDENTITY_MAX);
     vr_buf_init(&s->hostname, SASL_USER_MAX);
+    vr_buf_init(&s->canonical, 1024);
     vr_buf_init(&s->out, SASL_MESSAGE_MAX);
     vr_buf_init(&s->token, SASL_TOKEN_MAX);
     vr_buf_init(&s->response, 64);
@@ -215,7 +216,7 @@ void sasl_server_free(struct sasl_server *s)
         return;
     sasl_wipe_buf(&s->token);
     sasl_wipe_buf(&s->response);
-    struct vr_buf *const buffers[] = {&s->identity, &s->hostname, &s->out,
+    struct vr_buf *const buffers[] = {&s->identity, &s->hostname, &s->canonical, &s->out,
                                       &s->token,    &s->response, &s->full_nonce};
     for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++)
         vr_buf_fini(buffers[i]);

@@ -3,7 +3,7 @@
  * Promise: an unknown user looks like a wrong password, in the messages and in the salts (§9: fake ones that stay the same). With -PLUS the
  *          client proves that its TLS ends where ours does; without, one that was not shown our -PLUS is told apart (§6).
  * States:  0 -> 1 [scram_first, the owner's keys] -> 2 [scram_final] -> DONE
- * Tests:   tests/unit/sasl.c, tests/fuzz/fuzz_sasl.c
+ * Tests:   tests/unit/sasl.c, tests/unit/sasl_binding.c, tests/fuzz/fuzz_sasl.c
  */
 #include "inside.h"
 
@@ -175,7 +175,7 @@ enum sasl_step server_scram(struct sasl_server *s, struct vr_str in, bool has_in
 /* The salt of a user who does not exist: the same each time, another for each hash, and nobody without the key can tell (§9, RFC 7677 §4). */
 static void fake_keys(struct sasl_server *s)
 {
-    struct vr_str user = sasl_server_user(s);
+    struct vr_str user = vr_buf_size(&s->canonical) > 0 ? vr_buf_str(&s->canonical) : sasl_server_user(s);
     uint8_t key1[16], key2[16];
     for (size_t i = 0; i < sizeof key2; i++) {
         key1[i] = (uint8_t)(s->fake_key[i] ^ (s->mechanism->hash == SASL_SHA1 ? 0x36 : 0));
@@ -186,6 +186,12 @@ static void fake_keys(struct sasl_server *s)
         .hash = s->mechanism->hash, .salt_n = sizeof halves, .iterations = s->fake_iterations};
     memcpy(s->keys.salt, halves, sizeof halves);
     s->unknown = true;
+}
+
+void sasl_server_canonical(struct sasl_server *s, struct vr_str name)
+{
+    vr_buf_reset(&s->canonical);
+    vr_buf_add(&s->canonical, name);
 }
 
 enum sasl_step sasl_server_scram_keys(struct sasl_server *s, const struct sasl_scram_keys *keys,

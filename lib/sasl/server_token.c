@@ -5,7 +5,7 @@
  *
  * Promise: whose token it is, the owner says; who the client claims to be must be the same. A refused token is told with a JSON object, which
  *          the client answers (^A, or nothing), and that answer is followed by the refusal, whatever it is (§3.2.3).
- * Tests:   tests/unit/sasl.c (RFC 7628 §4), tests/fuzz/fuzz_sasl.c
+ * Tests:   tests/unit/sasl_mechanisms.c (RFC 7628 §4), tests/unit/sasl_tokens.c, tests/fuzz/fuzz_sasl.c
  */
 #include "inside.h"
 
@@ -90,10 +90,11 @@ enum sasl_step sasl_server_token_checked(struct sasl_server *s, const struct sas
                                          struct vr_str *out)
 {
     static const struct sasl_token_verdict another = {.status = "invalid_token"};
+    bool none = vr_buf_size(&s->token) == 0;
     server_settle(s, SASL_NEED_TOKEN, out);
     sasl_wipe_buf(&s->token);
-    if (!v->good)
-        return refuse(s, v, NULL, out);
+    if (!v->good || none)
+        return refuse(s, v, none ? "there is no token" : NULL, out);
     struct vr_str claimed = sasl_server_user(s);
     if (claimed.n > 0 && !vr_str_equal_nocase(claimed, v->user))
         return refuse(s, &another, "the token is another user's", out);
@@ -105,14 +106,13 @@ enum sasl_step sasl_server_token_checked(struct sasl_server *s, const struct sas
 /* ---- the message ---------------------------------------------------------------------------------------------------- */
 
 /* "Bearer TOKEN"; the scheme in any case (RFC 7235 §2.1). An empty value asks what would be needed (RFC 7628 §4.3). */
-static enum sasl_step take_auth(struct sasl_server *s, struct vr_str auth, struct vr_str *out)
+static enum sasl_step take_auth(struct sasl_server *s, struct vr_str auth)
 {
-    static const struct sasl_token_verdict missing = {.status = "invalid_token"};
     struct vr_str token = vr_str_starts_nocase(auth, VR_STR("Bearer ")) ? vr_str_from_pos(auth, 7) : auth;
     while (token.n > 0 && token.p[0] == ' ')
         token = vr_str_from_pos(token, 1);
     if (auth.n == 0)
-        return refuse(s, &missing, "there is no token", out);
+        return server_ask(s, SASL_NEED_TOKEN);
     if (token.p == auth.p || !sasl_token_valid(token))
         return server_malformed_fail(s, "the token is no bearer token, or holds what may not be in one");
     vr_buf_reserve(&s->token, token.n);
@@ -146,12 +146,12 @@ static const char *read_pairs(struct vr_str in, struct vr_str *auth, bool *found
     return *found ? NULL : "the message holds no token";
 }
 
-static enum sasl_step read_message(struct sasl_server *s, struct vr_str pairs, struct vr_str *out)
+static enum sasl_step read_message(struct sasl_server *s, struct vr_str pairs)
 {
     struct vr_str auth;
     bool found;
     const char *fault = read_pairs(pairs, &auth, &found);
-    return fault != NULL ? server_malformed_fail(s, fault) : take_auth(s, auth, out);
+    return fault != NULL ? server_malformed_fail(s, fault) : take_auth(s, auth);
 }
 
 enum sasl_step server_oauthbearer(struct sasl_server *s, struct vr_str in, bool has_in, struct vr_str *out)
@@ -175,7 +175,7 @@ enum sasl_step server_oauthbearer(struct sasl_server *s, struct vr_str in, bool 
     vr_buf_fini(&zid);
     if (!good)
         return server_malformed_fail(s, "the user name is too long, or not well-formed");
-    return read_message(s, vr_str_from_pos(gs2.rest, 1), out);
+    return read_message(s, vr_str_from_pos(gs2.rest, 1));
 }
 
 enum sasl_step server_xoauth2(struct sasl_server *s, struct vr_str in, bool has_in, struct vr_str *out)
@@ -189,5 +189,5 @@ enum sasl_step server_xoauth2(struct sasl_server *s, struct vr_str in, bool has_
         return server_malformed_fail(s, "the message does not begin with user=");
     if (!server_keep_user(s, vr_str_from_pos(user, 5)))
         return server_malformed_fail(s, "the user name is empty, too long, or holds control bytes");
-    return read_message(s, rest, out);
+    return read_message(s, rest);
 }

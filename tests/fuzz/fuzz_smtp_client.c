@@ -250,8 +250,12 @@ static void run(struct run *r, uint8_t flags, struct vr_str script)
         r->config.user = VR_STR("user"), r->config.password = VR_STR(PASSWORD);
     if (flags & 64)
         r->config.auth_mechanism = VR_STR("LOGIN");
+    if ((flags & 32) && (flags & 128)) /* one of two secrets, a certificate, and something to bind to */
+        r->config.token = VR_STR(PASSWORD), r->config.certificate = true;
     r->utf8 = flags & 128;
     r->client = smtp_client_new(&r->config, 0);
+    if (flags & 128)
+        smtp_client_binding(r->client, &(struct sasl_binding){.tls_exporter = VR_STR("exported")});
     vr_buf_init(&r->said, 64u << 20);
     while (vr_str_split(&script, '\x01', &part)) {
         struct vr_str half;

@@ -259,6 +259,7 @@ bool engine_run(const struct transcript *t, enum way way, uint64_t seed, struct 
     if (engine == NULL)
         return complain(&r, 0, "out of memory", vr_str(NULL, 0));
     owner_init(&r.owner, engine);
+    r.owner.mechanisms = t->config.auth_mechanisms;
     r.owner.now_ms = START_MS;
     vr_buf_init(&r.input, 64u << 20);
     vr_buf_init(&r.said, 64u << 20);

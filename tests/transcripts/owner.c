@@ -4,6 +4,8 @@
  */
 #include "owner.h"
 
+#include "../unit/sasl_owner.h"
+
 #include <veredus/idn.h>
 
 #include <assert.h>
@@ -257,43 +259,24 @@ static void hear_data_end(struct owner *o)
 
 /* ---- AUTH --------------------------------------------------------------------------------------------------------- */
 
-static const struct sasl_scram_keys *scram_keys(struct vr_str user, enum sasl_hash hash)
-{
-    static struct sasl_scram_keys keys[2];
-    if (!vr_str_equal(user, VR_STR("user@d.test")))
-        return NULL;
-    if (keys[hash].salt_n == 0)
-        assert(sasl_scram_derive(hash, VR_STR("secret"), (const uint8_t *)"transcript  salt", 4096,
-                                 &keys[hash]) == VR_OK);
-    return &keys[hash];
-}
+static const struct sasl_owner account = {.user = "user@d.test",
+                                          .password = "secret",
+                                          .token = "good-token",
+                                          .narrow = "narrow-token",
+                                          .salt = "transcript  salt"};
 
 static void follow_sasl(struct owner *o, enum sasl_step step, struct vr_str out)
 {
-    for (;;) {
-        switch (step) {
-        case SASL_CHALLENGE:
-            o->has_challenge = true;
-            o->challenge = vr_arena_dup(&o->arena, out);
-            return;
-        case SASL_NEED_PASSWORD:
-            step = sasl_server_password_checked(
-                o->sasl,
-                vr_str_equal(sasl_server_user(o->sasl), VR_STR("user@d.test")) &&
-                    vr_str_equal(sasl_server_password(o->sasl), VR_STR("secret")),
-                &out);
-            break;
-        case SASL_NEED_SCRAM:
-            step = sasl_server_scram_keys(
-                o->sasl, scram_keys(sasl_server_user(o->sasl), sasl_server_hash(o->sasl)), &out);
-            break;
-        case SASL_DONE:
-            decide(o, SMTP_REPLY(235, "2.7.0", "authenticated"));
-            return;
-        default:
-            decide(o, SMTP_REPLY(535, "5.7.8", "user name or password is wrong"));
-            return;
-        }
+    step = sasl_owner_settle(&account, o->sasl, step, &out);
+    if (step == SASL_CHALLENGE) {
+        o->has_challenge = true;
+        o->challenge = vr_arena_dup(&o->arena, out);
+    } else if (step == SASL_DONE) {
+        decide(o, SMTP_REPLY(235, "2.7.0", "authenticated"));
+    } else if (sasl_server_malformed(o->sasl)) {
+        decide(o, SMTP_REPLY(501, "5.5.2", "the response does not follow the mechanism"));
+    } else {
+        decide(o, SMTP_REPLY(535, "5.7.8", "user name or password is wrong"));
     }
 }
 
@@ -301,9 +284,16 @@ static void hear_auth(struct owner *o, const struct smtp_server_event *ev, bool 
 {
     struct vr_str out = {NULL, 0};
     if (first) {
+        struct sasl_server_config config = {.nonce = "transcript nonce!",
+                                            .fake_key = "transcript  key",
+                                            .hostname = VR_STR("mx.d.test"),
+                                            .plus_offered =
+                                                vr_str_find_str(o->mechanisms, VR_STR("-PLUS")) != VR_NPOS,
+                                            .binding = {.tls_exporter = VR_STR("transcript exporter"),
+                                                        .tls_server_end_point = VR_STR("transcript hash")},
+                                            .identity = VR_STR("other@d.test\nuser@d.test")};
         sasl_server_free(o->sasl);
-        o->sasl = sasl_server_new(ev->mechanism, &(struct sasl_server_config){.nonce = "transcript nonce!",
-                                                                              .fake_key = "transcript  key"});
+        o->sasl = sasl_server_new(ev->mechanism, &config);
     }
     assert(o->sasl != NULL); /* only what was offered comes here */
     enum sasl_step step = sasl_server_step(o->sasl, ev->data, ev->has_data, &out);

@@ -20,6 +20,7 @@ struct owner {
         facts; /* "message from=… to=…\n" then "body …\n" for each line, of every message accepted */
     unsigned messages;
     struct sasl_server *sasl;
+    struct vr_str mechanisms; /* that are offered */
     bool closed, secure;
     bool has_reply, has_challenge; /* an answer that is decided, but not yet given */
     struct smtp_reply reply;

@@ -171,7 +171,10 @@ static bool read_setting(struct transcript *t, struct vr_str text, unsigned line
         good = set_tls(t, value);
     else if (vr_str_equal(key, VR_STR("auth")))
         good = set_auth(t, value);
-    else if (vr_str_equal(key, VR_STR("greeting")))
+    else if (vr_str_equal(key, VR_STR("mechanisms"))) {
+        t->config.auth_mechanisms = vr_arena_dup(&t->arena, value);
+        good = value.n > 0;
+    } else if (vr_str_equal(key, VR_STR("greeting")))
         good = set_greeting(t, value);
     else if (vr_str_equal(key, VR_STR("offer")) || vr_str_equal(key, VR_STR("withhold")) ||
              vr_str_equal(key, VR_STR("grant")))

@@ -6,6 +6,7 @@
 #include "io/fs.h"
 
 #include <setjmp.h>
+#include <sqlite3.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -101,6 +102,132 @@ static void test_scram_keys(void **state)
     assert_memory_equal(stored.server_key, derived.server_key, 32);
     assert_int_equal(accounts_scram(a, VR_STR("bob@example.org"), SASL_SHA256, &stored), ACCOUNTS_NO_SUCH);
     accounts_close(a);
+}
+
+static void test_keys_of_each_kind(void **state)
+{
+    (void)state;
+    struct accounts *a = open_new();
+    struct vr_str ann = VR_STR("ann@example.org");
+    struct sasl_scram_keys stored, derived;
+    struct sasl_cram_keys cram, wanted;
+    assert_int_equal(accounts_add(a, ann, VR_STR("pencil"), salts), ACCOUNTS_OK);
+    assert_int_equal(accounts_scram(a, ann, SASL_SHA1, &stored), ACCOUNTS_OK);
+    assert_int_equal(sasl_scram_derive(SASL_SHA1, VR_STR("pencil"), salts + 32, 10000, &derived), VR_OK);
+    assert_int_equal(stored.hash, SASL_SHA1);
+    assert_int_equal(stored.iterations, 10000);
+    assert_memory_equal(stored.salt, derived.salt, 16);
+    assert_memory_equal(stored.stored_key, derived.stored_key, 20);
+    assert_memory_equal(stored.server_key, derived.server_key, 20);
+    assert_int_equal(accounts_scram(a, VR_STR("bob@example.org"), SASL_SHA1, &stored), ACCOUNTS_NO_SUCH);
+    /* those of CRAM-MD5 only where they are asked for, and gone when the password is set without */
+    assert_int_equal(accounts_cram(a, ann, &cram), ACCOUNTS_NO_SUCH);
+    accounts_keep_cram(a, true);
+    assert_int_equal(accounts_set_password(a, ann, VR_STR("pencil"), salts), ACCOUNTS_OK);
+    assert_int_equal(accounts_cram(a, ann, &cram), ACCOUNTS_OK);
+    assert_int_equal(sasl_cram_derive(VR_STR("pencil"), &wanted), VR_OK);
+    assert_memory_equal(&cram, &wanted, sizeof cram);
+    assert_int_equal(accounts_cram(a, VR_STR("bob@example.org"), &cram), ACCOUNTS_NO_SUCH);
+    accounts_keep_cram(a, false);
+    assert_int_equal(accounts_set_password(a, ann, VR_STR("crayon"), salts), ACCOUNTS_OK);
+    assert_int_equal(accounts_cram(a, ann, &cram), ACCOUNTS_NO_SUCH);
+    accounts_close(a);
+}
+
+/* A data base as version 1 made it: an account with keys of SCRAM-SHA-256 only. */
+static void make_schema_1(void)
+{
+    sqlite3 *db;
+    struct accounts *a = open_new();
+    assert_int_equal(accounts_add(a, VR_STR("ann@example.org"), VR_STR("pencil"), salts), ACCOUNTS_OK);
+    assert_int_equal(accounts_add_send_as(a, VR_STR("ann@example.org"), VR_STR("@x.org")), ACCOUNTS_OK);
+    accounts_close(a);
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db,
+                                  "ALTER TABLE account DROP COLUMN scram1_salt;"
+                                  "ALTER TABLE account DROP COLUMN scram1_iterations;"
+                                  "ALTER TABLE account DROP COLUMN scram1_stored_key;"
+                                  "ALTER TABLE account DROP COLUMN scram1_server_key;"
+                                  "ALTER TABLE account DROP COLUMN cram_keys;"
+                                  "PRAGMA user_version = 1",
+                                  NULL, NULL, NULL),
+                     SQLITE_OK);
+    sqlite3_close(db);
+}
+
+static int64_t schema_version(void)
+{
+    sqlite3 *db;
+    sqlite3_stmt *s;
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_prepare_v2(db, "PRAGMA user_version", -1, &s, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_step(s), SQLITE_ROW);
+    int64_t version = sqlite3_column_int64(s, 0);
+    sqlite3_finalize(s);
+    sqlite3_close(db);
+    return version;
+}
+
+static void test_older_schema(void **state)
+{
+    (void)state;
+    char error[256] = "";
+    struct vr_str ann = VR_STR("ann@example.org");
+    struct sasl_scram_keys keys;
+    make_schema_1();
+    assert_int_equal(schema_version(), 1);
+    struct accounts *a = accounts_open(path, false, error);
+    assert_non_null(a);
+    assert_int_equal(schema_version(), 2);
+    /* all that was there counts; what was not kept is not there, until the password is set */
+    assert_int_equal(accounts_verify(a, ann, VR_STR("pencil")), ACCOUNTS_OK);
+    assert_int_equal(accounts_scram(a, ann, SASL_SHA256, &keys), ACCOUNTS_OK);
+    assert_int_equal(accounts_may_send_as(a, ann, VR_STR("any@x.org")), ACCOUNTS_OK);
+    assert_int_equal(accounts_scram(a, ann, SASL_SHA1, &keys), ACCOUNTS_NO_SUCH);
+    assert_int_equal(accounts_set_password(a, ann, VR_STR("crayon"), salts), ACCOUNTS_OK);
+    assert_int_equal(accounts_scram(a, ann, SASL_SHA1, &keys), ACCOUNTS_OK);
+    accounts_close(a);
+}
+
+/* A data base that may not be written is read as it is, and brought up to date as soon as somebody may. */
+static void test_older_schema_that_is_locked(void **state)
+{
+    (void)state;
+    char error[256] = "";
+    struct vr_str ann = VR_STR("ann@example.org");
+    struct sasl_scram_keys keys;
+    sqlite3 *other;
+    make_schema_1();
+    struct accounts *reader;
+    assert_int_equal(sqlite3_open(path, &other), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(other, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
+    reader = accounts_open(path, false, error); /* waits a while for the lock, then goes on without */
+    assert_non_null(reader);
+    assert_int_equal(schema_version(), 1);
+    assert_int_equal(accounts_verify(reader, ann, VR_STR("pencil")), ACCOUNTS_OK);
+    assert_int_equal(accounts_scram(reader, ann, SASL_SHA256, &keys), ACCOUNTS_OK);
+    assert_int_equal(sqlite3_exec(other, "ROLLBACK", NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(other);
+    assert_int_equal(accounts_scram(reader, ann, SASL_SHA1, &keys), ACCOUNTS_NO_SUCH);
+    assert_int_equal(schema_version(), 2);
+    struct accounts *writer = open_new();
+    assert_int_equal(accounts_set_password(writer, ann, VR_STR("crayon"), salts), ACCOUNTS_OK);
+    assert_int_equal(accounts_scram(reader, ann, SASL_SHA1, &keys), ACCOUNTS_OK);
+    accounts_close(writer);
+    accounts_close(reader);
+}
+
+static void test_newer_schema(void **state)
+{
+    (void)state;
+    char error[256] = "";
+    sqlite3 *db;
+    accounts_close(open_new());
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, "PRAGMA user_version = 3", NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(db);
+    assert_null(accounts_open(path, false, error));
+    assert_non_null(strstr(error, "was made by a newer veredus (schema 3, this one knows 2)"));
 }
 
 static void test_refused_input(void **state)
@@ -285,6 +412,10 @@ int main(void)
         EACH(test_made_private_and_reopened),
         EACH(test_add_verify_change_remove),
         EACH(test_scram_keys),
+        EACH(test_keys_of_each_kind),
+        EACH(test_older_schema),
+        EACH(test_older_schema_that_is_locked),
+        EACH(test_newer_schema),
         EACH(test_refused_input),
         EACH(test_send_as),
         EACH(test_beyond_ascii),

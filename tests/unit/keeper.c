@@ -114,18 +114,23 @@ static struct ipc_reader receive(struct side *s, enum ipc_type type)
     return ipc_reader(vr_buf_str(&s->payload));
 }
 
-static void sasl_start_from(struct side *s, uint64_t id, const char *mechanism, bool has_initial,
-                            struct vr_str initial, const char *client)
+static void start_from(struct side *s, const struct sasl_start *start)
 {
     struct vr_buf b;
     vr_buf_init(&b, 4096);
-    ipc_sasl_start_pack(&b, &(struct sasl_start){.conversation = id,
-                                                 .mechanism = vr_str_from(mechanism),
-                                                 .has_initial = has_initial,
-                                                 .initial = initial,
-                                                 .client = vr_str_from(client)});
+    ipc_sasl_start_pack(&b, start);
     io_channel_send(s->channel, IPC_SASL_START, vr_buf_str(&b), -1);
     vr_buf_fini(&b);
+}
+
+static void sasl_start_from(struct side *s, uint64_t id, const char *mechanism, bool has_initial,
+                            struct vr_str initial, const char *client)
+{
+    start_from(s, &(struct sasl_start){.conversation = id,
+                                       .mechanism = vr_str_from(mechanism),
+                                       .has_initial = has_initial,
+                                       .initial = initial,
+                                       .client = vr_str_from(client)});
 }
 
 static void sasl_start(uint64_t id, const char *mechanism, bool has_initial, struct vr_str initial)
@@ -307,6 +312,109 @@ static void test_unknown_users_look_alike(void **state)
     assert_string_equal(unknown, again);
     assert_string_not_equal(unknown, known);
     assert_int_equal(strlen(unknown), strlen(known));
+    /* two forms of one name have one salt, whether somebody has it or not */
+    scram_salt("n,,n=ANN@Example.org,r=qrstuvwxyzabcdef", again);
+    assert_string_equal(again, known);
+    scram_salt("n,,n=BOB@Example.org,r=qrstuvwxyzabcdef", again);
+    assert_string_equal(again, unknown);
+    scram_salt("n,,n=bob@xn--bcher-kva.example,r=qrstuvwxyzabcdef", unknown);
+    scram_salt("n,,n=bob@b\xc3\xbc"
+               "cher.example,r=qrstuvwxyzabcdef",
+               again);
+    assert_string_equal(again, unknown);
+}
+
+/* Keys that an account has not look like no account: those of SCRAM-SHA-1 before its password was set anew, those of CRAM-MD5. */
+static void test_each_mechanism(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *mechanism, *user, *password;
+        const char *identity;
+        enum ipc_sasl verdict;
+    } rows[] = {
+        {"SCRAM-SHA-1", "ann@example.org", "pencil", "", IPC_SASL_OK},
+        {"SCRAM-SHA-1", "ann@example.org", "pencils", "", IPC_SASL_BAD},
+        {"SCRAM-SHA-1", "bob@example.org", "pencil", "", IPC_SASL_BAD},
+        {"SCRAM-SHA-256-PLUS", "ann@example.org", "pencil", "", IPC_SASL_OK},
+        {"SCRAM-SHA-1-PLUS", "ann@example.org", "pencil", "", IPC_SASL_OK},
+        {"SCRAM-SHA-1-PLUS", "ann@example.org", "pencils", "", IPC_SASL_BAD},
+        {"CRAM-MD5", "ann@example.org", "pencil", "", IPC_SASL_BAD}, /* no keys of it are kept … */
+        {"CRAM-MD5", "carl@example.org", "pencil", "", IPC_SASL_OK}, /* … but for those who had them made */
+        {"CRAM-MD5", "carl@example.org", "pencils", "", IPC_SASL_BAD},
+        {"CRAM-MD5", "bob@example.org", "pencil", "", IPC_SASL_BAD},
+        {"EXTERNAL", "", "", "ann@example.org", IPC_SASL_OK},
+        {"EXTERNAL", "ann@example.org", "", "carl@example.org\nann@example.org", IPC_SASL_OK},
+        {"EXTERNAL", "carl@example.org", "", "ann@example.org", IPC_SASL_BAD},
+        {"EXTERNAL", "", "", "bob@example.org", IPC_SASL_BAD},
+        {"EXTERNAL", "", "", "", IPC_SASL_BAD},
+        {"PLAIN", "ann@example.org", "pencil", "", IPC_SASL_OK},
+    };
+    char error[256];
+    accounts_make();
+    struct accounts *a = accounts_open(path, false, error);
+    accounts_keep_cram(a, true);
+    assert_int_equal(accounts_add(a, VR_STR("carl@example.org"), VR_STR("pencil"), salts), ACCOUNTS_OK);
+    accounts_close(a);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct sasl_client_config with = {.user = vr_str_from(rows[i].user),
+                                          .password = vr_str_from(rows[i].password),
+                                          .binding = {.tls_exporter = VR_STR("exported")},
+                                          .nonce = "nonce of the test"};
+        const char *user = rows[i].verdict != IPC_SASL_OK ? ""
+                           : rows[i].user[0] != '\0'      ? rows[i].user
+                                                          : rows[i].identity;
+        struct sasl_client *c = sasl_client_new(vr_str_from(rows[i].mechanism), &with);
+        struct vr_str out = {NULL, 0};
+        assert_non_null(c);
+        struct sasl_start start = {.conversation = 100 + i,
+                                   .mechanism = vr_str_from(rows[i].mechanism),
+                                   .has_initial = sasl_client_initial(c, &out),
+                                   .client = VR_STR("unix"), /* never throttled */
+                                   .plus_offered = true,
+                                   .tls_exporter = VR_STR("exported"),
+                                   .identity = vr_str_from(rows[i].identity)};
+        start.initial = out;
+        start_from(&sides[0], &start);
+        for (;;) {
+            while (!sides[0].got && !timed_out)
+                run(WAIT_MS);
+            if (sides[0].type != IPC_SASL_CHALLENGE)
+                break;
+            assert_int_equal(sasl_client_step(c, expect_challenge(&sides[0], 100 + i), &out), VR_OK);
+            sasl_step(&sides[0], 100 + i, out);
+        }
+        expect_done(&sides[0], 100 + i, rows[i].verdict, user);
+        sasl_client_free(c);
+    }
+}
+
+/* Who was shown -PLUS, and says that he was not, was lied to. Nobody knows tokens here. */
+static void test_lists_and_tokens(void **state)
+{
+    (void)state;
+    accounts_make();
+    struct sasl_start start = {.conversation = 1,
+                               .mechanism = VR_STR("SCRAM-SHA-256"),
+                               .has_initial = true,
+                               .initial = VR_STR("y,,n=ann@example.org,r=abcdefghijklmnop"),
+                               .client = VR_STR("unix"),
+                               .plus_offered = true};
+    start_from(&sides[0], &start);
+    expect_done(&sides[0], 1, IPC_SASL_BAD, "");
+    start.plus_offered = false;
+    start_from(&sides[0], &start);
+    expect_challenge(&sides[0], 1);
+    start = (struct sasl_start){.conversation = 2,
+                                .mechanism = VR_STR("OAUTHBEARER"),
+                                .has_initial = true,
+                                .initial = VR_STR("n,a=ann@example.org,\1auth=Bearer t\1\1"),
+                                .client = VR_STR("unix")};
+    start_from(&sides[0], &start);
+    struct vr_str challenge = expect_challenge(&sides[0], 2);
+    assert_true(vr_str_starts(challenge, VR_STR("{\"status\":\"invalid_token\"")));
+    sasl_step(&sides[0], 2, VR_STR("\1"));
+    expect_done(&sides[0], 2, IPC_SASL_BAD, "");
 }
 
 static void test_data_base_that_appears_and_changes(void **state)
@@ -455,6 +563,8 @@ int main(void)
         EACH(test_login),
         EACH(test_scram),
         EACH(test_unknown_users_look_alike),
+        EACH(test_each_mechanism),
+        EACH(test_lists_and_tokens),
         EACH(test_data_base_that_appears_and_changes),
         EACH(test_failures_slow_down_only_their_client),
         EACH(test_same_numbers_of_two_receivers_and_a_loss),

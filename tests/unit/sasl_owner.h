@@ -13,6 +13,7 @@
 struct sasl_owner {
     const char *user, *password, *token;
     const char *narrow; /* a token of the user for another scope; NULL: none */
+    const char *salt;   /* of 16 octets; NULL: SASL_OWNER_SALT */
 };
 
 #define SASL_OWNER_SALT ((const uint8_t *)"salt of 16 bytes")
@@ -46,7 +47,9 @@ static inline enum sasl_step sasl_owner_settle(const struct sasl_owner *o, struc
     case SASL_NEED_PASSWORD:
         return sasl_server_password_checked(s, known && vr_str_equal(sasl_server_password(s), password), out);
     case SASL_NEED_SCRAM:
-        if (sasl_scram_derive(sasl_server_hash(s), password, SASL_OWNER_SALT, 4096, &scram) != VR_OK)
+        if (sasl_scram_derive(sasl_server_hash(s), password,
+                              o->salt != NULL ? (const uint8_t *)o->salt : SASL_OWNER_SALT, 4096,
+                              &scram) != VR_OK)
             assert(!"the account's password cannot be used");
         return sasl_server_scram_keys(s, known ? &scram : NULL, out);
     case SASL_NEED_CRAM:
