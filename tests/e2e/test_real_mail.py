@@ -100,18 +100,28 @@ def compare(texts, wanted, arrived, received, way):
           (way, len(wanted), len(texts) - len(wanted)), flush=True)
 
 
-@case
-def real_mail(world):
-    """Thousands of real messages through submission, relay to a second veredus by DATA, and Maildir: every one comes out as it went in."""
+def to_second_veredus(world, way, options):
     texts = messages(archive(world))
     assert len(texts) > 5000, len(texts)
     far = world.server("far", host="127.0.0.2", domains={"far.test": "mailboxes = any"}, extra="log { level = notice }", release=True)
     s = world.server(accounts=["ann@d.test"], release=True,
-                     extra='route "far.test" { to = "smtp:127.0.0.2:%d" }\nlog { level = notice }' % far.mx)
+                     extra='route "far.test" { to = "smtp:127.0.0.2:%d" %s }\nlog { level = notice }' % (far.mx, options))
     wanted = submit(s, texts, "bob@far.test")
     s.wait_empty(120)
     wait_until("all are delivered", lambda: "empty" in far.queue("list"), 120, 0.5)
-    compare(texts, wanted, read_maildir(far.maildir("bob@far.test")), 2, "DATA")
+    compare(texts, wanted, read_maildir(far.maildir("bob@far.test")), 2, way)
+
+
+@case
+def real_mail(world):
+    """Thousands of real messages through submission, relay to a second veredus by DATA, and Maildir: every one comes out as it went in."""
+    to_second_veredus(world, "DATA", "chunking = no")
+
+
+@case
+def real_mail_by_bdat(world):
+    """The same by BDAT."""
+    to_second_veredus(world, "BDAT", "chunking = yes")
 
 
 @case
