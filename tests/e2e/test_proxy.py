@@ -101,6 +101,7 @@ def proxies_only(world):
             c.sendall(nonsense)
             with contextlib.suppress(ConnectionResetError):
                 assert c.recv(1000) == b""
+    wait_until("all is told", lambda: len(s.events("proxy.failed")) >= 3)
     reasons = [e["error"] for e in s.events("proxy.failed")]
     assert len(reasons) == 3 and "does not begin" in reasons[0] and "address" in reasons[2], reasons
     with socket.create_connection((s.host, submissions)) as c:  # a header, and then no handshake
