@@ -17,6 +17,7 @@ static const struct command {
     {"account", cli_account, "add, list, remove accounts; change passwords"},
     {"queue", cli_queue, "list, show, retry, hold, release, remove messages in the queue; verify a spool"},
     {"send", cli_send, "send a message to any server, with a trace of the dialogue"},
+    {"etrn", cli_etrn, "ask a server for the mail that waits there (ETRN)"},
     {"sendmail", cli_sendmail, "hand a message to this machine's server, as sendmail(1) does"},
     {"mailq", cli_mailq, NULL},
     {"newaliases", cli_newaliases, NULL},

@@ -62,6 +62,7 @@ enum smtp_client_event_kind {
     SMTP_CLIENT_RCPT_RESULT, /* ev.index, ev.reply: 2xx accepted. When MAIL was refused: all recipients get its reply */
     SMTP_CLIENT_BODY,        /* send the message now with smtp_client_body/_body_end */
     SMTP_CLIENT_RESULT,      /* the message's fate: ev.reply; SMTP: index is SIZE_MAX (all accepted recipients); LMTP: ev.index */
+    SMTP_CLIENT_ANSWER,      /* of smtp_client_ask: ev.reply. READY follows */
     SMTP_CLIENT_REPLY,       /* for a trace: any reply as it came; ev.command is what it answered ("EHLO", "." for the end of data) */
     SMTP_CLIENT_FAILED,      /* the session cannot go on: ev.reply says why (code 421 or 5xx of the server, or ours), ev.stage where.
                                 Recipients without a RESULT are open: the owner decides (usually: try again later). Send what is
@@ -76,7 +77,7 @@ struct smtp_client_event {
     struct vr_str text;      /* as the server wrote it (so a status stands in it too), lines joined by '\n', without the reply codes;
                                 cleaned. Valid until the next call */
     bool permanent;          /* 5xx (a greeting or EHLO refused with 5xx too) */
-    const char *command;     /* "greeting", "EHLO", "STARTTLS", "AUTH", "MAIL", "RCPT", "DATA", ".", "BDAT", "QUIT" */
+    const char *command;     /* "greeting", "EHLO", "STARTTLS", "AUTH", "MAIL", "RCPT", "DATA", ".", "BDAT", "QUIT", "command" (smtp_client_ask) */
     bool sent_dot;           /* FAILED: the final dot, or all of the last chunk, had been sent, so the message may have been taken */
 };
 
@@ -117,6 +118,9 @@ size_t smtp_client_held(const struct smtp_client *c);
 /* The final dot, or all of the last chunk, has been sent and its reply has not come: the message may have been taken. */
 bool smtp_client_sent_dot(const struct smtp_client *c);
 /* VRFY/NOOP-like keepalive of an idle connection is not needed; RSET before reuse is not sent (transactions end by themselves). */
+/* After READY, instead of a transaction: a command that has one reply and changes nothing of the session ("ETRN example.org", "VRFY ann"). ANSWER follows. False,
+ * and nothing is sent: the line is empty, longer than SMTP_LINE_MAX with its CRLF, or holds control bytes. */
+bool smtp_client_ask(struct smtp_client *c, struct vr_str line, int64_t now_ms);
 void smtp_client_quit(struct smtp_client *c, int64_t now_ms); /* after READY, instead of a transaction */
 unsigned smtp_client_offers(const struct smtp_client *c);          /* enum smtp_extension bits of the last EHLO */
 const struct smtp_client_limits *smtp_client_limits(const struct smtp_client *c);

@@ -2,7 +2,7 @@
  *
  * States:  GREETING -> EHLO (-> HELO) (-> STARTTLS -> SECURING -> EHLO) (-> AUTH) -> READY -> MAIL -> RCPT -> DATA -> BODY -> DOT -> READY
  *          by BDAT: RCPT -> CHUNKS -> LAST -> READY, or -> DRAIN when a chunk was refused
- *          a transaction that failed goes by RSET to READY; any -> DEAD [FAILED, CLOSED]
+ *          READY -> ASK -> READY, for a command of the owner's; a transaction that failed goes by RSET to READY; any -> DEAD [FAILED, CLOSED]
  * Invariants: (1) a reply counts only for a command that has left: what comes uncalled or early is a fault, unless it is a 4xx or 5xx that
  *          ends the session (2) nothing that came before TLS is looked at after it (3) after FAILED or CLOSED no event comes (4) while
  *          idle in READY the engine holds no buffers.
@@ -22,7 +22,7 @@
 #define OUT_KEPT   (256u << 10) /* an emptied buffer larger than this is given back at once */
 #define RCPT_LEAST 12           /* octets of the shortest RCPT */
 
-static client_on_reply on_quit;
+static client_on_reply on_quit, on_answer;
 
 /* RFC 5321 §4.5.3.2: how long each reply may take, and who acts on it. */
 static const struct {
@@ -47,6 +47,7 @@ static const struct {
     [STAGE_LAST] = {"BDAT", "waiting for the reply to the end of the message", 10 * MINUTE, client_on_dot},
     [STAGE_DRAIN] = {"BDAT", "waiting for the replies behind a refused chunk", 3 * MINUTE, client_on_drain},
     [STAGE_RSET] = {"RSET", "waiting for the reply to RSET", 5 * MINUTE, client_on_rset},
+    [STAGE_ASK] = {"command", "waiting for the reply to a command", 5 * MINUTE, on_answer},
     [STAGE_QUIT] = {"QUIT", "waiting for the reply to QUIT", MINUTE / 2, on_quit},
     [STAGE_DEAD] = {"", "", 0, NULL},
 };
@@ -217,6 +218,16 @@ static enum smtp_client_event_kind on_quit(struct smtp_client *c, const struct c
     return SMTP_CLIENT_CLOSED;
 }
 
+static enum smtp_client_event_kind on_answer(struct smtp_client *c, const struct client_reply *r,
+                                             struct smtp_client_event *ev)
+{
+    if (r->code / 100 == 3)
+        return client_fail_odd(c, ev, r);
+    client_reply_event(c, ev, r);
+    c->ready_due = true;
+    return SMTP_CLIENT_ANSWER;
+}
+
 /* Invariant (1): has the command to which this reply would count not left yet? In a group, at least as much as its first commands need must
  * have. */
 static bool is_early(const struct smtp_client *c)
@@ -366,6 +377,23 @@ void smtp_client_secured(struct smtp_client *c, int64_t now_ms)
     assert(c->stage == STAGE_SECURING);
     c->tls = true;
     client_say_hello(c); /* RFC 3207 §4.2: what was learnt before TLS is forgotten */
+}
+
+bool smtp_client_ask(struct smtp_client *c, struct vr_str line, int64_t now_ms)
+{
+    c->now = now_ms;
+    for (size_t i = 0; i < line.n; i++)
+        if ((unsigned char)line.p[i] < 0x20 || line.p[i] == 0x7f)
+            return false;
+    if (line.n == 0 || line.n > SMTP_LINE_MAX - 2)
+        return false;
+    if (c->stage == STAGE_DEAD)
+        return true;
+    assert(c->stage == STAGE_READY);
+    vr_buf_add(&c->out, line);
+    vr_buf_add(&c->out, VR_STR("\r\n"));
+    client_stage(c, STAGE_ASK);
+    return true;
 }
 
 void smtp_client_quit(struct smtp_client *c, int64_t now_ms)

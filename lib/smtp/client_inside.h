@@ -29,6 +29,7 @@ enum client_stage {
     STAGE_LAST,
     STAGE_DRAIN, /* the replies to chunks behind a refused one */
     STAGE_RSET,
+    STAGE_ASK, /* the owner's own command */
     STAGE_QUIT,
     STAGE_DEAD
 };

@@ -146,6 +146,9 @@ static void ready(struct session *s)
     if (s->o->rcpt_count > 0 && !s->started) {
         s->started = true;
         smtp_client_mail(s->engine, s->o->mail, s->o->rcpts, s->o->rcpt_count, now(s));
+    } else if (s->out->answered < s->o->question_count) {
+        if (!smtp_client_ask(s->engine, s->o->questions[s->out->answered], now(s)))
+            fail(s, "command", "the command cannot be sent: it is too long, or holds control characters");
     } else {
         smtp_client_quit(s->engine, now(s));
     }
@@ -175,6 +178,9 @@ static void pump(struct session *s)
             break;
         case SMTP_CLIENT_RESULT:
             rcpt_fate(s, &ev, true);
+            break;
+        case SMTP_CLIENT_ANSWER:
+            reply_copy(&s->out->answers[s->out->answered++], &ev);
             break;
         case SMTP_CLIENT_REPLY:
             break;
@@ -322,10 +328,9 @@ void session_run(struct io *io, const struct session_options *o, struct session_
 {
     struct session s = {.io = io, .o = o, .out = out};
     char address[IO_ADDRESS_TEXT], error[256];
-    struct session_rcpt *rcpts = out->rcpts;
-    *out = (struct session_result){.rcpts = rcpts};
+    *out = (struct session_result){.rcpts = out->rcpts, .answers = out->answers};
     for (size_t i = 0; i < o->rcpt_count; i++)
-        rcpts[i] = (struct session_rcpt){0};
+        out->rcpts[i] = (struct session_rcpt){0};
     io_address_text(&o->address, address);
     trace_note(o->trace, "connecting to %s%s%.*s%s", address, o->name.n > 0 ? " (" : "", VR_STR_ARG(o->name),
                o->name.n > 0 ? ")" : "");

@@ -26,6 +26,8 @@ struct session_options {
     const struct smtp_rcpt *rcpts;
     size_t rcpt_count;        /* 0: only greet, start TLS and authenticate */
     struct vr_str message;    /* with CRLF line ends */
+    const struct vr_str *questions; /* commands to be asked, such as "ETRN example.org", instead of a message */
+    size_t question_count;
 };
 
 struct session_reply {
@@ -46,6 +48,8 @@ struct session_result {
     char failed_at[16];       /* "connect", "TLS", "AUTH", "greeting", … */
     struct session_reply failure;
     struct session_rcpt *rcpts; /* rcpt_count of them, the caller's memory */
+    struct session_reply *answers; /* question_count of them, the caller's memory … */
+    size_t answered;               /* … the first of which came */
 };
 
 /* out->rcpts is given by the caller. */

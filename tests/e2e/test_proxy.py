@@ -1,11 +1,11 @@
-"""Proxies before the server and filters behind others: HAProxy with the PROXY protocol."""
+"""Proxies before the server and filters behind others: HAProxy with the PROXY protocol, swaks with XCLIENT, Postfix with XFORWARD."""
 import contextlib
 import shutil
 import smtplib
 import socket
 import ssl
 
-from harness import PASSWORD, Skip, accepts, case, free_port, wait_until
+from harness import PASSWORD, Skip, accepts, case, free_port, postfix, run, wait_until
 
 HAPROXY = """
 global
@@ -126,3 +126,50 @@ def proxies_only(world):
             first = b""
             incoming.write(c.recv(16384))
         assert greeting.startswith(b"220 "), greeting
+
+
+def swaks(server, port, *arguments, ok=True):
+    if not shutil.which("swaks"):
+        raise Skip("swaks is not installed")
+    return run("swaks", "--server", server.host, "--port", port, "--helo", "client.test", *arguments, ok=ok)
+
+
+@case
+def swaks_says_xclient(world):
+    """swaks as a proxy: whom it names by XCLIENT is the client, its login too; without the grant nothing changes."""
+    s = world.server(accounts=["ann@d.test"], head='xclient = "127.0.0.1"\ntrusted = "192.0.2.0/24"')
+    mx = ["--from", "x@elsewhere.test", "--to", "y@elsewhere.test"]
+    swaks(s, s.mx, "--xclient-addr", "192.0.2.7", "--xclient-name", "host.example", "--xclient-helo", "helo.example", "--quit-after", "RCPT", *mx)
+    stranger = swaks(s, s.mx, "--xclient-addr", "198.51.100.7", *mx, ok=False)
+    assert "554 5.7.1" in stranger.stdout, stranger.stdout
+    v6 = swaks(s, s.mx, "--xclient-addr", "IPV6:2001:db8::7", "--xclient-name", "[UNAVAILABLE]", "--from", "x@elsewhere.test", "--to", "ann@d.test")
+    assert "220 veredus.test ESMTP" in v6.stdout.split("XCLIENT ", 1)[1], v6.stdout
+    (mail,) = s.wait_mail("ann@d.test")
+    assert "([IPv6:2001:db8::7])" in mail["Received"], mail["Received"]
+    swaks(s, s.submission, "--tls", "--xclient", "LOGIN=ann@d.test ADDR=203.0.113.9", "--from", "ann@d.test", "--to", "ann@d.test")
+    mails = s.wait_mail("ann@d.test", 2)
+    assert any("([203.0.113.9])" in m["Received"] and "ESMTPSA" in m["Received"] for m in mails), [m["Received"] for m in mails]
+    assert {"client": "203.0.113.9", "proxy": "127.0.0.1", "user": "ann@d.test"} in s.events("xclient.client"), s.events("xclient.client")
+    closed = world.server("closed", accounts=["ann@d.test"], head='trusted = "127.0.0.1"')
+    denied = swaks(closed, closed.mx, "--xclient-addr", "192.0.2.7", "--xclient-optional", "--from", "x@elsewhere.test", "--to", "ann@d.test", ok=False)
+    assert "did not advertise XCLIENT" in denied.stdout and "queued as" in denied.stdout, denied.stdout
+    with smtplib.SMTP(closed.host, closed.mx) as c:
+        c.ehlo("client.test")
+        assert not c.has_extn("xclient") and not c.has_extn("xforward")
+        assert c.docmd("XCLIENT", "ADDR=192.0.2.7")[0] == 550 and c.docmd("XFORWARD", "ADDR=192.0.2.7")[0] == 550
+
+
+@case
+def postfix_says_xforward(world):
+    """Postfix as the filter before us: whose mail it hands on is in the log and in Received, as Postfix's XFORWARD says."""
+    s = world.server(accounts=["ann@d.test"], head='xforward = "127.0.0.1"')
+    relay = postfix(world, "relay_domains = d.test\nrelay_transport = smtp:[127.0.0.1]:%d\nrelay_recipient_maps =\nsmtp_send_xforward_command = yes" % s.mx)
+    with smtplib.SMTP("127.0.0.1", relay, source_address=("127.0.0.77", 0), local_hostname="helo(77).test") as c:
+        c.sendmail("x@p.test", ["ann@d.test"], b"Subject: forwarded\r\n\r\nhello\r\n")
+    (mail,) = s.wait_mail("ann@d.test", seconds=60)
+    received = mail.get_all("Received")[0]
+    identity = mail.get_all("Received")[1].split(" id ", 1)[1].split(";")[0].split()[0]
+    assert "(forwarded for [127.0.0.77] helo helo?77?.test id %s)" % identity in received.replace("unknown ", ""), received
+    assert "([127.0.0.1])" in received, received
+    (event,) = s.events("message.accepted")
+    assert event["forwarded_client"] == "127.0.0.77" and event["forwarded_id"] == identity and event["client"] == "127.0.0.1", event

@@ -23,7 +23,7 @@ struct run {
     struct smtp_client_config config;
     struct smtp_client *client;
     struct vr_buf said; /* since the beginning, or the handshake */
-    bool one_by_one, over, handshake_due, tls, utf8;
+    bool one_by_one, over, handshake_due, tls, utf8, answered;
     unsigned mails;
     bool told[RCPTS], accepted[RCPTS], settled[RCPTS], in_mail;
     uint64_t digest;
@@ -140,7 +140,14 @@ static void begin_mail(struct run *r)
 {
     if (r->in_mail)
         check_transaction(r);
-    if (r->mails++ == MAILS_MAX) {
+    if (++r->mails == MAILS_MAX + 1) {
+        bool good = smtp_client_ask(r->client, VR_STR("ETRN example.org"), 0);
+        assert(good);
+        r->in_mail = false;
+        return;
+    }
+    if (r->mails > MAILS_MAX) {
+        assert(r->answered);
         smtp_client_quit(r->client, 0);
         return;
     }
@@ -208,6 +215,10 @@ static void on_event(struct run *r, enum smtp_client_event_kind kind, const stru
         break;
     case SMTP_CLIENT_RESULT:
         settle(r, ev);
+        break;
+    case SMTP_CLIENT_ANSWER:
+        assert(r->mails == MAILS_MAX + 1 && !r->answered && ev->code / 100 != 3);
+        r->answered = true;
         break;
     case SMTP_CLIENT_FAILED:
     case SMTP_CLIENT_CLOSED:

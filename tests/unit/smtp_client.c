@@ -33,6 +33,16 @@
     "E:RESULT * 250 - \".\" ok\nE:READY\n"
 
 static const char *const good[] = {
+    /* commands of the owner's own, before and behind a message; each has its answer, whatever that is */
+    PLAIN_ESMTP
+    "!ask ETRN example.org\nC:ETRN example.org\nS:253-2.0.0 14 messages\nS:253 2.0.0 started\n"
+    "E:ANSWER 253 2.0.0 \"command\" 2.0.0 14 messages|2.0.0 started\nE:READY\n"
+    "!ask VRFY ann\nC:VRFY ann\nS:550 5.1.1 no\nE:ANSWER 550 5.1.1 \"command\" 5.1.1 no!\nE:READY\n"
+    "!ask -\n!ask -A\001B\n!ask -A\177\n"
+    "!mail 1\nC:MAIL FROM:<a@client.example>\nS:250 ok\nC:RCPT TO:<r0@server.example>\nS:250 ok\n"
+    "E:RCPT 0 250 - \"RCPT\" ok\nC:DATA\nS:354 go\nE:BODY\n!end\nC:.\nS:250 ok\n"
+    "E:RESULT * 250 - \".\" ok\nE:READY\n"
+    "!ask NOOP\nC:NOOP\nS:459 4.7.1 not you\nE:ANSWER 459 4.7.1 \"command\" 4.7.1 not you\nE:READY\n" BYE,
     /* one group, one message, another one */
     PIPELINED
     "!tick never\n" GROUP2 "S:250 2.1.0 ok\nS:250 2.1.5 ok\nE:RCPT 0 250 2.1.5 \"RCPT\" 2.1.5 ok\n"
@@ -88,7 +98,7 @@ static const char *const good[] = {
     "S:354 go\nE:BODY\n!end\nC:.\nS:250 ok\nE:RESULT * 250 - \".\" ok\nE:READY\n" BYE,
     /* REQUIRETLS under TLS only, whatever was offered in clear (RFC 8689 §2) */
     "@must\n" GREETED "S:250-server.example\nS:250-REQUIRETLS\nS:250 STARTTLS\nC:STARTTLS\nS:220 go "
-                      "ahead\nE:STARTTLS\n!secured\n"
+    "ahead\nE:STARTTLS\n!secured\n"
     "C:EHLO me.example\nS:250-server.example\nS:250 REQUIRETLS\nE:READY\n!mail 1 asks\n"
     "C:MAIL FROM:<a@client.example> REQUIRETLS\nS:250 ok\nC:RCPT TO:<r0@server.example>\nS:250 ok\n"
     "E:RCPT 0 250 - \"RCPT\" ok\nC:DATA\nS:354 go\nE:BODY\n!end\nC:.\nS:250 ok\n"

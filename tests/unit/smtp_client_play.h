@@ -45,8 +45,8 @@ struct play {
 
 /* ---- events as text ----------------------------------------------------------------------------------------------- */
 
-static const char *const kinds[] = {"IDLE",   "STARTTLS", "READY",  "RCPT",  "BODY",
-                                    "RESULT", "REPLY",    "FAILED", "CLOSED"};
+static const char *const kinds[] = {"IDLE",   "STARTTLS", "READY", "RCPT",   "BODY",
+                                    "RESULT", "ANSWER",   "REPLY", "FAILED", "CLOSED"};
 
 /* KIND [index] [code enhanced "command" text]; * stands for all recipients; FAILED ends in ! when permanent, ? after the dot */
 static inline void event_text(char *out, enum smtp_client_event_kind kind, const struct smtp_client_event *ev)
@@ -57,7 +57,7 @@ static inline void event_text(char *out, enum smtp_client_event_kind kind, const
         snprintf(index, sizeof index, " *");
     else if (told)
         snprintf(index, sizeof index, " %zu", ev->index);
-    if (told || kind == SMTP_CLIENT_FAILED)
+    if (told || kind == SMTP_CLIENT_ANSWER || kind == SMTP_CLIENT_FAILED)
         snprintf(verdict, sizeof verdict, " %u %.*s \"%s\" %.*s%s%s", ev->code,
                  ev->enhanced.n > 0 ? (int)ev->enhanced.n : 1, ev->enhanced.n > 0 ? ev->enhanced.p : "-",
                  ev->command, (int)(ev->text.n < 300 ? ev->text.n : 300), ev->text.n > 0 ? ev->text.p : "",
@@ -242,6 +242,13 @@ static inline void do_quit(struct play *p, char *argument)
     smtp_client_quit(p->client, p->now);
 }
 
+/* "-" in front: it is refused. */
+static inline void do_ask(struct play *p, char *argument)
+{
+    bool refused = argument[0] == '-';
+    assert_int_equal(smtp_client_ask(p->client, vr_str_from(argument + refused), p->now), !refused);
+}
+
 static inline void do_eof(struct play *p, char *argument)
 {
     (void)argument;
@@ -304,10 +311,10 @@ static inline void do_sent(struct play *p, char *argument)
 static const struct {
     const char *name;
     void (*run)(struct play *p, char *argument);
-} owner_verbs[] = {{"mail", do_mail},      {"body", do_body},     {"end", do_end},   {"secured", do_secured},
-                   {"quit", do_quit},      {"eof", do_eof},       {"tick", do_tick}, {"raw", do_raw},
-                   {"offers", do_offers},  {"limits", do_limits}, {"sent", do_sent}, {"fill", do_fill},
-                   {"pending", do_pending}};
+} owner_verbs[] = {{"mail", do_mail},       {"body", do_body},     {"end", do_end},   {"secured", do_secured},
+                   {"quit", do_quit},       {"eof", do_eof},       {"tick", do_tick}, {"raw", do_raw},
+                   {"offers", do_offers},   {"limits", do_limits}, {"sent", do_sent}, {"fill", do_fill},
+                   {"pending", do_pending}, {"ask", do_ask}};
 
 static inline void owner_does(struct play *p, char *line)
 {
