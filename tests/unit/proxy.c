@@ -253,6 +253,10 @@ static const struct bad_row {
     {VR_STR_INIT(SIG "\x21\x11\0\x10" V4 "\4\xff\xff\0"), 0, "TLV is longer"},
     {VR_STR_INIT(SIG "\x21\x11\0\x20" V4 "\2\0\x0amx.d.test.\3\0\4\xd0\xa4\xd3\xf5"), 0, "checksum is wrong"},
     {VR_STR_INIT(SIG "\x21\x11\0\x20" V4 "\2\0\x0amx.e.test.\3\0\4\xd0\xa4\xd3\xf4"), 0, "checksum is wrong"},
+    {VR_STR_INIT(SIG "\x21\x11\0\x1a" V4 "\3\0\4\x02\xfa\x02\xde"
+                     "\3\0\4"
+                     "abcd"),
+     0, "two checksums"},
     {VR_STR_INIT(SIG "\x21\x11\0\x12" V4 "\3\0\3abc"), 0, "four bytes"},
     {VR_STR_INIT(SIG "\x21\x11\0\x13" V4 "\x20\0\4\1\0\0\0"), 0, "too short"},
     {VR_STR_INIT(SIG "\x21\x11\0\x16" V4 "\x20\0\7\1\0\0\0\0\x21\0"), 0, "TLV is longer"},
