@@ -25,7 +25,7 @@ const struct smtp_extension_row smtp_extensions[] = {
     {SMTP_EXT_MT_PRIORITY, "MT-PRIORITY", "RFC 6710", "what is urgent goes first, what is not waits",
      "MT-PRIORITY", "", "", ALL, "passes it on", "transcripts/server/mt-priority.txt"},
     {SMTP_EXT_CHUNKING, "CHUNKING", "RFC 3030", "messages in counted pieces instead of dotted lines", "", "",
-     "BDAT", ALL, "sends by BDAT where it helps: binary and large bodies", "transcripts/server/bdat.txt"},
+     "BDAT", ALL, "sends binary mail by BDAT, all mail where a route says so", "transcripts/server/bdat.txt"},
     {SMTP_EXT_BINARYMIME, "BINARYMIME", "RFC 3030", "bodies with any bytes and no lines", "BODY", "", "", ALL,
      "passes them on; converts them where it is not offered", "transcripts/server/bdat-binary.txt"},
     {SMTP_EXT_SMTPUTF8, "SMTPUTF8", "RFC 6531", "addresses and header fields in UTF-8", "SMTPUTF8", "", "",
