@@ -300,7 +300,7 @@ def wrong_command_lines(world):
             (["queue", "verify", "--config", no_file], 78, "verify FOLDER` does without the configuration"),
             (["send"], 64, "no recipient"),
             (["send", "--to", "a@b.test", "--tls", "x"], 64, "--tls takes none, may"),
-            (["send", "--to", "a@b.test", "--auth", "NTLM"], 64, "--auth takes SCRAM-SHA-256"),
+            (["send", "--to", "a@b.test", "--auth", "NTLM"], 64, "--auth takes one of SCRAM-SHA-256-PLUS"),
             (["send", "--to", "a@b.test", "--priority", "10"], 64, "--priority takes a number from -9 to 9"),
             (["send", "--to", "a@b.test", "--header", "a b: c"], 64, "--header takes"),
             (["send", "--to", "a@b.test", "--file", no_file, "--body", "x"], 64, "does not go with"),
