@@ -29,7 +29,9 @@ const struct smtp_extension_row smtp_extensions[] = {
     {SMTP_EXT_BINARYMIME, "BINARYMIME", "RFC 3030", "bodies with any bytes and no lines", "BODY", "", "", ALL,
      "passes them on; converts them where it is not offered", "transcripts/server/bdat-binary.txt"},
     {SMTP_EXT_SMTPUTF8, "SMTPUTF8", "RFC 6531", "addresses and header fields in UTF-8", "SMTPUTF8", "", "",
-     ALL, "passes it on; returns the message where it is needed and not offered",
+     ALL,
+     "says it where it is needed; where it is not offered, domains go in A-labels, and what has no such form "
+     "is returned",
      "transcripts/server/smtputf8.txt"},
     {SMTP_EXT_DELIVERBY, "DELIVERBY", "RFC 2852", "mail that is worth nothing after a time", "BY", "", "",
      ALL, "passes on the time that is left", "transcripts/server/deliverby.txt"},
