@@ -129,7 +129,8 @@ static enum sasl_step server_external(struct sasl_server *s, struct vr_str in, b
         return server_malformed_fail(s, "the authorization identity is too long, or holds control bytes");
     if (vr_buf_size(&s->identity) == 0)
         return server_fail(s, "there is no client certificate that tells who it is");
-    if (!server_keep_user(s, choose_identity(s, in)))
+    struct vr_str first = choose_identity(s, vr_str(NULL, 0)), chosen = choose_identity(s, in);
+    if (!server_keep_user(s, chosen.n > 0 ? chosen : first) || chosen.n == 0) /* the log hears who it was */
         return server_fail(s, "acting for another user than the client certificate's is not allowed");
     return server_ask(s, SASL_NEED_IDENTITY);
 }

@@ -455,6 +455,10 @@ static bool find_state(struct arguments *a, const struct config_load *load)
                 p != NULL ? p->message : "cannot be read", a->config_path);
         return false;
     }
+    if (a->config != NULL && !config_has_accounts(a->config, ACCOUNTS_FROM_SQLITE))
+        fprintf(stderr, "veredus account: warning: `accounts.from` does not name sqlite, so nobody asks for "
+                        "these accounts; "
+                        "add \"sqlite\" to it\n");
     if (a->state == NULL)
         a->state = a->config != NULL ? a->config->state : DEFAULT_STATE;
     if (snprintf(a->path, sizeof a->path, "%s/%s", a->state, KEEPER_DATABASE) < (int)sizeof a->path)

@@ -31,7 +31,7 @@ void cli_put_clean(FILE *file, struct vr_str text, const char *stays)
     struct vr_buf b;
     vr_buf_init(&b, text.n + 1); /* it grows no longer */
     cli_add_clean(&b, text, stays);
-    if (vr_buf_size(&b) > 0)
+    if (vr_buf_size(&b) > 0) /* fwrite wants an address even for nothing */
         fwrite(vr_buf_str(&b).p, 1, vr_buf_size(&b), file);
     vr_buf_fini(&b);
 }

@@ -43,7 +43,7 @@ struct send {
     struct compose_list recipients;
     enum tls_word tls;
     bool insecure, password_stdin, auth_in_clear, lmtp, quiet, trace_only, no_message, print, has_body,
-        has_parts;
+        has_parts, bdat, binary;
     uint64_t timeout_s;
     int8_t priority;
     /* made of them */
@@ -64,6 +64,9 @@ static void usage(FILE *out)
           "                       make a message (\"-\": the text is on standard input)\n"
           "  --file FILE          a whole message, header and body; without any of these: on standard input\n"
           "  --priority N         MT-PRIORITY, from -9 to 9 (RFC 6710), to a server that offers it\n"
+          "  --binary             the message byte for byte, as BODY=BINARYMIME (RFC 3030), to a server that "
+          "offers it\n"
+          "  --bdat               in chunks (BDAT, RFC 3030) to a server that offers CHUNKING\n"
           "  --print              print the message instead of sending it\n"
           "server:\n"
           "  --server [lmtp:]HOST[:PORT] | [lmtp:]unix:PATH\n"
@@ -102,6 +105,8 @@ enum option_key {
     OPT_BODY,
     OPT_HEADER,
     OPT_FILE,
+    OPT_BINARY,
+    OPT_BDAT,
     OPT_PRINT,
     OPT_PRIORITY,
     OPT_SERVER,
@@ -132,6 +137,8 @@ static const struct option options[] = {{"to", required_argument, NULL, OPT_TO},
                                         {"body", required_argument, NULL, OPT_BODY},
                                         {"header", required_argument, NULL, OPT_HEADER},
                                         {"file", required_argument, NULL, OPT_FILE},
+                                        {"binary", no_argument, NULL, OPT_BINARY},
+                                        {"bdat", no_argument, NULL, OPT_BDAT},
                                         {"print", no_argument, NULL, OPT_PRINT},
                                         {"priority", required_argument, NULL, OPT_PRIORITY},
                                         {"server", required_argument, NULL, OPT_SERVER},
@@ -259,6 +266,10 @@ static const char **text_option(struct send *s, int o)
 static bool *flag_option(struct send *s, int o)
 {
     switch (o) {
+    case OPT_BINARY:
+        return &s->binary;
+    case OPT_BDAT:
+        return &s->bdat;
     case OPT_PRINT:
         return &s->print;
     case OPT_LMTP:
@@ -380,8 +391,10 @@ static bool make_message(struct send *s)
         if (s->file == NULL && io_is_terminal(IO_STDIN))
             fprintf(stderr, "veredus send: reading the message from the terminal; Ctrl-D ends it (--body "
                             "TEXT is an easier way)\n");
-        if (!read_into(s, &s->text, s->file))
+        if (!read_into(s, s->binary ? &s->message : &s->text, s->file))
             return false;
+        if (s->binary) /* which nothing may be added to, and no line end changed */
+            return true;
         e = compose_message(&s->message, &s->arena, vr_buf_str(&s->text), &how, &s->recipients, &why);
     }
     return e == VR_OK ? true : complain("the message", why);
@@ -401,6 +414,7 @@ static void session_options(const struct send *s, struct session_options *o)
                                   .ca_file = s->ca_file,
                                   .lmtp = s->lmtp,
                                   .auth_in_clear = s->auth_in_clear,
+                                  .bdat = s->bdat,
                                   .helo = s->helo != NULL ? s->hello : vr_str_from(s->host),
                                   .user = vr_str_from(s->user),
                                   .password = vr_buf_str(&s->password),
@@ -469,8 +483,9 @@ static int send_to(struct send *s, struct resolve *hosts, const struct address *
         paths[i].forward_path = rcpts[i];
     struct smtp_mail mail = {.reverse_path = s->sender,
                              .size = vr_buf_size(&s->message),
-                             .body = compose_is_8bit(vr_buf_str(&s->message)) ? SMTP_BODY_8BITMIME
-                                                                              : SMTP_BODY_7BIT,
+                             .body = s->binary                                  ? SMTP_BODY_BINARYMIME
+                                     : compose_is_8bit(vr_buf_str(&s->message)) ? SMTP_BODY_8BITMIME
+                                                                                : SMTP_BODY_7BIT,
                              .utf8 = compose_has_utf8_header(vr_buf_str(&s->message)),
                              .priority = s->priority};
     struct session_options o;
@@ -570,6 +585,10 @@ static int run(struct send *s)
     }
     if (s->file != NULL && (s->has_parts || s->has_body)) {
         complain(s->file, "--file is a whole message: it does not go with --subject, --body and --header");
+        return EX_USAGE;
+    }
+    if (s->binary && (s->has_parts || s->has_body)) {
+        complain("--binary", "it is for a whole message: it does not go with --subject, --body and --header");
         return EX_USAGE;
     }
     s->code = EX_DATAERR;

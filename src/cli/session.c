@@ -30,6 +30,7 @@ struct session {
     int64_t start_us, heard_ms;
     size_t body_at;
     bool in_body, body_sent, started, over, heard;
+    bool chunks; /* what leaves is BDATs with their octets */
 };
 
 static int64_t now(const struct session *s)
@@ -90,12 +91,27 @@ static void engine_failed(struct session *s, const struct smtp_client_event *ev)
 
 /* ---- talking ------------------------------------------------------------------------------------------------------------ */
 
+/* The lines of BDATs; their octets would spoil a terminal. */
+static void trace_chunks(struct session *s, struct vr_str bytes)
+{
+    while (bytes.n > 0) {
+        size_t line = vr_str_find(bytes, '\n') + 1;
+        struct vr_str size = vr_str_from_pos(vr_str_sub(bytes, 0, line - 2), 5);
+        uint64_t octets = 0;
+        vr_str_to_u64(vr_str_sub(size, 0, vr_str_find(size, ' ')), &octets);
+        trace_sent(s->o->trace, vr_str_sub(bytes, 0, line));
+        bytes = vr_str_from_pos(bytes, line + (size_t)octets);
+    }
+}
+
 static void flush(struct session *s)
 {
     struct vr_str bytes = smtp_client_pending(s->engine);
     if (bytes.n == 0)
         return;
-    if (!s->in_body)
+    if (s->chunks)
+        trace_chunks(s, bytes);
+    else if (!s->in_body)
         trace_sent(s->o->trace, bytes);
     io_stream_write(s->stream, bytes);
     smtp_client_sent(s->engine, bytes.n);
@@ -105,7 +121,7 @@ static void flush(struct session *s)
 static void send_body(struct session *s)
 {
     struct vr_str message = s->o->message;
-    while (s->body_at < message.n && io_stream_unsent(s->stream) < UNSENT_MAX) {
+    while (s->body_at < message.n && io_stream_unsent(s->stream) + smtp_client_held(s->engine) < UNSENT_MAX) {
         struct vr_str chunk = vr_str_sub(message, s->body_at, BODY_CHUNK);
         smtp_client_body(s->engine, chunk, now(s));
         s->body_at += chunk.n;
@@ -174,9 +190,11 @@ static void pump(struct session *s)
         case SMTP_CLIENT_BODY:
             flush(s);
             s->in_body = true;
+            s->chunks = strcmp(ev.command, "BDAT") == 0;
             send_body(s);
             break;
         case SMTP_CLIENT_RESULT:
+            s->in_body = s->chunks = false; /* by BDAT perhaps half way */
             rcpt_fate(s, &ev, true);
             break;
         case SMTP_CLIENT_ANSWER:
@@ -320,6 +338,7 @@ static void configure(struct session *s)
                                             .auth_host = o->name,
                                             .auth_port = o->address.port,
                                             .auth_in_clear = o->auth_in_clear,
+                                            .chunking = o->bdat,
                                             .auth_mechanism = o->mechanism};
     io_random(s->io, s->config.nonce, sizeof s->config.nonce);
 }

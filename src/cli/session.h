@@ -25,7 +25,8 @@ struct session_options {
     const struct smtp_mail *mail;
     const struct smtp_rcpt *rcpts;
     size_t rcpt_count;        /* 0: only greet, start TLS and authenticate */
-    struct vr_str message;    /* with CRLF line ends */
+    bool bdat;                /* in chunks where CHUNKING is offered; binary mail always */
+    struct vr_str message;    /* with CRLF line ends, unless mail->body is BINARYMIME */
     const struct vr_str *questions; /* commands to be asked, such as "ETRN example.org", instead of a message */
     size_t question_count;
 };

@@ -154,13 +154,13 @@ static void answered(void *keeper, struct account_question *q)
     if (!good)
         snprintf(c->why, sizeof c->why, "%s", q->why);
     set_account(c, q->renamed[0] != '\0' ? vr_str_from(q->renamed) : q->account);
+    sasl_server_canonical(c->sasl,
+                          q->account); /* all forms of a name have one salt, an account's or nobody's */
     if (c->wants == SASL_NEED_PASSWORD)
         step = sasl_server_password_checked(c->sasl, good, &out);
-    else if (c->wants == SASL_NEED_SCRAM) {
-        sasl_server_canonical(c->sasl,
-                              q->account); /* all forms of a name have one salt, an account's or nobody's */
+    else if (c->wants == SASL_NEED_SCRAM)
         step = sasl_server_scram_keys(c->sasl, good ? &q->keys : NULL, &out);
-    } else if (c->wants == SASL_NEED_CRAM)
+    else if (c->wants == SASL_NEED_CRAM)
         step = sasl_server_cram_keys(c->sasl, good ? &q->cram : NULL, &out);
     else
         step = sasl_server_identity_checked(c->sasl, good, &out);

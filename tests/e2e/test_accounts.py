@@ -8,6 +8,7 @@ import json
 import os
 import pwd
 import shutil
+import signal
 import smtplib
 import socket
 import ssl
@@ -364,11 +365,28 @@ esac
 
 
 @case
-def no_pam_without_its_users(world):
-    """Without a pam: source there is no process with its privileges."""
-    s = world.server(accounts=["ann@d.test"])
+def sources_change_with_a_reload(world):
+    """Without a pam: source there is no process with its privileges; a reload brings it, and takes it away again."""
+    s = world.server(accounts=["ann@d.test"], domains={"d.test": "mailboxes = accounts"})
     assert "pam" not in s.pids().values() and login(s, "ann@d.test") == 235
     assert "SCRAM-SHA-256" in offered(s) and "OAUTHBEARER" not in offered(s)
+
+    def reload(extra):
+        seen = s.log().count("server.ready")
+        s.extra = extra
+        s.write_config()
+        os.kill(s.program.pid, signal.SIGHUP)
+        wait_until("the next generation is ready", lambda: s.log().count("server.ready") > seen, 30)
+
+    with pam_service("auth required pam_permit.so\naccount required pam_permit.so\n") as service:
+        reload('accounts { from = "pam:%s" }' % service)
+        assert login(s, "whoever@d.test", "whatever") == 235 and "pam" in s.pids().values()
+        assert "SCRAM-SHA-256" not in offered(s)
+        warned = s.command("account", "list", "--config", s.config).stdout
+        assert "does not name sqlite" in warned and "ann@d.test" in warned, warned
+        reload("")
+    assert login(s, "ann@d.test") == 235 and login(s, "whoever@d.test", "whatever") == 535
+    wait_until("the pam process is gone", lambda: "pam" not in s.pids().values(), 30)
 
 
 # ---- OAuth -------------------------------------------------------------------------------------------------------------------

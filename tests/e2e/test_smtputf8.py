@@ -58,7 +58,8 @@ def idn_server(world, name="veredus", **options):
 @case
 def utf8_from_client_to_mailbox(world):
     """smtplib with SMTPUTF8: one mailbox however its name is spelt, logging in and sending by it, and what is refused."""
-    s = idn_server(world)
+    lmtp = harness.free_port()
+    s = idn_server(world, head='listen "127.0.0.1:%d" { role = lmtp }' % lmtp)
     submit(s, message(attachment="Übersicht.txt"))
     raw = newest(s, "jörg@bücher.test", 1)
     mail = email.message_from_bytes(raw, policy=UTF8)
@@ -99,6 +100,10 @@ def utf8_from_client_to_mailbox(world):
         assert code == 250, text
     raw = newest(s, "jörg@bücher.test", 5)
     assert "Return-Path: <ö@straße.test>\n".encode() in raw and b"with UTF8SMTP id" in raw, raw
+    with smtplib.LMTP("127.0.0.1", lmtp) as c:
+        c.ehlo("client.test")
+        c.sendmail("ö@straße.test", ["jörg@bücher.test"], message().as_bytes(policy=UTF8), ["SMTPUTF8", "BODY=8BITMIME"])
+    assert b"with UTF8LMTP id" in newest(s, "jörg@bücher.test", 6)
     assert not s.events("process.died"), s.log()
 
 

@@ -62,6 +62,10 @@ static void test_who_may(void **state)
         {IPC_CONTROL_CANCEL, IPC_ADMIN, IPC_QUEUE, false, true},
         {IPC_CONTROL_TAKEN, IPC_QUEUE, IPC_ADMIN, false, false},
         {IPC_SASL_START, IPC_SENDER, IPC_KEEPER, false, false},
+        {IPC_PAM_ASK, IPC_KEEPER, IPC_PAM, false, true},
+        {IPC_PAM_ASK, IPC_RECEIVER, IPC_PAM, false, false}, /* who hears strangers asks root for nothing */
+        {IPC_PAM_ANSWER, IPC_PAM, IPC_KEEPER, false, true},
+        {IPC_PAM_ANSWER, IPC_PAM, IPC_RECEIVER, false, false},
         {IPC_ATTACH, IPC_SUPERVISOR, IPC_KEEPER, true, true},
         {IPC_ATTACH, IPC_QUEUE, IPC_SENDER, true, false},
         {IPC_DRAIN, IPC_SUPERVISOR, IPC_RECEIVER, false, true},
@@ -245,20 +249,19 @@ static void test_delivery_and_result(void **state)
 
     struct delivery_rcpt_result results[] = {{3, DELIVERY_OK, 250, {NULL, 0}, VR_STR("fine"), 7},
                                              {9, DELIVERY_PERMANENT, 550, VR_STR("5.1.1"), VR_STR("no"), 0}};
-    struct delivery_result
-        res = {.delivery = 5,
-               .message = 77,
-               .remote_mta = VR_STR("mx.test"),
-               .remote_ip = VR_STR("192.0.2.9"),
-               .dsn_relayed_on = true,
-               .by_relayed_on = true,
-               .tls = true,
-               .form = DELIVERY_AS_8BIT,
-               .unreachable = true,
-               .duration_ms = 31,
-               .rcpts = results,
-               .rcpt_count = 2},
-        back;
+    struct delivery_result res = {.delivery = 5,
+                                  .message = 77,
+                                  .remote_mta = VR_STR("mx.test"),
+                                  .remote_ip = VR_STR("192.0.2.9"),
+                                  .dsn_relayed_on = true,
+                                  .by_relayed_on = true,
+                                  .tls = true,
+                                  .form = DELIVERY_AS_8BIT,
+                                  .unreachable = true,
+                                  .duration_ms = 31,
+                                  .rcpts = results,
+                                  .rcpt_count = 2},
+                           back;
     vr_buf_reset(&buf);
     ipc_put_result(&buf, &res);
     r = ipc_reader(vr_buf_str(&buf));

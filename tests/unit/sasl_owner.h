@@ -7,7 +7,7 @@
 
 #include <veredus/sasl.h>
 
-#include <assert.h>
+#include <stdlib.h>
 #include <string.h>
 
 struct sasl_owner {
@@ -50,11 +50,11 @@ static inline enum sasl_step sasl_owner_settle(const struct sasl_owner *o, struc
         if (sasl_scram_derive(sasl_server_hash(s), password,
                               o->salt != NULL ? (const uint8_t *)o->salt : SASL_OWNER_SALT, 4096,
                               &scram) != VR_OK)
-            assert(!"the account's password cannot be used");
+            abort(); /* the account's password cannot be used */
         return sasl_server_scram_keys(s, known ? &scram : NULL, out);
     case SASL_NEED_CRAM:
         if (sasl_cram_derive(password, &cram) != VR_OK)
-            assert(!"the account's password cannot be used");
+            abort(); /* the account's password cannot be used */
         return sasl_server_cram_keys(s, known ? &cram : NULL, out);
     case SASL_NEED_TOKEN:
         return sasl_owner_token(o, s, out);

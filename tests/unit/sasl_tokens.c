@@ -13,9 +13,9 @@ static void test_external(void **state)
     } rows[] = {
         {"ann@example.org", "", BOTH, "ann@example.org"},
         {"ann@example.org", "ANN@example.org", BOTH, "ann@example.org"},
-        {"ann@example.org", "bob@example.org", SERVER_REFUSED, ""},
+        {"ann@example.org", "bob@example.org", SERVER_REFUSED, "ann@example.org"},
         {"bob@example.org", "", SERVER_REFUSED, "bob@example.org"},
-        {"bob@example.org", "ann@example.org", SERVER_REFUSED, ""},
+        {"bob@example.org", "ann@example.org", SERVER_REFUSED, "bob@example.org"},
         {"bob@example.org\nann@example.org", "ann@example.org", BOTH, "ann@example.org"},
         {"ann@example.org\nbob@example.org", "", BOTH, "ann@example.org"},
         {"bob@example.org\nann@example.org", "", SERVER_REFUSED, "bob@example.org"},
