@@ -38,20 +38,23 @@ struct arguments {
     size_t send_as_count;
     const char *not_send_as[SEND_AS_MAX];
     size_t not_send_as_count;
-    bool password_stdin, json;
+    bool password_stdin, json, same_owner;
     const struct config *config; /* NULL: none could be read */
     char path[512];
 };
 
 static void usage(FILE *out)
 {
-    fputs("usage: veredus account add ADDRESS [--send-as ADDRESS|@DOMAIN]... [--password-stdin]\n"
+    fputs("usage: veredus account add ADDRESS [--send-as ADDRESS|@DOMAIN]... [--same-owner] "
+          "[--password-stdin]\n"
           "       veredus account password ADDRESS [--password-stdin]\n"
-          "       veredus account change ADDRESS [--send-as ADDRESS|@DOMAIN]... [--not-send-as ...]...\n"
+          "       veredus account change ADDRESS [--send-as ADDRESS|@DOMAIN]... [--not-send-as ...]... "
+          "[--same-owner]\n"
           "       veredus account remove ADDRESS\n"
           "       veredus account list [--json]\n\n"
           "  --send-as A       the account may also send as this address, or as all of @example.org\n"
           "  --not-send-as A   ... no longer (change)\n"
+          "  --same-owner      whoever had this address before is who has it now (add, change)\n"
           "  --password-stdin  the password is the first line of standard input\n"
           "  --json            the list as JSON\n"
           "  --config FILE     where to read the \"state\" folder from (default " CONFIG_DEFAULT_PATH ")\n"
@@ -269,6 +272,25 @@ static int change_rights(const struct arguments *a, struct accounts *db, const c
     return EX_OK;
 }
 
+/* All or nothing: the address is as if it had never been added. */
+static void take_back(struct accounts *db, const char *address, bool had_owner)
+{
+    accounts_remove(db, vr_str_from(address));
+    if (!had_owner)
+        accounts_same_owner(db, vr_str_from(address));
+}
+
+/* Says so when the address was somebody else's, or makes it the same owner's. Returns the exit code. */
+static int settle_owner(const struct arguments *a, struct accounts *db, const char *address, bool *had_owner)
+{
+    int64_t since;
+    enum accounts_result r = accounts_owner_since(db, vr_str_from(address), &since);
+    *had_owner = r == ACCOUNTS_OK && since != ACCOUNTS_OWNER_ALWAYS;
+    if (r == ACCOUNTS_OK && a->same_owner)
+        r = accounts_same_owner(db, vr_str_from(address));
+    return report(db, r, address);
+}
+
 static int run_add(const struct arguments *a, struct accounts *db, const char *address)
 {
     enum accounts_result there = accounts_exists(db, vr_str_from(address));
@@ -277,12 +299,21 @@ static int run_add(const struct arguments *a, struct accounts *db, const char *a
     int code = with_password(a, db, address, accounts_add);
     if (code != EX_OK)
         return code;
-    code = change_rights(a, db, address);
-    if (code != EX_OK) { /* all or nothing */
-        accounts_remove(db, vr_str_from(address));
+    bool had_owner;
+    code = settle_owner(a, db, address, &had_owner);
+    if (code == EX_OK)
+        code = change_rights(a, db, address);
+    if (code != EX_OK) {
+        take_back(db, address, had_owner);
         return code;
     }
     printf("Added %s. It may log in at once.\n", address);
+    if (had_owner && !a->same_owner)
+        fprintf(
+            stderr,
+            "veredus account: note: somebody had this address before. Mail that is only for the former owner "
+            "(RRVS) will be refused; if it is the same person: veredus account change %s --same-owner\n",
+            address);
     hint_domain(a, address);
     return EX_OK;
 }
@@ -300,10 +331,13 @@ static int run_password(const struct arguments *a, struct accounts *db, const ch
 
 static int run_change(const struct arguments *a, struct accounts *db, const char *address)
 {
-    if (a->send_as_count + a->not_send_as_count == 0)
+    bool had_owner;
+    if (a->send_as_count + a->not_send_as_count == 0 && !a->same_owner)
         return cli_wrong_usage("veredus account",
-                               "change what? Give --send-as ADDRESS or --not-send-as ADDRESS");
-    int code = change_rights(a, db, address);
+                               "change what? Give --send-as ADDRESS, --not-send-as ADDRESS or --same-owner");
+    int code = settle_owner(a, db, address, &had_owner);
+    if (code == EX_OK)
+        code = change_rights(a, db, address);
     if (code == EX_OK)
         printf("Changed %s.\n", address);
     return code;
@@ -407,11 +441,15 @@ static bool add_right(const char **list, size_t *count)
 /* -1: go on; else the exit code. */
 static int read_options(int argc, char **argv, struct arguments *a)
 {
-    static const struct option options[] = {
-        {"send-as", required_argument, NULL, 's'},  {"not-send-as", required_argument, NULL, 'S'},
-        {"password-stdin", no_argument, NULL, 'p'}, {"json", no_argument, NULL, 'j'},
-        {"config", required_argument, NULL, 'c'},   {"state", required_argument, NULL, 'd'},
-        {"help", no_argument, NULL, 'h'},           {NULL, 0, NULL, 0}};
+    static const struct option options[] = {{"send-as", required_argument, NULL, 's'},
+                                            {"not-send-as", required_argument, NULL, 'S'},
+                                            {"password-stdin", no_argument, NULL, 'p'},
+                                            {"json", no_argument, NULL, 'j'},
+                                            {"same-owner", no_argument, NULL, 'o'},
+                                            {"config", required_argument, NULL, 'c'},
+                                            {"state", required_argument, NULL, 'd'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {NULL, 0, NULL, 0}};
     *a = (struct arguments){.config_path = CONFIG_DEFAULT_PATH};
     optind = 0;
     for (int o; (o = getopt_long(argc, argv, "c:h", options, NULL)) != -1;) {
@@ -424,6 +462,8 @@ static int read_options(int argc, char **argv, struct arguments *a)
             a->password_stdin = true;
         else if (o == 'j')
             a->json = true;
+        else if (o == 'o')
+            a->same_owner = true;
         else if (o == 'c')
             a->config_path = optarg, a->config_given = true;
         else if (o == 'd')

@@ -46,7 +46,7 @@ enum ipc_type {
     IPC_SASL_DONE,       /* keeper → receiver: u64 conversation, u8 enum ipc_sasl, slice user (canonical account name) */
     IPC_MAILBOX_ASK,     /* receiver, local → keeper: u64 ask, u8 0=accounts 1=system users, slice address (address_key) */
     IPC_SENDER_ASK,      /* receiver → keeper: u64 ask, slice user, slice address: may this account use this address? */
-    IPC_ANSWER,          /* keeper → receiver, local: u64 ask, u8 enum ipc_answer, u32 uid, u32 gid, slice home (system users only) */
+    IPC_ANSWER,          /* keeper → receiver, local: u64 ask, u8 enum ipc_answer, u32 uid, u32 gid, slice home (system users only), i64 owner since: seconds since 1970, 1 always, 0 unknown */
     IPC_PAM_ASK,         /* keeper → pam: u64 ask, u32 which of config.accounts[], slice user, slice password, slice client ip */
     IPC_PAM_ANSWER,      /* pam → keeper: u64 ask, u8 enum ipc_answer: is it right?, slice why (for the log) */
     /* delivery (queue ↔ sender, local) */

@@ -1,16 +1,16 @@
-/* accounts.c - see accounts.h. SQLite holds the accounts, libargon2 and SCRAM's derivation hold the passwords.
+/* accounts.c - see accounts.h. SQLite holds the accounts; what a password becomes is password_columns.c's.
  *
- * Promise:    a password never reaches the disk; every call either happened as a whole or not at all; an answer about an unknown account takes
+ * Promise:    every call either happened as a whole or not at all; an answer about an unknown account takes
  *             as long as one about a known account.
  * Journal:    a rollback journal, not WAL: readers then need no shared-memory file, so the keeper's user reads what root's command line wrote,
  *             and SQLite gives the journal the owner and mode of the data base.
- * Sources:    RFC 9106 (argon2id; the PHC string format carries its parameters), RFC 5802 §3 and RFC 7677 §4 (SCRAM).
  * Runs in:    keeper (worker threads; one struct accounts per thread at a time) and `veredus account`.
  * Tests:      tests/unit/accounts.c
  */
 #include "keeper/accounts.h"
 
 #include "keeper/accounts_schema.h"
+#include "keeper/password_columns.h"
 
 #include "io/fs.h"
 #include "io/io.h"
@@ -26,13 +26,7 @@
 #include <string.h>
 
 #define BUSY_TIMEOUT_MS  5000
-#define ARGON2_PASSES    3
-#define ARGON2_KIB       65536 /* 64 MiB */
-#define ARGON2_LANES     1
-#define ARGON2_HASH      32
-#define ARGON2_SALT      16
 #define ARGON2_TEXT      160
-#define SCRAM_ITERATIONS 10000
 #define ADDRESS_TEXT_MAX 512
 #define ADDRESS_ARENA    4096
 
@@ -49,6 +43,8 @@ enum statement {
     SCRAM1,
     CRAM,
     MAY_SEND_AS,
+    OWNER,
+    SAME_OWNER,
     SECRET,
     STATEMENT_COUNT
 };
@@ -77,6 +73,9 @@ static const char *const statements[STATEMENT_COUNT] = {
     /* "@example.org" in send_as stands for every address of the domain */
     [MAY_SEND_AS] = "SELECT 1 FROM account WHERE address = ?1 AND (?1 = ?2 OR EXISTS"
                     " (SELECT 1 FROM send_as WHERE account = ?1 AND address IN (?2, ?3)))",
+    [OWNER] = "SELECT created, EXISTS(SELECT 1 FROM former WHERE address = a.address) FROM account a WHERE"
+              " address = ?",
+    [SAME_OWNER] = "DELETE FROM former WHERE address = ?",
     [SECRET] = "SELECT value FROM secret WHERE id = 1",
 };
 
@@ -176,22 +175,17 @@ static sqlite3_stmt *statement(struct accounts *a, enum statement which)
     return *s;
 }
 
-/* Has the data base what came with the newest schema? One that could not be written when it was opened may have been brought up to date since. */
-static bool up_to_date(struct accounts *a)
+/* Has the data base what came with this schema? One that could not be written when it was opened may have been brought up to date since. */
+static bool has_schema(struct accounts *a, int64_t version)
 {
-    if (a->version < ACCOUNTS_SCHEMA)
+    if (a->version < version)
         accounts_schema_upgrade(a->db, &a->version);
-    return a->version == ACCOUNTS_SCHEMA;
+    return a->version >= version;
 }
 
 static void bind_text(sqlite3_stmt *s, int at, struct vr_str text)
 {
     sqlite3_bind_text(s, at, text.n > 0 ? text.p : "", (int)text.n, SQLITE_TRANSIENT);
-}
-
-static void bind_blob(sqlite3_stmt *s, int at, const void *p, size_t n)
-{
-    sqlite3_bind_blob(s, at, p, (int)n, SQLITE_TRANSIENT);
 }
 
 /* An open read would keep the next writer waiting: every statement is reset before the caller goes on. */
@@ -276,65 +270,6 @@ static enum accounts_result canonical_send_as(struct accounts *a, struct vr_str 
 /* ---- changes
  * ------------------------------------------------------------------------------------------------ */
 
-static enum accounts_result check_password(struct accounts *a, struct vr_str password)
-{
-    if (password.n == 0)
-        return invalid(a, "the password is empty");
-    if (password.n > SASL_PASSWORD_MAX)
-        return invalid(a, "the password is too long: at most 1024 bytes");
-    if (!vr_utf8_valid(password))
-        return invalid(a, "the password is not valid UTF-8");
-    for (size_t i = 0; i < password.n; i++)
-        if ((unsigned char)password.p[i] < 0x20 || password.p[i] == 0x7f)
-            return invalid(a, "the password holds a control character (a tab, a line end, …)");
-    return ACCOUNTS_OK;
-}
-
-/* Four columns from `at` on. */
-static bool bind_scram(sqlite3_stmt *s, int at, enum sasl_hash hash, struct vr_str password,
-                       const uint8_t salt[16])
-{
-    struct sasl_scram_keys keys;
-    if (sasl_scram_derive(hash, password, salt, SCRAM_ITERATIONS, &keys) != VR_OK)
-        return false;
-    bind_blob(s, at, keys.salt, keys.salt_n);
-    sqlite3_bind_int64(s, at + 1, keys.iterations);
-    bind_blob(s, at + 2, keys.stored_key, sasl_hash_size(hash));
-    bind_blob(s, at + 3, keys.server_key, sasl_hash_size(hash));
-    explicit_bzero(&keys, sizeof keys);
-    return true;
-}
-
-static bool bind_cram(sqlite3_stmt *s, int at, struct vr_str password)
-{
-    struct sasl_cram_keys keys;
-    if (sasl_cram_derive(password, &keys) != VR_OK)
-        return false;
-    bind_blob(s, at, &keys, sizeof keys);
-    explicit_bzero(&keys, sizeof keys);
-    return true;
-}
-
-/* Binds the ten columns that a password becomes, at 1 to 10. */
-static enum accounts_result bind_password(struct accounts *a, sqlite3_stmt *s, struct vr_str password,
-                                          const uint8_t salts[ACCOUNTS_SALTS])
-{
-    char encoded[ARGON2_TEXT];
-    int status = argon2id_hash_encoded(ARGON2_PASSES, ARGON2_KIB, ARGON2_LANES, password.p, password.n, salts,
-                                       ARGON2_SALT, ARGON2_HASH, encoded, sizeof encoded);
-    if (status != ARGON2_OK) {
-        snprintf(a->error, sizeof a->error, "argon2id: %s", argon2_error_message(status));
-        return ACCOUNTS_TROUBLE;
-    }
-    bind_text(s, 1, vr_str_from(encoded));
-    if (!bind_scram(s, 2, SASL_SHA256, password, salts + ARGON2_SALT) ||
-        !bind_scram(s, 6, SASL_SHA1, password, salts + ARGON2_SALT + 16))
-        return invalid(a, "SCRAM keys cannot be derived from this password");
-    if (a->keep_cram && !bind_cram(s, 10, password)) /* else NULL: what was there goes */
-        return invalid(a, "keys of CRAM-MD5 cannot be derived from this password");
-    return ACCOUNTS_OK;
-}
-
 static enum accounts_result write_password(struct accounts *a, enum statement which, struct vr_str address,
                                            struct vr_str password, const uint8_t salts[ACCOUNTS_SALTS],
                                            int *changes)
@@ -342,15 +277,15 @@ static enum accounts_result write_password(struct accounts *a, enum statement wh
     struct lowered name;
     enum accounts_result r = canonical(a, address, &name);
     if (r == ACCOUNTS_OK)
-        r = check_password(a, password);
+        r = password_check(password, a->error);
     if (r != ACCOUNTS_OK)
         return r;
-    if (!up_to_date(a))
+    if (!has_schema(a, 2))
         return trouble(a);
     sqlite3_stmt *s = statement(a, which);
     if (s == NULL)
         return trouble(a);
-    r = bind_password(a, s, password, salts);
+    r = password_bind(s, password, salts, a->keep_cram, a->error);
     if (r != ACCOUNTS_OK) {
         statement_done(s);
         return r;
@@ -391,6 +326,19 @@ enum accounts_result accounts_remove(struct accounts *a, struct vr_str address)
     int changes;
     enum accounts_result r = change(a, s, &changes);
     return r == ACCOUNTS_OK && changes == 0 ? ACCOUNTS_NO_SUCH : r;
+}
+
+enum accounts_result accounts_same_owner(struct accounts *a, struct vr_str address)
+{
+    struct lowered name;
+    if (!lower(address, &name))
+        return ACCOUNTS_NO_SUCH;
+    sqlite3_stmt *s = has_schema(a, 3) ? statement(a, SAME_OWNER) : NULL;
+    if (s == NULL)
+        return trouble(a);
+    int changes;
+    bind_text(s, 1, name.str);
+    return change(a, s, &changes);
 }
 
 static enum accounts_result change_send_as(struct accounts *a, enum statement which, struct vr_str account,
@@ -474,6 +422,20 @@ enum accounts_result accounts_exists(struct accounts *a, struct vr_str address)
     return r;
 }
 
+enum accounts_result accounts_owner_since(struct accounts *a, struct vr_str address, int64_t *since)
+{
+    sqlite3_stmt *s;
+    bool told = has_schema(a, 3);
+    *since = ACCOUNTS_OWNER_UNKNOWN;
+    enum accounts_result r = ask(a, told ? OWNER : EXISTS, address, &s);
+    if (r != ACCOUNTS_OK)
+        return r;
+    if (told)
+        *since = sqlite3_column_int(s, 1) != 0 ? sqlite3_column_int64(s, 0) : ACCOUNTS_OWNER_ALWAYS;
+    statement_done(s);
+    return r;
+}
+
 enum accounts_result accounts_verify(struct accounts *a, struct vr_str address, struct vr_str password)
 {
     /* The same work for an unknown account: a hash with our parameters that no password has. */
@@ -508,7 +470,7 @@ enum accounts_result accounts_scram(struct accounts *a, struct vr_str address, e
                                     struct sasl_scram_keys *out)
 {
     sqlite3_stmt *s;
-    if (hash != SASL_SHA256 && !up_to_date(a))
+    if (hash != SASL_SHA256 && !has_schema(a, 2))
         return ACCOUNTS_NO_SUCH;
     enum accounts_result r = ask(a, hash == SASL_SHA256 ? SCRAM : SCRAM1, address, &s);
     if (r != ACCOUNTS_OK)
@@ -531,7 +493,7 @@ enum accounts_result accounts_scram(struct accounts *a, struct vr_str address, e
 enum accounts_result accounts_cram(struct accounts *a, struct vr_str address, struct sasl_cram_keys *out)
 {
     sqlite3_stmt *s;
-    if (!up_to_date(a))
+    if (!has_schema(a, 2))
         return ACCOUNTS_NO_SUCH;
     enum accounts_result r = ask(a, CRAM, address, &s);
     if (r != ACCOUNTS_OK)

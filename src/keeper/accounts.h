@@ -26,7 +26,10 @@ enum accounts_result { ACCOUNTS_OK, ACCOUNTS_NO_SUCH, ACCOUNTS_EXISTS, ACCOUNTS_
 void accounts_keep_cram(struct accounts *a, bool keep);
 /* INVALID: not an address, or a password that SASL could not carry. */
 enum accounts_result accounts_add(struct accounts *a, struct vr_str address, struct vr_str password, const uint8_t salts[ACCOUNTS_SALTS]);
+/* The address is remembered as one that somebody had: who gets it next is not him, unless accounts_same_owner says so. */
 enum accounts_result accounts_remove(struct accounts *a, struct vr_str address);
+/* Whoever had this address before is who has it now; OK as well when nobody had. */
+enum accounts_result accounts_same_owner(struct accounts *a, struct vr_str address);
 enum accounts_result accounts_set_password(struct accounts *a, struct vr_str address, struct vr_str password, const uint8_t salts[ACCOUNTS_SALTS]);
 /* extra: an address, or "@example.org" for all of a domain. Adding what is there already is fine. */
 enum accounts_result accounts_add_send_as(struct accounts *a, struct vr_str address, struct vr_str extra);
@@ -35,6 +38,11 @@ enum accounts_result accounts_remove_send_as(struct accounts *a, struct vr_str a
 enum accounts_result accounts_list(struct accounts *a, bool (*each)(void *arg, struct vr_str address, struct vr_str send_as_joined, int64_t created), void *arg);
 
 enum accounts_result accounts_exists(struct accounts *a, struct vr_str address);
+#define ACCOUNTS_OWNER_UNKNOWN 0
+#define ACCOUNTS_OWNER_ALWAYS  1
+/* Since when the account's owner has had the address for himself, in seconds since 1970 (RFC 7293 §9): the day it was made when there was an owner
+ * before; ALWAYS when there was none. UNKNOWN: a data base of an older schema that may not be written. OK, NO_SUCH, TROUBLE as accounts_exists. */
+enum accounts_result accounts_owner_since(struct accounts *a, struct vr_str address, int64_t *since);
 /* Verifies in constant time also when there is no such account. ACCOUNTS_OK, ACCOUNTS_NO_SUCH (wrong password as well), ACCOUNTS_TROUBLE. */
 enum accounts_result accounts_verify(struct accounts *a, struct vr_str address, struct vr_str password);
 /* NO_SUCH: no such account, or none of these keys (its password was set before they were kept). */

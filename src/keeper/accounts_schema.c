@@ -9,6 +9,17 @@
 
 #define APPLICATION_ID 0x76657261 /* "vera", for file(1) */
 
+/* Who has an address may not always have had it (RFC 7293): an address in `former` had an owner before its account was made. However an account goes,
+ * its address is written there. */
+#define FORMER_OWNERS                                                                                        \
+    "CREATE TABLE former("                                                                                   \
+    " address TEXT PRIMARY KEY NOT NULL,"                                                                    \
+    " removed INTEGER NOT NULL"                                                                              \
+    ") WITHOUT ROWID;"                                                                                       \
+    "CREATE TRIGGER account_removed AFTER DELETE ON account BEGIN"                                           \
+    " INSERT OR REPLACE INTO former VALUES(OLD.address, CAST(strftime('%s','now') AS INTEGER));"             \
+    " END;"
+
 static const char schema[] = "CREATE TABLE account("
                              " address TEXT PRIMARY KEY NOT NULL,"
                              " password TEXT NOT NULL,"
@@ -29,7 +40,7 @@ static const char schema[] = "CREATE TABLE account("
                              " PRIMARY KEY(account, address)"
                              ") WITHOUT ROWID;"
                              "CREATE TABLE secret(id INTEGER PRIMARY KEY CHECK(id = 1), value BLOB NOT NULL);"
-                             "INSERT INTO secret VALUES(1, randomblob(16));";
+                             "INSERT INTO secret VALUES(1, randomblob(16));" FORMER_OWNERS;
 
 /* From schema 1, which had the keys of SCRAM-SHA-256 only. An account has none of the others until its password is set anew. */
 static const char from_schema_1[] = "ALTER TABLE account ADD COLUMN scram1_salt BLOB;"
@@ -37,6 +48,11 @@ static const char from_schema_1[] = "ALTER TABLE account ADD COLUMN scram1_salt 
                                     "ALTER TABLE account ADD COLUMN scram1_stored_key BLOB;"
                                     "ALTER TABLE account ADD COLUMN scram1_server_key BLOB;"
                                     "ALTER TABLE account ADD COLUMN cram_keys BLOB;";
+
+/* From schema 2, which kept no record of removals: there may have been an owner before each account. */
+static const char from_schema_2[] = FORMER_OWNERS "INSERT INTO former SELECT address, created FROM account;";
+
+static const char *const from_schema[ACCOUNTS_SCHEMA] = {NULL, from_schema_1, from_schema_2};
 
 static bool read_number(sqlite3 *db, const char *sql, int64_t *out)
 {
@@ -71,17 +87,17 @@ void accounts_schema_upgrade(sqlite3 *db, int64_t *version)
     char finish[64];
     snprintf(finish, sizeof finish, "PRAGMA user_version = %d", ACCOUNTS_SCHEMA);
     read_number(db, "PRAGMA user_version", version); /* somebody else may have done it */
-    if (*version != 1 || sqlite3_db_readonly(db, "main") != 0 ||
+    if (*version < 1 || *version >= ACCOUNTS_SCHEMA || sqlite3_db_readonly(db, "main") != 0 ||
         sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL) != SQLITE_OK)
         return;
-    bool good = read_number(db, "PRAGMA user_version", version) &&
-                (*version != 1 || (sqlite3_exec(db, from_schema_1, NULL, NULL, NULL) == SQLITE_OK &&
-                                   sqlite3_exec(db, finish, NULL, NULL, NULL) == SQLITE_OK)) &&
-                sqlite3_exec(db, "COMMIT", NULL, NULL, NULL) == SQLITE_OK;
-    if (good)
-        *version = ACCOUNTS_SCHEMA;
-    else
+    bool good = read_number(db, "PRAGMA user_version", version) && *version >= 1;
+    for (int64_t v = *version; good && v < ACCOUNTS_SCHEMA; v++)
+        good = sqlite3_exec(db, from_schema[v], NULL, NULL, NULL) == SQLITE_OK;
+    good = good && (*version >= ACCOUNTS_SCHEMA || sqlite3_exec(db, finish, NULL, NULL, NULL) == SQLITE_OK) &&
+           sqlite3_exec(db, "COMMIT", NULL, NULL, NULL) == SQLITE_OK;
+    if (!good)
         sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
+    read_number(db, "PRAGMA user_version", version);
 }
 
 bool accounts_schema_check(sqlite3 *db, const char *path, bool create, int64_t *out, char error[256])

@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define ACCOUNTS_SCHEMA 2 /* 1: without the keys of SCRAM-SHA-1 and CRAM-MD5 */
+#define ACCOUNTS_SCHEMA 3 /* 1: without the keys of SCRAM-SHA-1 and CRAM-MD5; 2: without former owners */
 
 /* Makes the tables where there are none (create), brings older ones up to date where that may be; *version: what there is now, 1 to
  * ACCOUNTS_SCHEMA. False: this is no data base of ours, or a newer one; a sentence says which. */

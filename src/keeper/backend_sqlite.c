@@ -88,6 +88,7 @@ static void looked_up(void *keeper, struct lookup *l)
     (void)keeper;
     q->keys = l->keys;
     q->cram = l->cram;
+    q->owner_since = l->owner_since;
     backend_answer(q, l->result, l->result == ACCOUNTS_TROUBLE ? l->why : NULL);
 }
 

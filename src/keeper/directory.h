@@ -35,6 +35,7 @@ struct account_question {
     char why[256];               /* of TROUBLE and of a refusal that has a reason: for the log */
     struct sasl_scram_keys keys; /* SCRAM, SCRAM_SHA_1 */
     struct sasl_cram_keys cram;  /* CRAM */
+    int64_t owner_since;         /* MAILBOX: as accounts_owner_since; UNKNOWN where the source does not record it */
     char renamed[ACCOUNT_NAME_MAX]; /* the source's own name of the account; "": as asked */
     /* the directory's and the back end's */
     struct directory *directory;

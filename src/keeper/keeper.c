@@ -104,7 +104,8 @@ static void drain(struct process *p, int64_t deadline_ms)
 
 /* ---- mailboxes and senders --------------------------------------------------------------------------------------- */
 
-static void answer(struct peer *peer, uint64_t ask, enum ipc_answer a, const struct io_user *system)
+static void answer(struct peer *peer, uint64_t ask, enum ipc_answer a, const struct io_user *system,
+                   int64_t owner_since)
 {
     struct vr_buf *b = process_frame(peer->process);
     ipc_put_u64(b, ask);
@@ -112,6 +113,7 @@ static void answer(struct peer *peer, uint64_t ask, enum ipc_answer a, const str
     ipc_put_u32(b, system != NULL ? system->uid : 0);
     ipc_put_u32(b, system != NULL ? system->gid : 0);
     ipc_put_str(b, vr_str_from(system != NULL ? system->home : ""));
+    ipc_put_u64(b, (uint64_t)owner_since);
     peer_send(peer, IPC_ANSWER, b, -1);
 }
 
@@ -124,13 +126,14 @@ static void system_found(void *arg, struct lookup *l)
 {
     (void)arg;
     if (l->owner != NULL)
-        answer(l->owner, l->ask, answer_of(l->result), l->result == ACCOUNTS_OK ? &l->system : NULL);
+        answer(l->owner, l->ask, answer_of(l->result), l->result == ACCOUNTS_OK ? &l->system : NULL,
+               ACCOUNTS_OWNER_UNKNOWN);
 }
 
 static void mailbox_found(void *arg, struct account_question *q)
 {
     (void)arg;
-    answer(q->owner, q->ask, answer_of(q->result), NULL);
+    answer(q->owner, q->ask, answer_of(q->result), NULL, q->owner_since);
 }
 
 /* An account may also use what the configuration leads to it: its aliases, and its own address with a detail behind the delimiter. */
@@ -156,7 +159,7 @@ static void sender_found(void *arg, struct account_question *q)
     enum ipc_answer a = answer_of(q->result);
     if (a == IPC_NO && is_own_by_routing(k->process->config, q->account, q->detail))
         a = IPC_YES;
-    answer(q->owner, q->ask, a, NULL);
+    answer(q->owner, q->ask, a, NULL, ACCOUNTS_OWNER_UNKNOWN);
 }
 
 static void ask_system(struct keeper *k, struct peer *peer, uint64_t number, struct vr_str address)
@@ -165,7 +168,7 @@ static void ask_system(struct keeper *k, struct peer *peer, uint64_t number, str
     if (l != NULL)
         l->ask = number;
     else
-        answer(peer, number, IPC_LATER, NULL);
+        answer(peer, number, IPC_LATER, NULL, ACCOUNTS_OWNER_UNKNOWN);
 }
 
 static bool ask(struct keeper *k, struct peer *peer, uint16_t type, struct vr_str payload)

@@ -86,7 +86,7 @@ static void worker_answer(struct worker *w, struct lookup *l)
         return;
     switch (l->kind) {
     case LOOKUP_ACCOUNT:
-        l->result = accounts_exists(w->db, l->address);
+        l->result = accounts_owner_since(w->db, l->address, &l->owner_since);
         break;
     case LOOKUP_SENDER:
         l->result = accounts_may_send_as(w->db, l->user, l->address);

@@ -25,6 +25,7 @@ struct lookup {
     struct sasl_scram_keys keys; /* SCRAM, SCRAM_SHA_1 */
     struct sasl_cram_keys cram;  /* CRAM */
     struct io_user system;       /* SYSTEM_USER */
+    int64_t owner_since;         /* ACCOUNT: as accounts_owner_since */
     struct lookup *next;
     char bytes[];
 };

@@ -147,6 +147,7 @@ static void look_at_header(struct transaction *t)
     t->header_seen = true;
     solicit_look(t, vr_buf_str(&t->body));
     terms_header(t, vr_buf_str(&t->body));
+    owners_look(t, vr_buf_str(&t->body));
     if (!t->session->listener->submission && !t->session->listener->local)
         return;
     t->missing_date = !header_find(vr_buf_str(&t->body), VR_STR("Date"), &f);
@@ -202,7 +203,8 @@ static void advance(struct transaction *t)
         t->busy = true;
         io_work(t->receiver->io, write_job, write_done, t);
     } else if (t->where == BODY_FILE && t->ended && !t->submitted) {
-        submit(t);
+        submit(t); /* which may free it */
+        return;
     }
     if (t->session != NULL && !t->submitted)
         session_pump(t->session); /* it may have been paused */
@@ -306,6 +308,8 @@ static void submit(struct transaction *t)
         refuse_utf8(t);
         return;
     }
+    if (owners_ask(t))
+        return;
     t->envelope.prefix = trace_fields(t, &t->arena);
     t->submitted = true;
     t->submitted_ms = io_monotonic_ms(t->receiver->io);
@@ -338,6 +342,16 @@ static void finish(struct transaction *t, struct smtp_reply reply)
     if (s != NULL)
         session_answer(s, reply);
     transaction_free(t);
+}
+
+void transaction_refuse(struct transaction *t, struct smtp_reply reply)
+{
+    finish(t, reply);
+}
+
+void transaction_go_on(struct transaction *t)
+{
+    submit(t);
 }
 
 static void report_forwarded(struct event_log *l, const struct smtp_x *x)

@@ -6,6 +6,8 @@
  */
 #include "receiver/session.h"
 
+#include "keeper/accounts.h"
+
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -98,7 +100,7 @@ struct peer *policy_keeper_for(struct session *s, int asking)
     return keeper;
 }
 
-static void refused(struct session *s, const char *what, struct vr_str address, const char *why)
+void policy_refused(struct session *s, const char *what, struct vr_str address, const char *why)
 {
     struct event_log *l = s->receiver->log;
     event_begin(l, EVENT_NOTICE, what, 0);
@@ -140,7 +142,7 @@ static void set_priority(struct session *s)
 
 static void mail_refuse(struct session *s)
 {
-    refused(s, "mail.refused", s->transaction->envelope.reverse_path, "not an address of this user");
+    policy_refused(s, "mail.refused", s->transaction->envelope.reverse_path, "not an address of this user");
     transaction_abandon(s->transaction);
     session_answer(s, SMTP_REPLY(553, "5.7.1",
                                  "this account may not send from that address; use your own, or ask the "
@@ -208,11 +210,23 @@ void policy_mail(struct session *s, const struct smtp_mail *mail)
  * --------------------------------------------------------------------------------------------------------------
  */
 
-static void rcpt_take(struct session *s, const struct smtp_rcpt *rcpt, bool catch_all)
+/* settled: what RRVS asks was answered here, or has no answer: the next hop is not asked. */
+static void rcpt_take(struct session *s, const struct smtp_rcpt *rcpt, bool catch_all, bool settled)
 {
     const struct config_domain *d = routing_domain(s->receiver->config, rcpt->forward_path.domain);
+    struct smtp_rcpt taken = *rcpt;
     s->transaction->ascii_only |= d != NULL && !d->smtputf8;
-    session_answer(s, transaction_add_rcpt(s->transaction, rcpt, catch_all) ? reply_ok_rcpt : reply_too_big);
+    s->transaction->rrvs = s->transaction->rrvs || rcpt->rrvs != SMTP_RRVS_NONE;
+    if (settled)
+        taken.rrvs = SMTP_RRVS_NONE;
+    session_answer(s,
+                   transaction_add_rcpt(s->transaction, &taken, catch_all) ? reply_ok_rcpt : reply_too_big);
+}
+
+static void rcpt_of_another(struct session *s, const struct smtp_rcpt *rcpt, const struct smtp_reply *reply)
+{
+    policy_refused(s, "rcpt.refused", address_text(&s->transaction->arena, &rcpt->forward_path), OWNERS_WHY);
+    session_answer(s, *reply);
 }
 
 /* RFC 6531 §3.5: better now than by a report later. Domains have an ASCII form, so local parts decide; what the header is will be seen. */
@@ -226,25 +240,27 @@ static bool refuses_utf8(const struct session *s, const struct config_domain *d,
 
 static void rcpt_utf8(struct session *s, const struct smtp_rcpt *rcpt)
 {
-    refused(s, "rcpt.refused", address_text(&s->transaction->arena, &rcpt->forward_path),
-            "its domain takes nothing beyond ASCII");
+    policy_refused(s, "rcpt.refused", address_text(&s->transaction->arena, &rcpt->forward_path),
+                   "its domain takes nothing beyond ASCII");
     session_answer(
         s, SMTP_REPLY(553, "5.6.7", "this domain takes mail from and to addresses in ASCII only (SMTPUTF8)"));
 }
 
 static void rcpt_unknown(struct session *s, const struct smtp_rcpt *rcpt)
 {
-    refused(s, "rcpt.refused", address_text(&s->transaction->arena, &rcpt->forward_path), "no such mailbox");
+    policy_refused(s, "rcpt.refused", address_text(&s->transaction->arena, &rcpt->forward_path),
+                   "no such mailbox");
     session_answer(s, SMTP_REPLY(550, "5.1.1", "no such mailbox here; check the address"));
 }
 
 static void rcpt_foreign(struct session *s, const struct smtp_rcpt *rcpt)
 {
     if (policy_is_known(s)) {
-        rcpt_take(s, rcpt, false);
+        rcpt_take(s, rcpt, false, false);
         return;
     }
-    refused(s, "rcpt.refused", address_text(&s->transaction->arena, &rcpt->forward_path), "relay denied");
+    policy_refused(s, "rcpt.refused", address_text(&s->transaction->arena, &rcpt->forward_path),
+                   "relay denied");
     session_answer(s, SMTP_REPLY(554, "5.7.1",
                                  "relaying denied: this server does not take mail for that domain from "
                                  "you; log in on the submission port to send"));
@@ -267,8 +283,14 @@ void policy_rcpt(struct session *s, const struct smtp_rcpt *rcpt)
         rcpt_utf8(s, rcpt);
         return;
     }
-    if (a.verdict == RCPT_KNOWN || known_find(r, a.mailbox)) {
-        rcpt_take(s, rcpt, false);
+    enum owners_of owners =
+        rcpt->rrvs != SMTP_RRVS_NONE ? owners_of(s, &rcpt->forward_path, &a) : OWNERS_NONE;
+    if (a.verdict == RCPT_KNOWN && owners == OWNERS_UNTOLD) {
+        rcpt_of_another(s, rcpt, owners_refusal(ACCOUNTS_OWNER_UNKNOWN, 0));
+        return;
+    }
+    if (a.verdict == RCPT_KNOWN || (owners == OWNERS_NONE && known_find(r, a.mailbox))) {
+        rcpt_take(s, rcpt, false, owners != OWNERS_ELSEWHERE);
         return;
     }
     struct peer *keeper = policy_keeper_for(s, ASK_MAILBOX);
@@ -277,6 +299,7 @@ void policy_rcpt(struct session *s, const struct smtp_rcpt *rcpt)
     s->rcpt = rcpt;
     s->asked = a.mailbox;
     s->catch_all = a.catch_all;
+    s->owner_matters = owners != OWNERS_NONE;
     struct vr_buf *b = process_frame(r->process);
     ipc_put_u64(b, s->key);
     ipc_put_u8(b, a.verdict == RCPT_ASK_SYSTEM);
@@ -362,13 +385,19 @@ static void auth_done(struct session *s, uint8_t status, struct vr_str user)
 /* ---- the keeper's answers
  * ----------------------------------------------------------------------------------------------- */
 
-static void mailbox_answered(struct session *s, uint8_t answer)
+static void mailbox_answered(struct session *s, uint8_t answer, int64_t since)
 {
     const struct smtp_rcpt *rcpt = s->rcpt;
+    const struct smtp_reply *no = NULL;
+    bool taken = answer == IPC_YES || (answer == IPC_NO && s->catch_all);
     if (answer == IPC_YES)
         known_add(s->receiver, s->asked);
-    if (answer == IPC_YES || (answer == IPC_NO && s->catch_all))
-        rcpt_take(s, rcpt, answer == IPC_NO);
+    if (taken && s->owner_matters)
+        no = owners_refusal(answer == IPC_YES ? since : ACCOUNTS_OWNER_UNKNOWN, rcpt->valid_since);
+    if (no != NULL)
+        rcpt_of_another(s, rcpt, no);
+    else if (taken)
+        rcpt_take(s, rcpt, answer == IPC_NO, true);
     else if (answer == IPC_NO)
         rcpt_unknown(s, rcpt);
     else
@@ -385,6 +414,29 @@ static void sender_answered(struct session *s, uint8_t answer)
         transaction_abandon(s->transaction);
         session_answer(s, reply_later);
     }
+}
+
+static void answered(struct session *s, int asking, uint8_t answer, int64_t owner_since)
+{
+    if (asking == ASK_MAILBOX)
+        mailbox_answered(s, answer, owner_since);
+    else if (asking == ASK_OWNER)
+        owners_answered(s, answer, owner_since);
+    else if (asking == ASK_SENDER)
+        sender_answered(s, answer);
+    else if (asking == ASK_IDENTITY)
+        login_identified(s, answer);
+    else
+        asks_vrfy_answered(s, answer);
+}
+
+static void answer_came(struct session *s, int asking, struct ipc_reader *reader)
+{
+    uint8_t answer = ipc_get_u8(reader);
+    ipc_get_u32(reader); /* the user of the system and his home are for `local` */
+    ipc_get_u32(reader);
+    ipc_get_str(reader);
+    answered(s, asking, answer, (int64_t)ipc_get_u64(reader));
 }
 
 static void settled(struct session *s)
@@ -407,14 +459,8 @@ void policy_keeper_frame(struct receiver *r, uint16_t type, struct vr_str payloa
     } else if (type == IPC_SASL_DONE && asking == ASK_SASL) {
         uint8_t status = ipc_get_u8(&reader);
         auth_done(s, status, ipc_get_str(&reader));
-    } else if (type == IPC_ANSWER && asking == ASK_MAILBOX) {
-        mailbox_answered(s, ipc_get_u8(&reader));
-    } else if (type == IPC_ANSWER && asking == ASK_SENDER) {
-        sender_answered(s, ipc_get_u8(&reader));
-    } else if (type == IPC_ANSWER && asking == ASK_IDENTITY) {
-        login_identified(s, ipc_get_u8(&reader));
-    } else if (type == IPC_ANSWER && asking == ASK_VRFY) {
-        asks_vrfy_answered(s, ipc_get_u8(&reader));
+    } else if (type == IPC_ANSWER && asking != ASK_SASL && asking != ASK_FLUSH) {
+        answer_came(s, asking, &reader);
     } else {
         s->asking = asking; /* an answer to something else: go on waiting, the deadline is near */
         s->deadline_ms = io_monotonic_ms(r->io) + KEEPER_TIMEOUT_MS;
@@ -432,13 +478,7 @@ void policy_keeper_lost(struct receiver *r)
         settled(s);
         if (asking == ASK_SASL)
             auth_done(s, IPC_SASL_TEMPORARY, vr_str(NULL, 0));
-        else if (asking == ASK_MAILBOX)
-            mailbox_answered(s, IPC_LATER);
-        else if (asking == ASK_IDENTITY)
-            login_identified(s, IPC_LATER);
-        else if (asking == ASK_VRFY)
-            asks_vrfy_answered(s, IPC_LATER);
         else
-            sender_answered(s, IPC_LATER);
+            answered(s, asking, IPC_LATER, ACCOUNTS_OWNER_UNKNOWN);
     }
 }

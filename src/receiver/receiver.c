@@ -24,6 +24,7 @@
      SMTP_EXT_FUTURERELEASE | \
      SMTP_EXT_REQUIRETLS |    \
      SMTP_EXT_LIMITS |        \
+     SMTP_EXT_RRVS |          \
      SMTP_EXT_NO_SOLICITING)
 /* clang-format on */
 

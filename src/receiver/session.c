@@ -403,6 +403,10 @@ static void waited_too_long(struct session *s)
         login_identified(s, IPC_LATER);
         return;
     }
+    if (asking == ASK_OWNER) {
+        owners_answered(s, IPC_LATER, 0);
+        return;
+    }
     session_answer(
         s, asking == ASK_SASL ? SMTP_REPLY(454, "4.7.0", "authentication takes too long now; try again later")
            : asking == ASK_FLUSH

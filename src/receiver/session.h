@@ -54,12 +54,14 @@ struct transaction {
     bool ended;     /* end of data came */
     bool submitted; /* in receiver->submitted, waiting for the queue */
     bool missing_date, missing_message_id, header_seen;
-    bool lowered;             /* the priority that was asked for is for those whom we know */
-    struct smtp_x forwarded;  /* what XFORWARD said; given 0: nothing */
-    struct vr_str solicits;   /* keywords of a Solicitation field that are not wanted here */
-    struct mime_reader *mime; /* utf8.c's; NULL: not needed, or not any more */
-    uint32_t hold_for;        /* seconds, HOLDFOR */
-    bool ascii_only;          /* a recipient's domain takes no header in UTF-8 */
+    bool lowered;                  /* the priority that was asked for is for those whom we know */
+    struct smtp_x forwarded;       /* what XFORWARD said; given 0: nothing */
+    struct vr_str solicits;        /* keywords of a Solicitation field that are not wanted here */
+    struct mime_reader *mime;      /* utf8.c's; NULL: not needed, or not any more */
+    uint32_t hold_for;             /* seconds, HOLDFOR */
+    bool rrvs;                     /* some recipient came with RRVS */
+    struct owner_question *owners; /* what the keeper is to be asked before it is submitted: owners.c's */
+    bool ascii_only;               /* a recipient's domain takes no header in UTF-8 */
     int64_t submitted_ms;
     UT_hash_handle hh; /* receiver->by_id */
 };
@@ -91,12 +93,13 @@ struct session {
         ASK_SASL,
         ASK_IDENTITY,
         ASK_VRFY,
-        ASK_FLUSH /* the queue */
+        ASK_OWNER, /* at the end of the data */
+        ASK_FLUSH  /* the queue */
     } asking;
     char *asked_name;             /* VRFY: the mailbox; ETRN: the node */
     const struct smtp_rcpt *rcpt; /* the one that the keeper is asked about */
     struct vr_str asked;          /* in the transaction's arena: the mailbox */
-    bool catch_all;
+    bool catch_all, owner_matters;
     int64_t deadline_ms; /* of the proxy's header, of the TLS handshake, of the keeper's answer; INT64_MAX */
     char *helo, *user, *name; /* on the heap: few sessions have them. name: of the host, as XCLIENT says */
     TAILQ_ENTRY(session) entry;
@@ -164,6 +167,24 @@ void policy_fini(struct receiver *r);
 bool policy_is_known(const struct session *s); /* may use this server as its own */
 /* The keeper, to be asked under s->key; NULL: the session was answered that it cannot be */
 struct peer *policy_keeper_for(struct session *s, int asking);
+void policy_refused(struct session *s, const char *event, struct vr_str address,
+                    const char *why); /* to the log */
+
+/* owners.c: RRVS. Who can say since when this recipient has had his address? */
+enum owners_of {
+    OWNERS_NONE,      /* it has no owner: nobody is asked */
+    OWNERS_KEEPER,    /* the keeper */
+    OWNERS_ELSEWHERE, /* the next hop */
+    OWNERS_UNTOLD     /* nobody */
+};
+enum owners_of owners_of(const struct session *s, const struct address *rcpt, const struct routing_answer *a);
+/* since: as the keeper says. NULL: it is the same owner. */
+const struct smtp_reply *owners_refusal(int64_t since, int64_t valid_since);
+#define OWNERS_WHY "the owner of the mailbox has changed, or is not known for long enough (RRVS)"
+void owners_look(struct transaction *t, struct vr_str message); /* for the header field */
+/* True: the transaction waits for the keeper, or was refused; else there is nothing to ask. */
+bool owners_ask(struct transaction *t);
+void owners_answered(struct session *s, uint8_t answer, int64_t since);
 
 /* login.c: what is offered for the log-in */
 void login_lists(struct listener *l);
@@ -184,6 +205,9 @@ void transaction_chunk(struct transaction *t, struct vr_str data);
 void transaction_end(struct transaction *t);
 void transaction_abandon(
     struct transaction *t); /* its session ended or reset; a submitted one goes on alone */
+void transaction_refuse(struct transaction *t,
+                        struct smtp_reply reply);   /* at the end of the data: frees it */
+void transaction_go_on(struct transaction *t);      /* owners_ask has its answer */
 bool transaction_full(const struct transaction *t); /* stop reading: enough is waiting to be written */
 void intake_queue_frame(struct receiver *r, uint16_t type, struct vr_str payload, int fd);
 void intake_queue_attached(struct receiver *r); /* what was submitted and not answered is submitted again */

@@ -5,6 +5,8 @@
 
 #include "io/fs.h"
 
+#include <sqlite3.h>
+
 #include <setjmp.h>
 #include <sqlite3.h>
 #include <stdarg.h>
@@ -144,6 +146,7 @@ static void make_schema_1(void)
     accounts_close(a);
     assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
     assert_int_equal(sqlite3_exec(db,
+                                  "DROP TRIGGER account_removed; DROP TABLE former;"
                                   "ALTER TABLE account DROP COLUMN scram1_salt;"
                                   "ALTER TABLE account DROP COLUMN scram1_iterations;"
                                   "ALTER TABLE account DROP COLUMN scram1_stored_key;"
@@ -178,7 +181,7 @@ static void test_older_schema(void **state)
     assert_int_equal(schema_version(), 1);
     struct accounts *a = accounts_open(path, false, error);
     assert_non_null(a);
-    assert_int_equal(schema_version(), 2);
+    assert_int_equal(schema_version(), 3);
     /* all that was there counts; what was not kept is not there, until the password is set */
     assert_int_equal(accounts_verify(a, ann, VR_STR("pencil")), ACCOUNTS_OK);
     assert_int_equal(accounts_scram(a, ann, SASL_SHA256, &keys), ACCOUNTS_OK);
@@ -209,7 +212,7 @@ static void test_older_schema_that_is_locked(void **state)
     assert_int_equal(sqlite3_exec(other, "ROLLBACK", NULL, NULL, NULL), SQLITE_OK);
     sqlite3_close(other);
     assert_int_equal(accounts_scram(reader, ann, SASL_SHA1, &keys), ACCOUNTS_NO_SUCH);
-    assert_int_equal(schema_version(), 2);
+    assert_int_equal(schema_version(), 3);
     struct accounts *writer = open_new();
     assert_int_equal(accounts_set_password(writer, ann, VR_STR("crayon"), salts), ACCOUNTS_OK);
     assert_int_equal(accounts_scram(reader, ann, SASL_SHA1, &keys), ACCOUNTS_OK);
@@ -224,10 +227,10 @@ static void test_newer_schema(void **state)
     sqlite3 *db;
     accounts_close(open_new());
     assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
-    assert_int_equal(sqlite3_exec(db, "PRAGMA user_version = 3", NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, "PRAGMA user_version = 4", NULL, NULL, NULL), SQLITE_OK);
     sqlite3_close(db);
     assert_null(accounts_open(path, false, error));
-    assert_non_null(strstr(error, "was made by a newer veredus (schema 3, this one knows 2)"));
+    assert_non_null(strstr(error, "was made by a newer veredus (schema 4, this one knows 3)"));
 }
 
 static void test_refused_input(void **state)
@@ -404,6 +407,87 @@ static void test_foreign_files(void **state)
     accounts_close(a);
 }
 
+static int64_t since_of(struct accounts *a, const char *address)
+{
+    int64_t since = -1;
+    assert_int_equal(accounts_owner_since(a, vr_str_from(address), &since), ACCOUNTS_OK);
+    return since;
+}
+
+/* RFC 7293 §9: an address that nobody had before is its owner's for ever back; one that was removed and made anew is not. */
+static void test_owners(void **state)
+{
+    (void)state;
+    struct accounts *a = open_new();
+    struct vr_str ann = VR_STR("Ann@example.org");
+    int64_t since;
+    assert_int_equal(accounts_owner_since(a, ann, &since), ACCOUNTS_NO_SUCH);
+    assert_int_equal(accounts_add(a, ann, VR_STR("x"), salts), ACCOUNTS_OK);
+    assert_int_equal(since_of(a, "ann@example.org"), ACCOUNTS_OWNER_ALWAYS);
+    assert_int_equal(accounts_set_password(a, ann, VR_STR("y"), salts), ACCOUNTS_OK);
+    assert_int_equal(since_of(a, "ann@example.org"), ACCOUNTS_OWNER_ALWAYS);
+    assert_int_equal(accounts_remove(a, ann), ACCOUNTS_OK);
+    assert_int_equal(accounts_owner_since(a, ann, &since), ACCOUNTS_NO_SUCH);
+    assert_int_equal(accounts_add(a, ann, VR_STR("x"), salts), ACCOUNTS_OK);
+    assert_in_range(since_of(a, "ann@example.org"), 1700000000, 20000000000); /* the day it was made */
+    assert_int_equal(accounts_same_owner(a, ann), ACCOUNTS_OK);
+    assert_int_equal(since_of(a, "ann@example.org"), ACCOUNTS_OWNER_ALWAYS);
+    assert_int_equal(accounts_same_owner(a, VR_STR("bob@example.org")), ACCOUNTS_OK);
+    accounts_close(a);
+}
+
+static void run_sql(const char *sql)
+{
+    sqlite3 *db;
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    if (sqlite3_exec(db, sql, NULL, NULL, NULL) != SQLITE_OK)
+        fail_msg("%s", sqlite3_errmsg(db));
+    sqlite3_close(db);
+}
+
+static const char as_schema_2[] = "DROP TRIGGER account_removed; DROP TABLE former; PRAGMA user_version = 2";
+/* Older data bases kept no record of removals: who had an address before its account was made is not known. */
+static void test_owners_of_older_schema(void **state)
+{
+    (void)state;
+    struct sasl_scram_keys keys;
+    char error[256];
+    struct accounts *a = open_new();
+    assert_int_equal(accounts_add(a, VR_STR("ann@example.org"), VR_STR("x"), salts), ACCOUNTS_OK);
+    accounts_close(a);
+    run_sql(as_schema_2);
+    run_sql("UPDATE account SET created = 1500000000");
+    a = accounts_open(path, false, error);
+    assert_non_null(a);
+    assert_int_equal(schema_version(), 3);
+    assert_int_equal(since_of(a, "ann@example.org"), 1500000000);
+    assert_int_equal(accounts_scram(a, VR_STR("ann@example.org"), SASL_SHA1, &keys), ACCOUNTS_OK);
+    assert_int_equal(accounts_add(a, VR_STR("new@example.org"), VR_STR("x"), salts), ACCOUNTS_OK);
+    assert_int_equal(since_of(a, "new@example.org"), ACCOUNTS_OWNER_ALWAYS);
+    accounts_close(a);
+}
+
+/* One that cannot be brought up to date is read as it is: what it does not hold is not known. */
+static void test_older_schema_stays(void **state)
+{
+    (void)state;
+    struct accounts *a = open_new();
+    char error[256];
+    assert_int_equal(accounts_add(a, VR_STR("ann@example.org"), VR_STR("x"), salts), ACCOUNTS_OK);
+    accounts_close(a);
+    run_sql(as_schema_2);
+    run_sql("CREATE TABLE former(x)"); /* root may write every file: this is in the way instead */
+    a = accounts_open(path, false, error);
+    assert_non_null(a);
+    struct sasl_scram_keys keys;
+    assert_int_equal(since_of(a, "ann@example.org"), ACCOUNTS_OWNER_UNKNOWN);
+    assert_int_equal(accounts_scram(a, VR_STR("ann@example.org"), SASL_SHA1, &keys), ACCOUNTS_OK);
+    assert_int_equal(schema_version(), 2);
+    run_sql("DROP TABLE former");
+    assert_in_range(since_of(a, "ann@example.org"), 1700000000, 20000000000); /* brought up to date by now */
+    accounts_close(a);
+}
+
 #define EACH(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -423,6 +507,9 @@ int main(void)
         EACH(test_changes_are_seen_by_others),
         EACH(test_no_password_on_the_disk),
         EACH(test_foreign_files),
+        EACH(test_owners),
+        EACH(test_owners_of_older_schema),
+        EACH(test_older_schema_stays),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -53,6 +53,15 @@ static void accounts_make(void)
     accounts_close(a);
 }
 
+static void accounts_change(enum accounts_result (*change)(struct accounts *, struct vr_str))
+{
+    char error[256];
+    struct accounts *a = accounts_open(path, false, error);
+    assert_non_null(a);
+    assert_int_equal(change(a, VR_STR("ann@example.org")), ACCOUNTS_OK);
+    accounts_close(a);
+}
+
 static void config_make(void)
 {
     char aliases[96], text[512];
@@ -167,6 +176,8 @@ static void expect_done(struct side *s, uint64_t id, enum ipc_sasl verdict, cons
     assert_true(ipc_done(&r));
 }
 
+static int64_t owner_since; /* in the last answer */
+
 static enum ipc_answer expect_answer(uint64_t ask, uint32_t *uid)
 {
     struct ipc_reader r = receive(&sides[0], IPC_ANSWER);
@@ -175,6 +186,7 @@ static enum ipc_answer expect_answer(uint64_t ask, uint32_t *uid)
     *uid = ipc_get_u32(&r);
     ipc_get_u32(&r);
     ipc_get_str(&r);
+    owner_since = (int64_t)ipc_get_u64(&r);
     assert_true(ipc_done(&r));
     return a;
 }
@@ -496,6 +508,16 @@ static void test_mailboxes(void **state)
     (void)state;
     accounts_make();
     assert_int_equal(mailbox(0, "ann@example.org"), IPC_YES);
+    assert_int_equal(owner_since, ACCOUNTS_OWNER_ALWAYS);
+    accounts_change(accounts_remove);
+    assert_int_equal(mailbox(0, "ann@example.org"), IPC_NO);
+    assert_int_equal(owner_since, ACCOUNTS_OWNER_UNKNOWN);
+    accounts_make();
+    assert_int_equal(mailbox(0, "ann@example.org"), IPC_YES);
+    assert_in_range(owner_since, 1700000000, 20000000000); /* somebody had it before */
+    accounts_change(accounts_same_owner);
+    assert_int_equal(mailbox(0, "ann@example.org"), IPC_YES);
+    assert_int_equal(owner_since, ACCOUNTS_OWNER_ALWAYS);
     assert_int_equal(mailbox(0, "root@example.org"), IPC_NO);
     assert_int_equal(mailbox(1, "root@example.org"), IPC_YES);
     assert_int_equal(mailbox(1, "no-such-user-here@example.org"), IPC_NO);

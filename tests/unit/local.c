@@ -94,6 +94,7 @@ static void keeper_answers(struct rig_end *from, uint64_t ask, enum ipc_answer a
     ipc_put_u32(&b, 0);
     ipc_put_u32(&b, 0);
     ipc_put_str(&b, VR_STR(""));
+    ipc_put_u64(&b, 0);
     io_channel_send(from->channel, IPC_ANSWER, vr_buf_str(&b), -1);
     vr_buf_fini(&b);
 }

@@ -748,8 +748,13 @@ static void test_moved(void **state)
         run(10);
     assert_true(io_fs_stat(path, &st) != 0); /* the oldest segments could go */
     expect_queued(2);
+    submit(&(struct mail){"a@home.example", {"c@other.example"}}); /* durable, and with it what came before */
+    d = expect_delivery(&sides[SENDER]);
     kill_queue();
     start_queue(true);
+    d = expect_delivery(&sides[SENDER]);
+    answer(&sides[SENDER], &d, DELIVERY_OK, 250, "", "");
+    expect_queued(2);
     json_t *l = ask("{\"op\":\"list\"}");
     json_t *messages = json_object_get(l, "messages");
     assert_int_equal(json_array_size(messages), 2);

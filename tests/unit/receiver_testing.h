@@ -166,7 +166,8 @@ static inline struct ipc_reader receive(struct side *s, enum ipc_type type)
     return ipc_reader(vr_str(bytes, n));
 }
 
-static inline void answer(uint64_t ask, enum ipc_answer what)
+/* since: when the owner of the mailbox had it first */
+static inline void answer_owner(uint64_t ask, enum ipc_answer what, int64_t since)
 {
     struct vr_buf b;
     vr_buf_init(&b, 64);
@@ -175,9 +176,15 @@ static inline void answer(uint64_t ask, enum ipc_answer what)
     ipc_put_u32(&b, 0);
     ipc_put_u32(&b, 0);
     ipc_put_str(&b, VR_STR(""));
+    ipc_put_u64(&b, (uint64_t)since);
     io_channel_send(keeper.channel, IPC_ANSWER, vr_buf_str(&b), -1);
     io_channel_flush(keeper.channel);
     vr_buf_fini(&b);
+}
+
+static inline void answer(uint64_t ask, enum ipc_answer what)
+{
+    answer_owner(ask, what, 0);
 }
 
 static inline void sasl_challenge(uint64_t conversation, struct vr_str text)
