@@ -267,7 +267,7 @@ enum vr_err authres_forged(struct vr_arena *arena, struct vr_str header, const s
 
 /* ---- for ARC -------------------------------------------------------------------------------------------------------------- */
 
-/* As it stands; its lines end in CRLF. */
+/* As it stands; its lines end in CRLF, and a CR alone, which was read as a blank, is one. */
 static void add_folded(struct vr_buf *out, struct vr_str raw)
 {
     for (size_t i = 0; i < raw.n; i++)
@@ -275,6 +275,8 @@ static void add_folded(struct vr_buf *out, struct vr_str raw)
             vr_buf_add(out, VR_STR("\r\n"));
         else if (raw.p[i] != '\r')
             vr_buf_add_byte(out, raw.p[i]);
+        else if (i + 1 == raw.n || raw.p[i + 1] != '\n')
+            vr_buf_add_byte(out, ' ');
 }
 
 bool authres_merge(struct vr_buf *out, struct vr_str header, struct vr_str id)

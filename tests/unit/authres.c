@@ -345,6 +345,9 @@ static void merged(void **state)
          "mx.example; broken\r\n",
          "mx.example;\r\n spf=pass (ok)\r\n smtp.mailfrom=a@b;\r\n dkim=none;\r\n dmarc=pass (p=none)"},
         {"Authentication-Results: mx.example;\n spf=pass\n (x)\n", "mx.example;\r\n spf=pass\r\n (x)"},
+        /* a CR alone is a blank, and stays one: without it two words would be one */
+        {"Authentication-Results: mx.example; dkim=pass\rheader.d=a.b\r\n",
+         "mx.example;\r\n dkim=pass header.d=a.b"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct vr_buf out;
