@@ -4,7 +4,7 @@
  * The keeper knows since when an account's owner has had its address. Role addresses (RFC 2142) have no owner. What leads elsewhere, and was not looked
  * at here, is asked of the next hop. Of the rest (aliases, catch-alls, system users) nobody can say.
  * Promise:    nothing is delivered here to another owner than the one whom the sender meant.
- * Tests:      tests/unit/receiver_terms.c, tests/e2e/test_extensions.py
+ * Tests:      tests/unit/receiver_owners.c, tests/e2e/test_extensions.py
  */
 #include "receiver/session.h"
 

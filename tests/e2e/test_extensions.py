@@ -114,3 +114,47 @@ def mail_in_time(world):
     whole, (one,), _ = report_of(report)
     assert one["Action"] == "failed" and one["Status"] == "5.4.7" and "Deliver-By-Date" in whole, (whole, one)
     s.wait_empty()
+
+
+@case
+def mail_for_who_had_the_mailbox(world):
+    """RRVS: an account that was made again under an old address is another's, by the parameter and by the header field, until it is said to be the
+    same person's. It is passed on to a next hop that offers it; one that does not gets what may go without (;C), and the rest comes back."""
+    knows, simple = Sink(world, extensions=("RRVS",)), Sink(world)
+    s = world.server(accounts=["ann@d.test", "new@d.test"], extra='route "knows.test" { to = "smtp:127.0.0.1:%d" }\nroute "simple.test" { to = "smtp:127.0.0.1:%d" }' %
+                     (knows.port, simple.port))
+    s.command("account", "remove", "new@d.test", "--config", s.config)
+    s.add_account("new@d.test")
+    old = "RRVS=2014-04-03T23:01:00Z"
+    field = b"Require-Recipient-Valid-Since: new@d.test; Thu, 3 Apr 2014 23:01:00 +0000\r\n"
+    with smtplib.SMTP(s.host, s.mx) as c:
+        c.ehlo("client.test")
+        assert c.has_extn("rrvs")
+
+        def rcpt(address, options):
+            assert c.docmd("MAIL", "FROM:<x@client.test>")[0] == 250
+            return c.docmd("RCPT", "TO:<%s> %s" % (address, options))
+
+        def refused(code, text, status):
+            assert code == 550 and text.startswith(status), (code, text)
+            assert c.rset()[0] == 250
+
+        assert rcpt("ann@d.test", old)[0] == 250  # nobody had it before her
+        assert c.rset()[0] == 250
+        refused(*rcpt("new@d.test", old), b"5.7.17")
+        assert rcpt("new@d.test", "RRVS=" + time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 2)))[0] == 250
+        assert c.rset()[0] == 250
+        assert rcpt("new@d.test", "")[0] == 250
+        refused(*c.data(field + MESSAGE), b"5.7.17")
+        s.command("account", "change", "new@d.test", "--same-owner", "--config", s.config)
+        assert rcpt("new@d.test", old)[0] == 250
+        assert c.data(MESSAGE)[0] == 250
+        assert rcpt("new@d.test", "")[0] == 250 and c.data(field + MESSAGE)[0] == 250
+    s.wait_mail("new@d.test", 2)
+    submit(s, "", [("x@knows.test", old)])
+    submit(s, "", [("r@simple.test", old), ("c@simple.test", old + ";C")])
+    wait_until("both hops have mail", lambda: knows.messages and simple.messages, 30)
+    assert old in knows.messages[0][1][0] and "RRVS" not in str(simple.messages[0][1]) and "c@simple.test" in str(simple.messages[0][1]), simple.messages
+    (report,) = s.wait_mail("ann@d.test", 1, 30)
+    _, (one,), _ = report_of(report)
+    assert "r@simple.test" in one["Final-Recipient"] and one["Status"].startswith("5.7."), one
