@@ -483,7 +483,7 @@ def an_older_data_base(world):
     with sqlite3.connect(os.path.join(s.state, "accounts.db")) as db:
         for column in ("scram1_salt", "scram1_iterations", "scram1_stored_key", "scram1_server_key", "cram_keys"):
             db.execute("ALTER TABLE account DROP COLUMN " + column)
-        db.execute("PRAGMA user_version = 1")
+        db.executescript("DROP TRIGGER account_removed; DROP TABLE former; PRAGMA user_version = 1")
     s.start()
     password = world.write("password", PASSWORD + "\n", 0o600)
 
