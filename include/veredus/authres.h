@@ -6,6 +6,7 @@
 #define VEREDUS_AUTHRES_H
 
 #include <veredus/arc.h>
+#include <veredus/dmarc.h>
 #include <veredus/message.h>
 
 #define AUTHRES_RESULTS_MAX    100 /* of one field that is read */
@@ -61,5 +62,7 @@ bool authres_merge(struct vr_buf *out, struct vr_str header, struct vr_str id);
 /* What DKIM and ARC found, as results: dkim=none when there is no signature. remote_ip: of the client, may be empty. NULL: the arena is full. */
 const struct authres_result *authres_of_dkim(struct vr_arena *arena, const struct dkim_result *r, size_t *count);
 const struct authres_result *authres_of_arc(struct vr_arena *arena, const struct arc_result *r, struct vr_str remote_ip);
+/* dmarc=… with header.from and, when there is a policy, policy.dmarc: what the owner wants done (RFC 9989 §9.1). disposition: what was done, for the comment. */
+const struct authres_result *authres_of_dmarc(struct vr_arena *arena, const struct dmarc_result *r, enum dmarc_policy disposition);
 
 #endif
