@@ -580,6 +580,48 @@ def oauth_introspection(world):
 
 
 @case
+def tokens_of_other_programs(world):
+    """msmtp and curl log in by OAUTHBEARER and XOAUTH2, and hear in their own words that a token is no good."""
+    ca, cert, key = authority(world)
+    e = Endpoint(world, cert, key)
+    e.expected = None
+    e.tokens = {"good": {"active": True, "email": "ann@d.test", "aud": "mail"}}
+    s = world.server(accounts=["ann@d.test"], extra='oauth { introspection = "%s"\n ca_file = "%s"\n audience = "mail" }' % (e.url, ca))
+    text = "From: ann@d.test\r\nTo: ann@d.test\r\nSubject: by %s\r\n\r\n.\r\n"
+    rc = """defaults
+auth %s
+tls on
+tls_starttls off
+tls_trust_file %s
+tls_host_override veredus.test
+account default
+host 127.0.0.1
+port %d
+from ann@d.test
+user ann@d.test
+passwordeval echo %s
+"""
+
+    def msmtp(mechanism, token):
+        path = world.write("msmtprc", rc % (mechanism.lower(), s.ca(), s.submissions, token), 0o600)
+        return run("msmtp", "-C", path, "ann@d.test", input=text % ("msmtp, " + mechanism), ok=False)
+
+    def curl(mechanism, token):
+        path = world.write("letter", text % ("curl, " + mechanism))
+        return run("curl", "-sS", "--cacert", s.ca(), "--resolve", "veredus.test:%d:127.0.0.1" % s.submissions, "--login-options", "AUTH=" + mechanism, "--user",
+                   "ann@d.test", "--oauth2-bearer", token, "--mail-from", "ann@d.test", "--mail-rcpt", "ann@d.test", "--upload-file", path,
+                   "smtps://veredus.test:%d" % s.submissions, ok=False)
+    for program in (msmtp, curl):
+        for mechanism in ("OAUTHBEARER", "XOAUTH2"):
+            done = program(mechanism, "good")
+            assert done.returncode == 0, (program.__name__, mechanism, done.stdout, s.log()[-2000:])
+            done = program(mechanism, "bad")
+            assert done.returncode != 0 and ("535" in done.stdout or "denied" in done.stdout), (program.__name__, mechanism, done.stdout)
+    assert sorted(m["Subject"] for m in s.wait_mail("ann@d.test", 4)) == ["by %s, %s" % (p, m) for p in ("curl", "msmtp") for m in ("OAUTHBEARER", "XOAUTH2")]
+    assert {f["mechanism"] for f in s.events("auth.ok")} == {"OAUTHBEARER", "XOAUTH2"}
+
+
+@case
 def oauth_trusts_only_its_authorities(world):
     """An endpoint with a certificate of somebody else, or for another name, is not told a token."""
     ca, cert, key = authority(world)
