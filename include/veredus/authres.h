@@ -8,6 +8,7 @@
 #include <veredus/arc.h>
 #include <veredus/dmarc.h>
 #include <veredus/message.h>
+#include <veredus/spf.h>
 
 #define AUTHRES_RESULTS_MAX    100 /* of one field that is read */
 #define AUTHRES_PROPERTIES_MAX 50  /* of one result */
@@ -64,5 +65,8 @@ const struct authres_result *authres_of_dkim(struct vr_arena *arena, const struc
 const struct authres_result *authres_of_arc(struct vr_arena *arena, const struct arc_result *r, struct vr_str remote_ip);
 /* dmarc=… with header.from and, when there is a policy, policy.dmarc: what the owner wants done (RFC 9989 §9.1). disposition: what was done, for the comment. */
 const struct authres_result *authres_of_dmarc(struct vr_arena *arena, const struct dmarc_result *r, enum dmarc_policy disposition);
+/* What SPF found: smtp.mailfrom or smtp.helo, by the identity that was checked. The value is the domain, or the whole address where the domain's records
+ * ask for the local part (RFC 8601 §2.7.2). q: of the spf_check. NULL: the arena is full. */
+const struct authres_result *authres_of_spf(struct vr_arena *arena, const struct spf_query *q, const struct spf_result *r);
 
 #endif

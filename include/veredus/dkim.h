@@ -106,6 +106,8 @@ unsigned dkim_key_bits(const struct dkim_key *k); /* below 2048, RSA is weaker t
 enum vr_err dkim_key_sign(const struct dkim_key *k, const uint8_t digest[DKIM_DIGEST], struct vr_arena *arena, struct vr_str *signature);
 /* Appends the record to be published: "v=DKIM1; k=rsa; p=…". */
 bool dkim_key_record(const struct dkim_key *k, struct vr_buf *out);
+/* Appends the private key itself, in PEM (PKCS #8) without a passphrase. The caller wipes it. False when it does not fit. */
+bool dkim_key_pem(const struct dkim_key *k, struct vr_buf *out);
 
 /* What a key record says, for tools: VR_ERR_SYNTAX and *why when it is none, or one that cannot be used. */
 struct dkim_record {

@@ -173,3 +173,15 @@ bool dkim_key_record(const struct dkim_key *k, struct vr_buf *out)
     return vr_buf_addf(out, "v=DKIM1; k=%s; p=", k->algorithm == DKIM_ED25519_SHA256 ? "ed25519" : "rsa") &&
            vr_base64_encode(out, vr_str((const char *)raw, n));
 }
+
+bool dkim_key_pem(const struct dkim_key *k, struct vr_buf *out)
+{
+    char *text = NULL;
+    BIO *bio = BIO_new(BIO_s_secmem());
+    bool good =
+        bio != NULL && PEM_write_bio_PKCS8PrivateKey(bio, k->pkey, NULL, NULL, 0, no_passphrase, NULL) == 1;
+    long n = good ? BIO_get_mem_data(bio, &text) : 0;
+    good = n > 0 && vr_buf_add(out, vr_str(text, (size_t)n));
+    BIO_free(bio); /* which wipes it */
+    return good;
+}

@@ -1,7 +1,8 @@
 /* frames.c - the table of frames: who may send what to whom. */
 #include "ipc/ipc.h"
 
-#define CHILDREN  (IPC_RECEIVER | IPC_KEEPER | IPC_QUEUE | IPC_SENDER | IPC_LOCAL | IPC_ADMIN | IPC_PAM)
+#define CHILDREN  (IPC_RECEIVER | IPC_KEEPER | IPC_QUEUE | IPC_SENDER | IPC_LOCAL | IPC_ADMIN | IPC_PAM | \
+                   IPC_REPORTER)
 #define DELIVERER (IPC_SENDER | IPC_LOCAL)
 
 const struct ipc_frame_row ipc_frames[] = {
@@ -33,6 +34,8 @@ const struct ipc_frame_row ipc_frames[] = {
     {IPC_CONTROL_PART, "control-part", IPC_QUEUE, IPC_ADMIN, false},
     {IPC_CONTROL_TAKEN, "control-taken", IPC_ADMIN, IPC_QUEUE, false},
     {IPC_CONTROL_CANCEL, "control-cancel", IPC_ADMIN, IPC_QUEUE, false},
+    {IPC_DMARC_SEEN, "dmarc-seen", IPC_RECEIVER, IPC_REPORTER, false},
+    {IPC_TLS_SEEN, "tls-seen", IPC_SENDER, IPC_REPORTER, false},
 };
 const size_t ipc_frame_count = sizeof ipc_frames / sizeof *ipc_frames;
 
@@ -42,7 +45,7 @@ static const struct {
 } roles[] = {
     {IPC_SUPERVISOR, "supervisor"}, {IPC_RECEIVER, "receiver"}, {IPC_KEEPER, "keeper"}, {IPC_QUEUE, "queue"},
     {IPC_SENDER, "sender"},         {IPC_LOCAL, "local"},       {IPC_ADMIN, "admin"},
-    {IPC_PAM, "pam"},
+    {IPC_PAM, "pam"},               {IPC_REPORTER, "reporter"},
 };
 
 const char *ipc_role_name(enum ipc_role r)

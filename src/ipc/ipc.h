@@ -20,7 +20,8 @@ enum ipc_role {
     IPC_SENDER = 1 << 4,
     IPC_LOCAL = 1 << 5,
     IPC_ADMIN = 1 << 6,
-    IPC_PAM = 1 << 7
+    IPC_PAM = 1 << 7,
+    IPC_REPORTER = 1 << 9
 };
 const char *ipc_role_name(enum ipc_role r); /* "receiver" */
 
@@ -57,7 +58,10 @@ enum ipc_type {
     IPC_CONTROL = 64,    /* admin → queue: u64 request, slice JSON object */
     IPC_CONTROL_PART,    /* queue → admin: u64 request, u8 last, slice lines of JSON (parts are concatenated) */
     IPC_CONTROL_TAKEN,   /* admin → queue: u64 request, u64 bytes of parts that the client's kernel has taken. Who sends parts waits for it */
-    IPC_CONTROL_CANCEL   /* admin → queue: u64 request. Nobody listens any more: stop */
+    IPC_CONTROL_CANCEL,  /* admin → queue: u64 request. Nobody listens any more: stop */
+    /* reports (receiver, sender → reporter), see ipc/seen.h; no answers */
+    IPC_DMARC_SEEN = 96, /* receiver → reporter: struct dmarc_seen (ipc_put_dmarc_seen). A message that DMARC was evaluated for */
+    IPC_TLS_SEEN         /* sender → reporter: struct tls_seen (ipc_put_tls_seen). A session to a server, or why there was none */
 };
 
 enum ipc_submitted { IPC_SUBMIT_OK, IPC_SUBMIT_FULL /* 452 4.3.1 */, IPC_SUBMIT_ERROR /* 451 4.3.0 */ };

@@ -1,5 +1,6 @@
 /* ipc.c - frames: who may send what, packing and unpacking whatever comes; queue ids; names of destinations. */
 #include "ipc/ipc.h"
+#include "ipc/seen.h"
 
 #include <veredus/smtp.h>
 
@@ -66,6 +67,10 @@ static void test_who_may(void **state)
         {IPC_PAM_ASK, IPC_RECEIVER, IPC_PAM, false, false}, /* who hears strangers asks root for nothing */
         {IPC_PAM_ANSWER, IPC_PAM, IPC_KEEPER, false, true},
         {IPC_PAM_ANSWER, IPC_PAM, IPC_RECEIVER, false, false},
+        {IPC_DMARC_SEEN, IPC_RECEIVER, IPC_REPORTER, false, true},
+        {IPC_DMARC_SEEN, IPC_SENDER, IPC_REPORTER, false, false},
+        {IPC_TLS_SEEN, IPC_SENDER, IPC_REPORTER, false, true},
+        {IPC_TLS_SEEN, IPC_REPORTER, IPC_SENDER, false, false},
         {IPC_ATTACH, IPC_SUPERVISOR, IPC_KEEPER, true, true},
         {IPC_ATTACH, IPC_QUEUE, IPC_SENDER, true, false},
         {IPC_DRAIN, IPC_SUPERVISOR, IPC_RECEIVER, false, true},
@@ -315,6 +320,104 @@ static void test_damaged(void **state)
 
 /* ---- queue ids --------------------------------------------------------------------------------------------------------------- */
 
+/* Whole as it was packed; cut anywhere, it is not taken. */
+static void test_seen(void **state)
+{
+    (void)state;
+    const struct seen_signature signatures[SEEN_SIGNATURES_MAX + 1] = {
+        {VR_STR("d.test"), VR_STR("s1"), DKIM_FAIL, VR_STR("the signature does not match")}};
+    struct dmarc_seen sent = {.time_us = 77,
+                              .policy_domain = VR_STR("d.test"),
+                              .organization = VR_STR("org.test"),
+                              .record = VR_STR("v=DMARC1; p=reject"),
+                              .method = DMARC_PUBLIC_SUFFIX,
+                              .source_ip = VR_STR("192.0.2.1"),
+                              .verdict = DMARC_FAIL,
+                              .disposition = DMARC_POLICY_QUARANTINE,
+                              .override = DMARC_OVERRIDE_LOCAL_POLICY,
+                              .comment = VR_STR("why"),
+                              .spf_aligned = 1,
+                              .header_from = VR_STR("a.d.test"),
+                              .envelope_from = VR_STR("e.test"),
+                              .envelope_to = VR_STR("t.test"),
+                              .spf_domain = VR_STR("h.test"),
+                              .spf_result = VR_STR("softfail"),
+                              .spf_helo = 1,
+                              .signatures = signatures,
+                              .signature_count = SEEN_SIGNATURES_MAX + 1};
+    struct dmarc_seen d;
+    assert_true(ipc_put_dmarc_seen(&buf, &sent));
+    for (size_t cut = 0; cut < vr_buf_size(&buf); cut++) {
+        struct ipc_reader part = ipc_reader(vr_str_sub(vr_buf_str(&buf), 0, cut));
+        assert_false(ipc_get_dmarc_seen(&part, &arena, &d) && ipc_done(&part));
+    }
+    struct ipc_reader r = ipc_reader(vr_buf_str(&buf));
+    assert_true(ipc_get_dmarc_seen(&r, &arena, &d) && ipc_done(&r));
+    assert_int_equal(d.time_us, 77);
+    assert_str(d.record, sent.record);
+    assert_str(d.organization, sent.organization);
+    assert_str(d.comment, sent.comment);
+    assert_str(d.envelope_to, sent.envelope_to);
+    assert_str(d.spf_result, sent.spf_result);
+    assert_true(d.method == sent.method && d.verdict == sent.verdict && d.disposition == sent.disposition &&
+                d.override == sent.override && d.spf_aligned && !d.dkim_aligned && d.spf_helo);
+    assert_int_equal(d.signature_count, SEEN_SIGNATURES_MAX);
+    assert_str(d.signatures[0].reason, signatures[0].reason);
+    assert_int_equal(d.signatures[0].verdict, DKIM_FAIL);
+
+    vr_buf_reset(&buf); /* a verdict that there is not */
+    sent.verdict = DMARC_PERMERROR + 1;
+    assert_true(ipc_put_dmarc_seen(&buf, &sent));
+    r = ipc_reader(vr_buf_str(&buf));
+    assert_false(ipc_get_dmarc_seen(&r, &arena, &d));
+
+    vr_buf_reset(&buf);
+    static char large[SEEN_MAX];
+    sent.record = vr_str(large, sizeof large);
+    assert_false(ipc_put_dmarc_seen(&buf, &sent));
+}
+
+static void test_tls_seen(void **state)
+{
+    (void)state;
+    const struct vr_str lines[] = {VR_STR("version: STSv1"), VR_STR("mode: enforce")},
+                        hosts[] = {VR_STR("*.d.test")};
+    const struct tls_seen sent = {.time_us = 78,
+                                  .policy_domain = VR_STR("d.test"),
+                                  .policy_type = TLSRPT_STS,
+                                  .strings = lines,
+                                  .string_count = 2,
+                                  .mx_hosts = hosts,
+                                  .mx_count = 1,
+                                  .result = TLSRPT_CERTIFICATE_EXPIRED,
+                                  .sending_ip = VR_STR("192.0.2.1"),
+                                  .mx_hostname = VR_STR("mx.d.test"),
+                                  .mx_helo = VR_STR("helo.d.test"),
+                                  .receiving_ip = VR_STR("192.0.2.2"),
+                                  .reason = VR_STR("expired")};
+    struct tls_seen t;
+    assert_true(ipc_put_tls_seen(&buf, &sent));
+    for (size_t cut = 0; cut < vr_buf_size(&buf); cut++) {
+        struct ipc_reader part = ipc_reader(vr_str_sub(vr_buf_str(&buf), 0, cut));
+        assert_false(ipc_get_tls_seen(&part, &arena, &t) && ipc_done(&part));
+    }
+    struct ipc_reader r = ipc_reader(vr_buf_str(&buf));
+    assert_true(ipc_get_tls_seen(&r, &arena, &t) && ipc_done(&r));
+    assert_str(t.policy_domain, sent.policy_domain);
+    assert_true(t.policy_type == TLSRPT_STS && t.result == TLSRPT_CERTIFICATE_EXPIRED && t.string_count == 2);
+    assert_str(t.strings[1], lines[1]);
+    assert_str(t.mx_hosts[0], hosts[0]);
+    assert_str(t.mx_helo, sent.mx_helo);
+    assert_str(t.reason, sent.reason);
+    vr_buf_reset(&buf);
+    ipc_put_u64(&buf, 0);
+    ipc_put_str(&buf, VR_STR("d.test"));
+    ipc_put_u8(&buf, TLSRPT_STS);
+    ipc_put_u32(&buf, 0xffffffff); /* more strings than any frame has */
+    r = ipc_reader(vr_buf_str(&buf));
+    assert_false(ipc_get_tls_seen(&r, &arena, &t));
+}
+
 static void test_ids(void **state)
 {
     (void)state;
@@ -379,6 +482,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_envelope, setup, teardown),
         cmocka_unit_test_setup_teardown(test_delivery_and_result, setup, teardown),
         cmocka_unit_test_setup_teardown(test_damaged, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_seen, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_tls_seen, setup, teardown),
         cmocka_unit_test_setup_teardown(test_ids, setup, teardown),
         cmocka_unit_test_setup_teardown(test_destinations, setup, teardown),
     };
