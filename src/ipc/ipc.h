@@ -21,6 +21,7 @@ enum ipc_role {
     IPC_LOCAL = 1 << 5,
     IPC_ADMIN = 1 << 6,
     IPC_PAM = 1 << 7,
+    IPC_RESOLVER = 1 << 8,
     IPC_REPORTER = 1 << 9
 };
 const char *ipc_role_name(enum ipc_role r); /* "receiver" */
@@ -59,6 +60,9 @@ enum ipc_type {
     IPC_CONTROL_PART,    /* queue → admin: u64 request, u8 last, slice lines of JSON (parts are concatenated) */
     IPC_CONTROL_TAKEN,   /* admin → queue: u64 request, u64 bytes of parts that the client's kernel has taken. Who sends parts waits for it */
     IPC_CONTROL_CANCEL,  /* admin → queue: u64 request. Nobody listens any more: stop */
+    /* the DNS, for who has no network (ipc/answers.h) */
+    IPC_DNS_ASK = 80,    /* receiver → resolver: u64 ask, u32 n, n × (u32 enum dns_type, slice name) */
+    IPC_DNS_ANSWERS,     /* resolver → receiver: u64 ask, u32 n, n × answer (ipc_put_answers) */
     /* reports (receiver, sender → reporter), see ipc/seen.h; no answers */
     IPC_DMARC_SEEN = 96, /* receiver → reporter: struct dmarc_seen (ipc_put_dmarc_seen). A message that DMARC was evaluated for */
     IPC_TLS_SEEN         /* sender → reporter: struct tls_seen (ipc_put_tls_seen). A session to a server, or why there was none */
