@@ -118,6 +118,7 @@ static const struct {
     {"seal", NULL, answer_seal},
     {"sign", NULL, answer_sign},
     {"record", NULL, answer_record},
+    {"spf", NULL, answer_spf},
     {"sts-record", answer_sts_record, NULL},
     {"sts-policy", answer_sts_policy, NULL},
 };
