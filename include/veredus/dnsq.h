@@ -13,6 +13,7 @@
 
 enum dns_type { /* the DNS's own numbers */
     DNS_TYPE_A = 1,
+    DNS_TYPE_CNAME = 5, /* the alias itself, not what it leads to */
     DNS_TYPE_PTR = 12,
     DNS_TYPE_MX = 15,
     DNS_TYPE_TXT = 16,
@@ -34,7 +35,7 @@ struct dns_address {
 
 /* What is used depends on the type. */
 struct dns_record {
-    struct vr_str name;         /* MX, PTR: a host, without the trailing dot; empty: the root (null MX) */
+    struct vr_str name;         /* MX, PTR, CNAME: a host, without the trailing dot; empty: the root (null MX) */
     uint16_t preference;        /* MX */
     struct dns_address address; /* A, AAAA */
     struct vr_str data;         /* TXT: the record's strings joined without anything between them; TLSA: as on the wire */
@@ -51,6 +52,7 @@ struct dns_answer {
     enum dns_type type;
     enum dns_status status;
     bool secure;       /* DNSSEC vouches for it, aliases included */
+    struct vr_str canonical; /* the name at the end of the aliases; empty: there were none, or nobody looked */
     struct vr_str why; /* FAILED: "SERVFAIL", "timed out"; may be empty */
     const struct dns_record *records;
     size_t count;

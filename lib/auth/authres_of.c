@@ -1,4 +1,4 @@
-/* authres_of.c - what DKIM and ARC found, as results for an Authentication-Results field (RFC 8601 §2.7.1, RFC 6008, RFC 8617 §6).
+/* authres_of.c - what SPF, DKIM and ARC found, as results for an Authentication-Results field (RFC 8601 §2.7.1, RFC 6008, RFC 8617 §6).
  *
  * Tests: tests/unit/authres.c
  */
@@ -80,5 +80,24 @@ const struct authres_result *authres_of_arc(struct vr_arena *arena, const struct
         if (oldest.n == 0)
             return NULL;
     }
+    return out;
+}
+
+const struct authres_result *authres_of_spf(struct vr_arena *arena, const struct spf_query *q,
+                                            const struct spf_result *r)
+{
+    struct authres_result *out = vr_arena_alloc(arena, sizeof *out);
+    struct authres_property *property = vr_arena_alloc(arena, sizeof *property);
+    if (out == NULL || property == NULL)
+        return NULL;
+    bool mail_from = q->identity == SPF_MAIL_FROM && q->sender.n > 0;
+    *property = (struct authres_property){.ptype = VR_STR("smtp"),
+                                          .property = mail_from ? VR_STR("mailfrom") : VR_STR("helo"),
+                                          .value = mail_from && r->local_part ? q->sender : r->domain};
+    *out = (struct authres_result){.method = VR_STR("spf"),
+                                   .result = vr_str_from(spf_verdict_name(r->verdict)),
+                                   .comment = r->reason,
+                                   .properties = property,
+                                   .property_count = property->value.n > 0};
     return out;
 }

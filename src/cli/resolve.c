@@ -5,6 +5,7 @@
 #include "cli/resolve.h"
 
 #include "io/dns.h"
+#include "ipc/answers.h"
 
 #include <veredus/address.h>
 #include <veredus/idn.h>
@@ -65,36 +66,11 @@ struct search {
     bool answered;
 };
 
-static void copy_records(struct search *s, const struct io_dns_answer *from, struct dns_answer *to)
-{
-    struct dns_record *records = vr_arena_alloc(s->arena, from->count * sizeof *records);
-    for (size_t i = 0; records != NULL && i < from->count; i++) {
-        const struct io_dns_record *r = &from->records[i];
-        struct dns_record *m = &records[to->count];
-        if (to->type != DNS_TYPE_MX && r->data.n != (to->type == DNS_TYPE_A ? 4 : 16))
-            continue;
-        m->preference = r->preference;
-        m->name = vr_arena_dup(s->arena, r->name);
-        m->address.family = to->type == DNS_TYPE_A ? 4 : 6;
-        if (to->type != DNS_TYPE_MX)
-            memcpy(m->address.ip, r->data.p, r->data.n);
-        to->count++;
-    }
-    to->records = records;
-}
-
 static void answered(void *arg, const struct io_dns_answer *a)
 {
-    static const enum dns_status statuses[] = {[IO_DNS_OK] = DNS_STATUS_OK,
-                                               [IO_DNS_NODATA] = DNS_STATUS_NODATA,
-                                               [IO_DNS_NXDOMAIN] = DNS_STATUS_NXDOMAIN,
-                                               [IO_DNS_FAILED] = DNS_STATUS_FAILED};
     struct search *s = arg;
     struct dns_answer *m = &s->answers[s->query.answer_count];
-    m->status = statuses[a->status];
-    m->why = vr_arena_dup(s->arena, vr_str_from(a->why));
-    if (a->status == IO_DNS_OK)
-        copy_records(s, a, m);
+    *m = dns_answer_from(s->arena, (struct dns_question){.name = m->name, .type = m->type}, a);
     s->answered = true;
     io_stop(s->io);
 }

@@ -2,7 +2,7 @@
 #include "ipc/ipc.h"
 
 #define CHILDREN  (IPC_RECEIVER | IPC_KEEPER | IPC_QUEUE | IPC_SENDER | IPC_LOCAL | IPC_ADMIN | IPC_PAM | \
-                   IPC_REPORTER)
+                   IPC_REPORTER | IPC_RESOLVER)
 #define DELIVERER (IPC_SENDER | IPC_LOCAL)
 
 const struct ipc_frame_row ipc_frames[] = {
@@ -27,6 +27,10 @@ const struct ipc_frame_row ipc_frames[] = {
     {IPC_ANSWER, "answer", IPC_KEEPER, IPC_RECEIVER | IPC_LOCAL, false},
     {IPC_PAM_ASK, "pam-ask", IPC_KEEPER, IPC_PAM, false},
     {IPC_PAM_ANSWER, "pam-answer", IPC_PAM, IPC_KEEPER, false},
+    {IPC_SIGNERS_ASK, "signers-ask", IPC_RECEIVER, IPC_KEEPER, false},
+    {IPC_SIGNERS, "signers", IPC_KEEPER, IPC_RECEIVER, false},
+    {IPC_SIGN_ASK, "sign-ask", IPC_RECEIVER, IPC_KEEPER, false},
+    {IPC_SIGNED, "signed", IPC_KEEPER, IPC_RECEIVER, false},
     {IPC_DELIVER, "deliver", IPC_QUEUE, DELIVERER, true},
     {IPC_RESULT, "result", DELIVERER, IPC_QUEUE, false},
     {IPC_INFLIGHT, "inflight", DELIVERER, IPC_QUEUE, false},
@@ -34,6 +38,8 @@ const struct ipc_frame_row ipc_frames[] = {
     {IPC_CONTROL_PART, "control-part", IPC_QUEUE, IPC_ADMIN, false},
     {IPC_CONTROL_TAKEN, "control-taken", IPC_ADMIN, IPC_QUEUE, false},
     {IPC_CONTROL_CANCEL, "control-cancel", IPC_ADMIN, IPC_QUEUE, false},
+    {IPC_DNS_ASK, "dns-ask", IPC_RECEIVER, IPC_RESOLVER, false},
+    {IPC_DNS_ANSWERS, "dns-answers", IPC_RESOLVER, IPC_RECEIVER, false},
     {IPC_DMARC_SEEN, "dmarc-seen", IPC_RECEIVER, IPC_REPORTER, false},
     {IPC_TLS_SEEN, "tls-seen", IPC_SENDER, IPC_REPORTER, false},
 };
@@ -46,6 +52,7 @@ static const struct {
     {IPC_SUPERVISOR, "supervisor"}, {IPC_RECEIVER, "receiver"}, {IPC_KEEPER, "keeper"}, {IPC_QUEUE, "queue"},
     {IPC_SENDER, "sender"},         {IPC_LOCAL, "local"},       {IPC_ADMIN, "admin"},
     {IPC_PAM, "pam"},               {IPC_REPORTER, "reporter"},
+    {IPC_RESOLVER, "resolver"},
 };
 
 const char *ipc_role_name(enum ipc_role r)

@@ -21,6 +21,7 @@ enum ipc_role {
     IPC_LOCAL = 1 << 5,
     IPC_ADMIN = 1 << 6,
     IPC_PAM = 1 << 7,
+    IPC_RESOLVER = 1 << 8,
     IPC_REPORTER = 1 << 9
 };
 const char *ipc_role_name(enum ipc_role r); /* "receiver" */
@@ -50,6 +51,10 @@ enum ipc_type {
     IPC_ANSWER,          /* keeper → receiver, local: u64 ask, u8 enum ipc_answer, u32 uid, u32 gid, slice home (system users only), i64 owner since: seconds since 1970, 1 always, 0 unknown */
     IPC_PAM_ASK,         /* keeper → pam: u64 ask, u32 which of config.accounts[], slice user, slice password, slice client ip */
     IPC_PAM_ANSWER,      /* pam → keeper: u64 ask, u8 enum ipc_answer: is it right?, slice why (for the log) */
+    IPC_SIGNERS_ASK,     /* receiver → keeper: u64 ask, slice domain (A-labels, lower case). Which keys sign for it now? */
+    IPC_SIGNERS,         /* keeper → receiver: u64 ask, u8 enum ipc_answer (NO: none), signers (ipc_put_signers; empty unless YES) */
+    IPC_SIGN_ASK,        /* receiver → keeper: u64 ask, slice domain, signers with what each is to sign: a digest of 32 octets */
+    IPC_SIGNED,          /* keeper → receiver: u64 ask, u8 enum ipc_answer (NO: some key does not sign any more), signers with their signatures (empty unless YES) */
     /* delivery (queue ↔ sender, local) */
     IPC_DELIVER = 48,    /* queue → sender, local: struct delivery (ipc_delivery_*), with the descriptor of a large body */
     IPC_RESULT,          /* sender, local → queue: struct delivery_result (ipc_result_*) */
@@ -59,6 +64,9 @@ enum ipc_type {
     IPC_CONTROL_PART,    /* queue → admin: u64 request, u8 last, slice lines of JSON (parts are concatenated) */
     IPC_CONTROL_TAKEN,   /* admin → queue: u64 request, u64 bytes of parts that the client's kernel has taken. Who sends parts waits for it */
     IPC_CONTROL_CANCEL,  /* admin → queue: u64 request. Nobody listens any more: stop */
+    /* the DNS, for who has no network (ipc/answers.h) */
+    IPC_DNS_ASK = 80,    /* receiver → resolver: u64 ask, u32 n, n × (u32 enum dns_type, slice name) */
+    IPC_DNS_ANSWERS,     /* resolver → receiver: u64 ask, u32 n, n × answer (ipc_put_answers) */
     /* reports (receiver, sender → reporter), see ipc/seen.h; no answers */
     IPC_DMARC_SEEN = 96, /* receiver → reporter: struct dmarc_seen (ipc_put_dmarc_seen). A message that DMARC was evaluated for */
     IPC_TLS_SEEN         /* sender → reporter: struct tls_seen (ipc_put_tls_seen). A session to a server, or why there was none */
@@ -116,6 +124,22 @@ struct sasl_start {
 };
 void ipc_sasl_start_pack(struct vr_buf *b, const struct sasl_start *s);
 bool ipc_sasl_start_unpack(struct vr_str payload, struct sasl_start *s); /* slices point into the payload */
+
+/* ---- keys that sign for a domain ------------------------------------------------------------------------------------ */
+
+#define IPC_SIGNERS_MAX 4
+struct ipc_signer {
+    uint8_t algorithm;      /* enum dkim_algorithm */
+    struct vr_str selector;
+    struct vr_str bytes;    /* what is to be signed, or the signature; IPC_SIGNERS: empty */
+};
+struct ipc_signers {
+    struct ipc_signer list[IPC_SIGNERS_MAX];
+    size_t count;
+};
+void ipc_put_signers(struct vr_buf *b, const struct ipc_signers *s);
+/* Slices point into the payload. Too many make the reader bad. */
+void ipc_get_signers(struct ipc_reader *r, struct ipc_signers *out);
 
 /* ---- the envelope: what a message is besides its bytes ----------------------------------------------------------- */
 

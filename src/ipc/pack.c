@@ -416,3 +416,29 @@ bool ipc_sasl_start_unpack(struct vr_str payload, struct sasl_start *s)
     s->identity = ipc_get_str(&r);
     return ipc_done(&r);
 }
+
+/* ---- keys that sign -------------------------------------------------------------------------------------------- */
+
+void ipc_put_signers(struct vr_buf *b, const struct ipc_signers *s)
+{
+    ipc_put_u32(b, (uint32_t)s->count);
+    for (size_t i = 0; i < s->count; i++) {
+        ipc_put_u8(b, s->list[i].algorithm);
+        ipc_put_str(b, s->list[i].selector);
+        ipc_put_str(b, s->list[i].bytes);
+    }
+}
+
+void ipc_get_signers(struct ipc_reader *r, struct ipc_signers *out)
+{
+    uint32_t n = ipc_get_u32(r);
+    out->count = 0;
+    if (n > IPC_SIGNERS_MAX)
+        r->bad = true;
+    for (uint32_t i = 0; i < n && !r->bad; i++) {
+        struct ipc_signer *s = &out->list[out->count++];
+        s->algorithm = ipc_get_u8(r);
+        s->selector = ipc_get_str(r);
+        s->bytes = ipc_get_str(r);
+    }
+}

@@ -39,6 +39,7 @@ static const struct {
     {IPC_LOCAL, USER_ROOT, PATH_ANY, PATH_ANY, NETWORK_NONE, false},
     {IPC_ADMIN, USER_COMMON, PATH_NONE, PATH_NONE, NETWORK_NONE, false},
     {IPC_PAM, USER_ROOT, PATH_ANY, PATH_ANY, NETWORK_ANY, false}, /* what PAM's modules may need: anything */
+    {IPC_RESOLVER, USER_COMMON, PATH_NONE, PATH_NONE, NETWORK_ANY, false},
 };
 
 static const char *const certificate_paths[] = {"/etc/ssl", "/usr/lib/ssl", "/usr/share/ca-certificates",

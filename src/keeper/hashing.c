@@ -14,15 +14,16 @@
 struct hashing {
     struct io *io;
     struct hashing_job *first, **last;
-    unsigned waiting, running, running_max;
+    unsigned waiting, waiting_max, running, running_max;
 };
 
-struct hashing *hashing_new(struct io *io)
+struct hashing *hashing_new(struct io *io, unsigned waiting_max)
 {
     struct hashing *h = calloc(1, sizeof *h);
     assert(h != NULL);
     unsigned cores = io_core_count();
     h->io = io;
+    h->waiting_max = waiting_max;
     h->last = &h->first;
     h->running_max = cores < HASHING_MAX ? cores : HASHING_MAX;
     return h;
@@ -69,7 +70,7 @@ static void jobs_start(struct hashing *h)
 
 bool hashing_submit(struct hashing *h, struct hashing_job *job)
 {
-    if (h->waiting >= HASHING_QUEUED)
+    if (h->waiting >= h->waiting_max)
         return false;
     job->pool = h;
     job->next = NULL;

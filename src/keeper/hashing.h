@@ -5,7 +5,7 @@
 #include "io/io.h"
 
 #define HASHING_MAX    4   /* at a time (argon2id: 64 MiB each), fewer on fewer cores */
-#define HASHING_QUEUED 512 /* waiting for their turn */
+#define HASHING_QUEUED 512 /* passwords and tokens waiting for their turn */
 
 struct hashing;
 /* The owner's job begins with it. It belongs to the pool from hashing_submit to done. */
@@ -17,7 +17,8 @@ struct hashing_job {
     struct hashing_job *next;
 };
 
-struct hashing *hashing_new(struct io *io);
+/* A line of its own: waiting_max jobs may wait in it. */
+struct hashing *hashing_new(struct io *io, unsigned waiting_max);
 /* False: too many wait. done may come before it returns only for a job that is abandoned. */
 bool hashing_submit(struct hashing *h, struct hashing_job *job);
 bool hashing_idle(const struct hashing *h);

@@ -116,6 +116,7 @@ static int prepare(struct process *p, void **data)
     r->io = p->io;
     r->log = p->log;
     TAILQ_INIT(&r->sessions);
+    r->resolving = resolving_new(p);
     char error[256];
     if (!load_all_tls(r, error)) {
         event_begin(p->log, EVENT_ERROR, "tls.load_failed", 0);
@@ -176,6 +177,8 @@ static void attached(struct process *p, struct peer *peer)
 {
     if (peer->role == IPC_QUEUE)
         intake_queue_attached(p->data);
+    else if (peer->role == IPC_RESOLVER)
+        resolving_attached(((struct receiver *)p->data)->resolving);
 }
 
 static void frame(struct process *p, struct peer *peer, uint16_t type, struct vr_str payload, int fd)
@@ -184,6 +187,8 @@ static void frame(struct process *p, struct peer *peer, uint16_t type, struct vr
         asks_queue_frame(p->data, payload);
     else if (peer->role == IPC_QUEUE)
         intake_queue_frame(p->data, type, payload, fd);
+    else if (peer->role == IPC_RESOLVER)
+        resolving_frame(((struct receiver *)p->data)->resolving, payload);
     else
         policy_keeper_frame(p->data, type, payload);
 }
@@ -196,6 +201,8 @@ static void detached(struct process *p, struct peer *peer)
     }
     if (peer->role == IPC_KEEPER && process_peer(p, IPC_KEEPER) == NULL)
         policy_keeper_lost(p->data);
+    if (peer->role == IPC_RESOLVER)
+        resolving_lost(((struct receiver *)p->data)->resolving, peer);
 }
 
 static void finished(void *arg)

@@ -5,8 +5,10 @@
 #include "config/routing.h"
 #include "io/stream.h"
 #include "ipc/process.h"
+#include "ipc/resolving.h"
 #include "receiver/crowd.h"
 
+#include <veredus/mail_digest.h>
 #include <veredus/proxy.h>
 #include <veredus/smtp_server.h>
 
@@ -57,6 +59,7 @@ struct transaction {
     bool lowered;                  /* the priority that was asked for is for those whom we know */
     struct smtp_x forwarded;       /* what XFORWARD said; given 0: nothing */
     struct vr_str solicits;        /* keywords of a Solicitation field that are not wanted here */
+    struct mail_digest *digest;    /* of the message as it streams by; NULL: nobody verifies or signs it */
     struct mime_reader *mime;      /* utf8.c's; NULL: not needed, or not any more */
     uint32_t hold_for;             /* seconds, HOLDFOR */
     bool rrvs;                     /* some recipient came with RRVS */
@@ -120,6 +123,7 @@ struct receiver {
     uint64_t next_key, last_id;
     struct transaction *by_id; /* from DATA until the queue answered */
     struct known_mailbox *known;
+    struct resolving *resolving; /* the DNS */
     struct io_timer *sweep;
 };
 

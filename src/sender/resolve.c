@@ -4,6 +4,8 @@
  */
 #include "sender/inside.h"
 
+#include "ipc/answers.h"
+
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
@@ -58,43 +60,11 @@ void resolve_free(struct resolve *r)
     free(r);
 }
 
-static void copy_records(struct resolve *r, const struct io_dns_answer *from, struct dns_answer *to)
-{
-    struct dns_record *records =
-        vr_arena_alloc(&r->arena, (from->count > 0 ? from->count : 1) * sizeof *records);
-    size_t wanted = to->type == DNS_TYPE_A ? 4 : to->type == DNS_TYPE_AAAA ? 16 : 0;
-    for (size_t i = 0; records != NULL && i < from->count; i++) {
-        struct dns_record *m = &records[to->count];
-        m->preference = from->records[i].preference;
-        m->name = vr_arena_dup(&r->arena, from->records[i].name);
-        if (wanted != from->records[i].data.n && wanted != 0)
-            continue;
-        if (wanted != 0) {
-            m->address.family = wanted == 4 ? 4 : 6;
-            memcpy(m->address.ip, from->records[i].data.p, wanted);
-        }
-        to->count++;
-    }
-    to->records = records;
-}
-
 static void answered(void *arg, const struct io_dns_answer *a)
 {
     struct question *q = arg;
     struct resolve *r = q->resolve;
-    static const enum dns_status statuses[] = {[IO_DNS_OK] = DNS_STATUS_OK,
-                                               [IO_DNS_NODATA] = DNS_STATUS_NODATA,
-                                               [IO_DNS_NXDOMAIN] = DNS_STATUS_NXDOMAIN,
-                                               [IO_DNS_FAILED] = DNS_STATUS_FAILED};
-    struct dns_answer *m = &r->answers[r->answer_count++];
-    *m = (struct dns_answer){.name = q->question.name,
-                             .type = q->question.type,
-                             .status = statuses[a->status],
-                             .secure = a->secure};
-    if (a->status == IO_DNS_FAILED)
-        m->why = vr_arena_dup(&r->arena, vr_str_from(a->why));
-    if (a->status == IO_DNS_OK)
-        copy_records(r, a, m);
+    r->answers[r->answer_count++] = dns_answer_from(&r->arena, q->question, a);
     q->query = NULL;
     r->query.answer_count = r->answer_count;
     if (--r->open == 0)

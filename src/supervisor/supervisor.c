@@ -19,6 +19,7 @@
 #include "queue/queue.h"
 #include "receiver/crowd.h"
 #include "receiver/receiver.h"
+#include "resolver/resolver.h"
 #include "sender/sender.h"
 #include "supervisor/folders.h"
 #include "supervisor/sockets.h"
@@ -60,7 +61,7 @@ static const struct {
 } programs[] = {
     {IPC_QUEUE, &queue_ops},   {IPC_KEEPER, &keeper_ops},     {IPC_LOCAL, &local_ops},
     {IPC_SENDER, &sender_ops}, {IPC_RECEIVER, &receiver_ops}, {IPC_ADMIN, &admin_ops},
-    {IPC_PAM, &pam_ops},
+    {IPC_PAM, &pam_ops},       {IPC_RESOLVER, &resolver_ops},
 };
 
 static void say(struct supervisor *s, enum event_level level, const char *name, const char *key,

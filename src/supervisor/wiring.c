@@ -12,7 +12,7 @@ static const struct {
 } wires[] = {
     {IPC_RECEIVER, IPC_QUEUE}, {IPC_RECEIVER, IPC_KEEPER}, {IPC_SENDER, IPC_QUEUE},
     {IPC_LOCAL, IPC_QUEUE},    {IPC_LOCAL, IPC_KEEPER},    {IPC_ADMIN, IPC_QUEUE},
-    {IPC_KEEPER, IPC_PAM},
+    {IPC_KEEPER, IPC_PAM},     {IPC_RECEIVER, IPC_RESOLVER},
 };
 
 struct child *children_add(struct children *c, enum ipc_role role, unsigned number, uint32_t generation)

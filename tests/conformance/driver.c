@@ -14,6 +14,7 @@
 
 #include <veredus/address.h>
 #include <veredus/message.h>
+#include <veredus/mtasts.h>
 
 #include <assert.h>
 #include <jansson.h>
@@ -83,14 +84,43 @@ static json_t *answer_received(struct vr_arena *arena, struct vr_str in)
     return out;
 }
 
+static json_t *answer_sts_record(struct vr_arena *arena, struct vr_str in)
+{
+    struct vr_str id;
+    (void)arena;
+    return mtasts_record_parse(in, &id) == VR_OK ? text(id) : json_null();
+}
+
+static json_t *answer_sts_policy(struct vr_arena *arena, struct vr_str in)
+{
+    struct mtasts_policy p;
+    struct vr_str why;
+    if (mtasts_policy_parse(arena, in, &p, &why) != VR_OK)
+        return json_null();
+    json_t *mx = json_array();
+    for (size_t i = 0; i < p.mx_count; i++)
+        json_array_append_new(mx, text(p.mx[i]));
+    return json_pack("{s:s,s:I,s:o}", "mode", mtasts_mode_name(p.mode), "max_age", (json_int_t)p.max_age,
+                     "mx", mx);
+}
+
 static const struct {
     const char *kind;
     json_t *(*answer)(struct vr_arena *arena, struct vr_str in);     /* by "text" … */
     json_t *(*answer_all)(struct vr_arena *arena, json_t *question); /* … or by the whole question */
 } kinds[] = {
-    {"address", answer_address, NULL},   {"list", answer_list, NULL}, {"date", answer_date, NULL},
-    {"received", answer_received, NULL}, {"dkim", NULL, answer_dkim}, {"arc", NULL, answer_arc},
-    {"seal", NULL, answer_seal},         {"sign", NULL, answer_sign}, {"record", NULL, answer_record},
+    {"address", answer_address, NULL},
+    {"list", answer_list, NULL},
+    {"date", answer_date, NULL},
+    {"received", answer_received, NULL},
+    {"dkim", NULL, answer_dkim},
+    {"arc", NULL, answer_arc},
+    {"seal", NULL, answer_seal},
+    {"sign", NULL, answer_sign},
+    {"record", NULL, answer_record},
+    {"spf", NULL, answer_spf},
+    {"sts-record", answer_sts_record, NULL},
+    {"sts-policy", answer_sts_policy, NULL},
 };
 
 static json_t *answer(json_t *question)

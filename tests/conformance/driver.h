@@ -11,5 +11,6 @@ json_t *answer_arc(struct vr_arena *arena, json_t *question);
 json_t *answer_sign(struct vr_arena *arena, json_t *question);
 json_t *answer_record(struct vr_arena *arena, json_t *question);
 json_t *answer_seal(struct vr_arena *arena, json_t *question);
+json_t *answer_spf(struct vr_arena *arena, json_t *question);
 
 #endif

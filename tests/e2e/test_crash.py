@@ -70,7 +70,7 @@ def kill_dash_nine(world):
     random.seed(7)
     load = Load(s.mx, MESSAGES)
     killed = []
-    roles = ["queue", "receiver", "sender", "local", "keeper", "admin"]
+    roles = ["queue", "receiver", "sender", "local", "keeper", "admin", "resolver"]
     while load.running():
         for role in roles:
             time.sleep(0.4)

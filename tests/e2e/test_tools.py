@@ -188,7 +188,7 @@ def separate_users(world):
     s.start()
     s.add_account("ann@d.test")
     import pwd
-    wanted = {"receiver": "_veredus", "keeper": "_veredusk", "queue": "_veredusq", "sender": "_veredus", "local": "root", "admin": "_veredus"}
+    wanted = {"receiver": "_veredus", "keeper": "_veredusk", "queue": "_veredusq", "sender": "_veredus", "local": "root", "admin": "_veredus", "resolver": "_veredus"}
     for role, user in wanted.items():
         pids = list(s.pids(role))
         assert pids, role

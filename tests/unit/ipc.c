@@ -71,6 +71,10 @@ static void test_who_may(void **state)
         {IPC_DMARC_SEEN, IPC_SENDER, IPC_REPORTER, false, false},
         {IPC_TLS_SEEN, IPC_SENDER, IPC_REPORTER, false, true},
         {IPC_TLS_SEEN, IPC_REPORTER, IPC_SENDER, false, false},
+        {IPC_DNS_ASK, IPC_RECEIVER, IPC_RESOLVER, false, true},
+        {IPC_DNS_ASK, IPC_QUEUE, IPC_RESOLVER, false, false},
+        {IPC_DNS_ANSWERS, IPC_RESOLVER, IPC_RECEIVER, false, true},
+        {IPC_DNS_ANSWERS, IPC_RECEIVER, IPC_RECEIVER, false, false},
         {IPC_ATTACH, IPC_SUPERVISOR, IPC_KEEPER, true, true},
         {IPC_ATTACH, IPC_QUEUE, IPC_SENDER, true, false},
         {IPC_DRAIN, IPC_SUPERVISOR, IPC_RECEIVER, false, true},
@@ -454,6 +458,33 @@ static void test_ids(void **state)
             fail_msg("%s is taken", bad[i]);
 }
 
+static void test_signers(void **state)
+{
+    (void)state;
+    struct ipc_signers in = {.count = 2}, out;
+    in.list[0] = (struct ipc_signer){2, VR_STR("one"), VR_STR("digest")};
+    in.list[1] = (struct ipc_signer){3, VR_STR("two"), VR_STR("")};
+    vr_buf_reset(&buf);
+    ipc_put_signers(&buf, &in);
+    struct ipc_reader r = ipc_reader(vr_buf_str(&buf));
+    ipc_get_signers(&r, &out);
+    assert_true(ipc_done(&r));
+    assert_int_equal(out.count, 2);
+    assert_int_equal(out.list[1].algorithm, 3);
+    assert_str(out.list[0].selector, VR_STR("one"));
+    assert_str(out.list[0].bytes, VR_STR("digest"));
+    for (size_t n = 0; n < vr_buf_size(&buf); n++) { /* cut anywhere */
+        r = ipc_reader(vr_str_sub(vr_buf_str(&buf), 0, n));
+        ipc_get_signers(&r, &out);
+        assert_false(ipc_done(&r));
+    }
+    vr_buf_reset(&buf);
+    ipc_put_u32(&buf, IPC_SIGNERS_MAX + 1);
+    r = ipc_reader(vr_buf_str(&buf));
+    ipc_get_signers(&r, &out);
+    assert_false(ipc_done(&r));
+}
+
 static void test_destinations(void **state)
 {
     (void)state;
@@ -485,6 +516,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_seen, setup, teardown),
         cmocka_unit_test_setup_teardown(test_tls_seen, setup, teardown),
         cmocka_unit_test_setup_teardown(test_ids, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_signers, setup, teardown),
         cmocka_unit_test_setup_teardown(test_destinations, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
