@@ -128,7 +128,7 @@ struct dmarc_result {
 };
 
 /* Several domains in From: each is evaluated, and the result is the worst (the strictest disposition among those that fail; a pass only when all
- * pass, RFC 9989 §11.5). VR_ERR_TOO_BIG: the arena is full (64 KiB are enough). */
+ * pass, RFC 9989 §11.5). VR_ERR_TOO_BIG: the arena is full (256 KiB are enough). */
 enum vr_err dmarc_evaluate(const struct dmarc_query *q, struct vr_arena *arena, struct dmarc_result *out);
 
 /* The organisational domain alone, for tools and for reports. answers: all that is known so far. DKIM_DONE and temperror: the DNS failed. */

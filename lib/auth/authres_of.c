@@ -1,11 +1,13 @@
-/* authres_of.c - what SPF, DKIM and ARC found, as results for an Authentication-Results field (RFC 8601 §2.7.1, RFC 6008, RFC 8617 §6).
+/* authres_of.c - what SPF, DKIM, ARC and DMARC found, as results for an Authentication-Results field (RFC 8601 §2.7.1, RFC 6008, RFC 8617 §6,
+ * RFC 9989 §9.1).
  *
- * Tests: tests/unit/authres.c
+ * Tests: tests/unit/authres.c, tests/unit/dmarc.c
  */
 #include <veredus/authres.h>
 
-#define DKIM_PROPERTIES 5
-#define ARC_PROPERTIES  2
+#define DKIM_PROPERTIES  5
+#define ARC_PROPERTIES   2
+#define DMARC_PROPERTIES 2
 
 static struct vr_str comment_of(struct vr_arena *arena, const struct dkim_signature *s)
 {
@@ -100,4 +102,35 @@ const struct authres_result *authres_of_spf(struct vr_arena *arena, const struct
                                    .properties = property,
                                    .property_count = property->value.n > 0};
     return out;
+}
+
+/* What the owner says, and what was done when that is something else. */
+static struct vr_str comment_of_dmarc(struct vr_arena *arena, const struct dmarc_result *r,
+                                      enum dmarc_policy disposition)
+{
+    if (r->record == NULL)
+        return vr_arena_dup(arena, r->reason);
+    return vr_arena_printf(arena, "%.*s%s%s=%s dis=%s", VR_STR_ARG(r->reason), r->reason.n > 0 ? "; " : "",
+                           dmarc_source_name(r->source), dmarc_policy_name(r->policy),
+                           dmarc_policy_name(disposition));
+}
+
+const struct authres_result *authres_of_dmarc(struct vr_arena *arena, const struct dmarc_result *r,
+                                              enum dmarc_policy disposition)
+{
+    struct authres_result *out = vr_arena_alloc(arena, sizeof *out);
+    struct authres_property *properties = vr_arena_alloc(arena, DMARC_PROPERTIES * sizeof *properties);
+    if (out == NULL || properties == NULL)
+        return NULL;
+    *out = (struct authres_result){.method = VR_STR("dmarc"),
+                                   .result = vr_str_from(dmarc_verdict_name(r->verdict)),
+                                   .comment = comment_of_dmarc(arena, r, disposition),
+                                   .properties = properties};
+    if (r->domain.n > 0)
+        properties[out->property_count++] =
+            (struct authres_property){VR_STR("header"), VR_STR("from"), r->domain};
+    if (r->verdict == DMARC_PASS || r->verdict == DMARC_FAIL)
+        properties[out->property_count++] = (struct authres_property){
+            VR_STR("policy"), VR_STR("dmarc"), vr_str_from(dmarc_policy_name(r->disposition))};
+    return out->comment.n == 0 && (r->record != NULL || r->reason.n > 0) ? NULL : out;
 }

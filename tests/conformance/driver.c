@@ -4,6 +4,7 @@
  *   {"kind": "list", "text": …}      the body of From, To, Cc (RFC 5322 §3.4)
  *   {"kind": "date", "text": …}      RFC 5322 §3.3
  *   {"kind": "received", "text": …}  the body of a Received field (RFC 5321 §4.4)
+ *   {"kind": "registrable", "text": …}  a domain: what libpsl's list makes of it
  *
  *   {"kind": "dkim" | "arc" | "seal" | "sign" | "record", …} messages: see driver_auth.c
  *
@@ -12,6 +13,7 @@
  */
 #include "driver.h"
 
+#include <veredus/dmarc.h>
 #include <veredus/address.h>
 #include <veredus/message.h>
 #include <veredus/mtasts.h>
@@ -104,6 +106,12 @@ static json_t *answer_sts_policy(struct vr_arena *arena, struct vr_str in)
                      "mx", mx);
 }
 
+static json_t *answer_registrable(struct vr_arena *arena, struct vr_str in)
+{
+    struct vr_str out;
+    return dmarc_registrable(arena, in, &out) == VR_OK ? text(out) : json_null();
+}
+
 static const struct {
     const char *kind;
     json_t *(*answer)(struct vr_arena *arena, struct vr_str in);     /* by "text" … */
@@ -119,6 +127,7 @@ static const struct {
     {"sign", NULL, answer_sign},
     {"record", NULL, answer_record},
     {"spf", NULL, answer_spf},
+    {"registrable", answer_registrable, NULL},
     {"sts-record", answer_sts_record, NULL},
     {"sts-policy", answer_sts_policy, NULL},
 };

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Runs test material of others against the library: addresses (isemail), address lists, dates and Received lines (mail-parser), DKIM and ARC
-(auth.py), SPF (spf_suite.py), MTA-STS (transport.py).
+(auth.py), public suffixes (psl.py), SPF (spf_suite.py), MTA-STS (transport.py).
 
 usage: run.py DRIVER. The material is not part of this repository: it is taken from the folder that VEREDUS_CONFORMANCE names, or from
 ../shared/conformance beside the repository; without it the exit code is 77 (skipped). README.md in this folder tells more.
@@ -15,6 +15,7 @@ import xml.etree.ElementTree
 
 sys.dont_write_bytecode = True  # the source folder stays as it is
 import auth  # noqa: E402
+import psl  # noqa: E402
 import spf_suite  # noqa: E402
 import transport  # noqa: E402
 from exceptions import EXCEPTIONS  # noqa: E402
@@ -22,7 +23,7 @@ from exceptions import EXCEPTIONS  # noqa: E402
 TOP = os.path.abspath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", ".."))
 
 
-MATERIAL = ("address/isemail-tests.xml", "message/address.json", "message/date.json", "message/received.json") + auth.MATERIAL + spf_suite.MATERIAL + transport.MATERIAL
+MATERIAL = ("address/isemail-tests.xml", "message/address.json", "message/date.json", "message/received.json") + auth.MATERIAL + psl.MATERIAL + spf_suite.MATERIAL + transport.MATERIAL
 
 
 def folder():
@@ -137,7 +138,7 @@ def received(driver):
 
 def main():
     if not os.path.isdir(folder()):
-        print("skipped: isemail, mail-parser addresses, dates and Received lines, DKIM, ARC, SPF and MTA-STS: there is no %s; "
+        print("skipped: isemail, mail-parser addresses, dates and Received lines, DKIM, ARC, public suffixes, SPF and MTA-STS: there is no %s; "
               "set VEREDUS_CONFORMANCE to the folder with the material" % folder())
         return 77
     for name in MATERIAL:
@@ -148,7 +149,7 @@ def main():
     driver = Driver(sys.argv[1])
     passed = failed = excepted = 0
     unused = set(EXCEPTIONS)
-    sources = [source(driver) for source in (isemail, lists, dates, received)] + [source(driver, folder()) for source in auth.SOURCES + spf_suite.SOURCES + transport.SOURCES]
+    sources = [source(driver) for source in (isemail, lists, dates, received)] + [source(driver, folder()) for source in auth.SOURCES + psl.SOURCES + spf_suite.SOURCES + transport.SOURCES]
     for source in sources:
         for name, wrong in source:
             if wrong is None:
