@@ -157,6 +157,7 @@ static void begin_domain(struct loader *l, struct config_domain *x, struct vr_st
     x->ascii = ascii_name(&l->c->arena, title);
     x->delimiter = '+';
     x->smtputf8 = true;
+    x->sign = true;
     x->deliver = DELIVER_MAILDIR;
     x->next_hop = (struct next_hop){.route = UINT32_MAX, .domain = UINT32_MAX};
 }

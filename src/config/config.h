@@ -55,6 +55,7 @@ struct config_domain {
     struct next_hop next_hop; /* LMTP, SMTP */
     enum mailboxes_kind mailboxes;
     struct vr_str catch_all; /* address; empty: none */
+    bool sign;               /* mail from this domain's users, with its DKIM keys where there are some */
     bool smtputf8;           /* who keeps its mail takes what is beyond ASCII (RFC 6531) */
     char delimiter;          /* '+'; 0: none */
     struct vr_str

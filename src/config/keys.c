@@ -50,6 +50,7 @@ const struct config_key config_keys[] = {
     {"domain", "catch_all", "address", "none: unknown users are refused", "Who gets mail for local parts that do not exist.", "luser_relay", CONFIG_SPECIAL, false, 0, 0, 0},
     {"domain", "delimiter", "one character, or empty for none", "+", "What follows it in a local part is ignored: joe+news is joe.", "recipient_delimiter", CONFIG_SPECIAL, false, 0, 0, 0},
     {"domain", "owner", "system user", "the local process's user", "Who owns the mailboxes of accounts.", "virtual_uid_maps", CONFIG_TEXT, false, DOMAIN_AT(owner), 0, 0},
+    {"domain", "sign", "yes or no", "yes", "Whether mail of our users from this domain is signed (DKIM), once there is a key.", "smtpd_milters (OpenDKIM)", CONFIG_BOOL, false, DOMAIN_AT(sign), 0, 0},
     {"domain", "smtputf8", "yes or no", "yes", "Whether mail whose addresses or header are beyond ASCII is taken for it.", "smtputf8_enable", CONFIG_BOOL, false, DOMAIN_AT(smtputf8), 0, 0},
     {"domain", "etrn", "networks and accounts", "nobody", "Who may ask by ETRN for the mail that waits for this domain.", "smtpd_etrn_restrictions, fast_flush_domains", CONFIG_SPECIAL, true, DOMAIN_AT(etrn), 0, 0},
 

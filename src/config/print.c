@@ -177,6 +177,7 @@ static void put_domain(struct vr_buf *out, const struct config_domain *d)
     put_if(out, "catch_all", d->catch_all);
     put_line(out, "delimiter", vr_str(&d->delimiter, d->delimiter != '\0'));
     put_if(out, "owner", d->owner);
+    put_line(out, "sign", d->sign ? VR_STR("yes") : VR_STR("no"));
     put_line(out, "smtputf8", d->smtputf8 ? VR_STR("yes") : VR_STR("no"));
     put_etrn(out, &d->etrn);
     vr_buf_add(out, VR_STR("}\n"));

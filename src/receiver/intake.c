@@ -94,6 +94,16 @@ bool transaction_add_rcpt(struct transaction *t, const struct smtp_rcpt *rcpt, b
     return true;
 }
 
+/* A message that somebody signs or verifies is hashed as it streams by. */
+static void digest_begin(struct transaction *t)
+{
+    struct mail_digest_config c = {.sign = {[MAIL_CANON_RELAXED] = signing_wanted(t->session)}};
+    if (!c.sign[MAIL_CANON_RELAXED])
+        return;
+    t->digest = mail_digest_new(&c);
+    assert(t->digest != NULL);
+}
+
 void transaction_begin_data(struct transaction *t)
 {
     struct receiver *r = t->receiver;
@@ -102,6 +112,7 @@ void transaction_begin_data(struct transaction *t)
         t->envelope.hold_until = (t->envelope.arrival_us + 999999) / 1000000 + t->hold_for;
         t->envelope.asks |= ENVELOPE_HOLD_FOR;
     }
+    digest_begin(t);
     t->id = queue_id_next(&r->last_id, t->envelope.arrival_us, r->process->slot);
     t->envelope.id = t->id;
     HASH_ADD(hh, r->by_id, id, sizeof t->id, t);
@@ -116,6 +127,8 @@ static void transaction_free(struct transaction *t)
     if (t->fd >= 0)
         io_fs_close(t->fd);
     utf8_forget(t);
+    signing_forget(t);
+    mail_digest_free(t->digest);
     vr_buf_fini(&t->body);
     vr_buf_fini(&t->writing);
     vr_arena_fini(&t->arena);
@@ -241,6 +254,8 @@ void transaction_chunk(struct transaction *t, struct vr_str data)
 {
     t->body_size += data.n;
     utf8_look(t, data);
+    if (t->digest != NULL)
+        (void)mail_digest_feed(t->digest, data); /* its end says whether that was too much */
     if (t->where == BODY_FAILED)
         return;
     if (!vr_buf_add(&t->body, data)) { /* more came in one go than a pause could prevent */
@@ -310,7 +325,10 @@ static void submit(struct transaction *t)
     }
     if (owners_ask(t))
         return;
-    t->envelope.prefix = trace_fields(t, &t->arena);
+    if (t->envelope.prefix.n == 0)
+        t->envelope.prefix = trace_fields(t, &t->arena);
+    if (signing_ask(t))
+        return;
     t->submitted = true;
     t->submitted_ms = io_monotonic_ms(t->receiver->io);
     send_submit(t);
@@ -351,7 +369,10 @@ void transaction_refuse(struct transaction *t, struct smtp_reply reply)
 
 void transaction_go_on(struct transaction *t)
 {
-    submit(t);
+    if (t->where == BODY_FAILED) /* the queue died meanwhile, and its files with it */
+        advance(t);
+    else
+        submit(t);
 }
 
 static void report_forwarded(struct event_log *l, const struct smtp_x *x)
@@ -380,6 +401,8 @@ static void report_accepted(const struct transaction *t)
     if (e->user.n > 0)
         event_str(l, "user", e->user);
     report_forwarded(l, &t->forwarded);
+    if (t->signed_for.n > 0)
+        event_str(l, "dkim", t->signed_for);
     event_u64(l, "size", t->body_size);
     event_u64(l, "recipients", e->rcpt_count);
     event_u64(l, "sync_ms", (uint64_t)(io_monotonic_ms(t->receiver->io) - t->submitted_ms));

@@ -422,6 +422,10 @@ static void answered(struct session *s, int asking, uint8_t answer, int64_t owne
         mailbox_answered(s, answer, owner_since);
     else if (asking == ASK_OWNER)
         owners_answered(s, answer, owner_since);
+    else if (asking == ASK_FROM)
+        signing_may(s, answer);
+    else if (asking == ASK_SIGNING)
+        signing_later(s);
     else if (asking == ASK_SENDER)
         sender_answered(s, answer);
     else if (asking == ASK_IDENTITY)
@@ -459,7 +463,9 @@ void policy_keeper_frame(struct receiver *r, uint16_t type, struct vr_str payloa
     } else if (type == IPC_SASL_DONE && asking == ASK_SASL) {
         uint8_t status = ipc_get_u8(&reader);
         auth_done(s, status, ipc_get_str(&reader));
-    } else if (type == IPC_ANSWER && asking != ASK_SASL && asking != ASK_FLUSH) {
+    } else if ((type == IPC_SIGNERS || type == IPC_SIGNED) && asking == ASK_SIGNING) {
+        signing_frame(s, type, &reader);
+    } else if (type == IPC_ANSWER && asking != ASK_SASL && asking != ASK_FLUSH && asking != ASK_SIGNING) {
         answer_came(s, asking, &reader);
     } else {
         s->asking = asking; /* an answer to something else: go on waiting, the deadline is near */

@@ -407,6 +407,10 @@ static void waited_too_long(struct session *s)
         owners_answered(s, IPC_LATER, 0);
         return;
     }
+    if (asking == ASK_FROM || asking == ASK_SIGNING) {
+        signing_later(s);
+        return;
+    }
     session_answer(
         s, asking == ASK_SASL ? SMTP_REPLY(454, "4.7.0", "authentication takes too long now; try again later")
            : asking == ASK_FLUSH

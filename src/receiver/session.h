@@ -60,6 +60,8 @@ struct transaction {
     struct smtp_x forwarded;       /* what XFORWARD said; given 0: nothing */
     struct vr_str solicits;        /* keywords of a Solicitation field that are not wanted here */
     struct mail_digest *digest;    /* of the message as it streams by; NULL: nobody verifies or signs it */
+    struct signing *signing;       /* signing.c's; NULL: it has not begun */
+    struct vr_str signed_for;      /* domain; empty: not signed */
     struct mime_reader *mime;      /* utf8.c's; NULL: not needed, or not any more */
     uint32_t hold_for;             /* seconds, HOLDFOR */
     bool rrvs;                     /* some recipient came with RRVS */
@@ -96,7 +98,9 @@ struct session {
         ASK_SASL,
         ASK_IDENTITY,
         ASK_VRFY,
-        ASK_OWNER, /* at the end of the data */
+        ASK_OWNER,   /* at the end of the data, */
+        ASK_FROM,    /* this, */
+        ASK_SIGNING, /* and this too */
         ASK_FLUSH  /* the queue */
     } asking;
     char *asked_name;             /* VRFY: the mailbox; ETRN: the node */
@@ -123,7 +127,8 @@ struct receiver {
     uint64_t next_key, last_id;
     struct transaction *by_id; /* from DATA until the queue answered */
     struct known_mailbox *known;
-    struct resolving *resolving; /* the DNS */
+    struct known_signers *signers; /* signers.c's */
+    struct resolving *resolving;   /* the DNS */
     struct io_timer *sweep;
 };
 
@@ -231,6 +236,15 @@ void utf8_forget(struct transaction *t);
 /* On whose behalf it comes: xtext for AUTH=, empty for nobody known. given: the client's AUTH=. */
 struct vr_str terms_submitter(const struct session *s, struct vr_arena *arena, struct vr_str given);
 void terms_header(struct transaction *t, struct vr_str message); /* its header is at hand */
+
+/* signing.c: DKIM-Signature on our users' mail */
+bool signing_wanted(const struct session *s); /* perhaps: its digest is needed */
+/* At the end of the data, when the fields on top are known. True: the transaction waits for the keeper, or was refused; else it is signed, or is not to be. */
+bool signing_ask(struct transaction *t);
+void signing_may(struct session *s, uint8_t answer);                              /* ASK_FROM */
+void signing_frame(struct session *s, uint16_t type, struct ipc_reader *reader); /* ASK_SIGNING */
+void signing_later(struct session *s);                                            /* no answer comes */
+void signing_forget(struct transaction *t);
 
 /* trace.c: the header fields put on top */
 void trace_forwarded_ip(const struct smtp_x *x, char out[IO_ADDRESS_TEXT]);

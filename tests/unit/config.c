@@ -147,6 +147,7 @@ static const struct wrong {
     {HOST "domain \"a.test\" { catch_all = \"@\" }", {"1: `catch_all` is \"@\", which is no address"}},
     {HOST "domain \"a.test\" { catch_all = joe mailboxes = any }", {"1: warning: `catch_all` is never used"}},
     {HOST "domain \"a.test\" { delimiter = \"++\" }", {"1: `delimiter` is \"++\"; expected one character"}},
+    {HOST "domain \"a.test\" { sign = perhaps }", {"1: `sign` is \"perhaps\"; expected yes or no"}},
     {HOST "domain \"a.test\" { smtputf8 = perhaps }", {"1: `smtputf8` is \"perhaps\"; expected yes or no"}},
     {HOST "domain \"a.test\" { delimiter = + }",
      {"1: `delimiter` has no value; expected a word or a \"text in quotes\""}},
@@ -403,7 +404,7 @@ static void everything_can_be_set(void **state)
              "domain \"b.test\" { deliver = \"lmtp:unix:/run/dovecot/lmtp\" mailboxes = any etrn = { "
              "\"192.0.2.0/24\", "
              "\"Ann@b.test\" } etrn += { \"::1\" } }\n"
-             "domain \"c.test\" { deliver = \"smtp:[192.0.2.1]:2525\" smtputf8 = no }\n"
+             "domain \"c.test\" { deliver = \"smtp:[192.0.2.1]:2525\" smtputf8 = no sign = no }\n"
              "domain \"d.test\" { deliver = \"lmtp:LMTP.test\" mailboxes = system delimiter = \"-\" }\n"
              "route \"x.test\" { to = \"smtp:[2001:db8::1]\" tls = none chunking = yes }\n"
              "route \".x.test\" { tls = required to = \"smtp:h.test:587\" chunking = \"no\" }\n"
@@ -452,6 +453,8 @@ static void everything_can_be_set(void **state)
     assert_int_equal(c->domains[1].next_hop.domain, 1);
     assert_true(vr_str_equal(c->domains[1].next_hop.host, VR_STR("/run/dovecot/lmtp")));
     assert_false(c->domains[2].smtputf8);
+    assert_false(c->domains[2].sign);
+    assert_true(c->domains[1].sign);
     assert_true(c->domains[1].smtputf8);
     assert_int_equal(c->domains[2].mailboxes, MAILBOXES_ANY);
     assert_true(vr_str_equal(c->domains[2].next_hop.host, VR_STR("192.0.2.1")));

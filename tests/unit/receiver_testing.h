@@ -29,7 +29,7 @@ struct side { /* the end of a process that the receiver speaks with; frames are 
     unsigned count;
     struct {
         uint16_t type;
-        char bytes[8192];
+        char bytes[32768];
         size_t n;
     } frames[16];
 };
