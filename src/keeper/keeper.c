@@ -1,5 +1,5 @@
 /* keeper.c - see keeper.h. Frames in, answers out; the work is done in conversations.c (SASL), directory.c (accounts of all sources), tokens.c
- * (OAuth), lookups.c (the system's users) and signing.c (DKIM).
+ * (OAuth), lookups.c (the system's users) and signatures.c (DKIM).
  *
  * Promise:    the loop never waits: whatever reads the data base, the system's users or hashes a password runs on
  *             worker threads. Without a data base there are no accounts; it is looked for anew at each question.
@@ -13,7 +13,7 @@
 #include "keeper/conversations.h"
 #include "keeper/directory.h"
 #include "keeper/lookups.h"
-#include "keeper/signing.h"
+#include "keeper/signatures.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -32,7 +32,7 @@ struct keeper {
     struct directory *directory;
     struct tokens *tokens;
     struct conversations *conversations;
-    struct signing *signing;
+    struct signatures *signatures;
 };
 
 /* 0, or the exit code. */
@@ -79,7 +79,7 @@ static int prepare(struct process *p, void **data)
     if (status != 0)
         return status;
     k->conversations = conversations_new(p, k->directory, k->tokens, k->throttle, k->secret);
-    k->signing = signing_new(p);
+    k->signatures = signatures_new(p);
     /* asked once before the confinement: the C library may have to load modules for its user data bases */
     struct io_user nobody;
     (void)io_user_by_name("root", &nobody);
@@ -89,7 +89,7 @@ static int prepare(struct process *p, void **data)
 static void exit_when_idle(struct keeper *k)
 {
     if (k->process->draining && conversations_idle(k->conversations) && directory_idle(k->directory) &&
-        hashing_idle(k->hashing) && lookups_idle(k->lookups) && signing_idle(k->signing))
+        hashing_idle(k->hashing) && lookups_idle(k->lookups) && signatures_idle(k->signatures))
         process_exit(k->process, 0);
 }
 
@@ -204,7 +204,7 @@ static void frame(struct process *p, struct peer *peer, uint16_t type, struct vr
     if (type == IPC_MAILBOX_ASK || type == IPC_SENDER_ASK)
         good = ask(k, peer, type, payload);
     else if (type == IPC_SIGNERS_ASK || type == IPC_SIGN_ASK)
-        good = signing_frame(k->signing, peer, type, payload);
+        good = signatures_frame(k->signatures, peer, type, payload);
     else if (type == IPC_PAM_ANSWER)
         good = directory_frame(k->directory, peer, type, payload);
     else
@@ -222,7 +222,7 @@ static void detached(struct process *p, struct peer *peer)
     struct keeper *k = p->data;
     conversations_peer_gone(k->conversations, peer);
     lookups_forget(k->lookups, peer);
-    signing_forget(k->signing, peer);
+    signatures_forget(k->signatures, peer);
     directory_forget(k->directory, peer);
     directory_detached(k->directory, peer);
 }

@@ -10,7 +10,7 @@
 #include <veredus/dkim.h>
 
 #define SIGNERS_MS                                                                                           \
-    5000 /* for so long what the keeper said is taken for true: half of what it allows for (SIGNING_GRACE) and far less */
+    5000 /* for so long what the keeper said is taken for true: half of what it allows for (SIGNATURES_GRACE) and far less */
 
 /* NULL: it must be asked. count 0: no key signs for this domain. Lives until the next call here. */
 const struct ipc_signers *signers_known(struct receiver *r, struct vr_str domain);

@@ -1,9 +1,9 @@
-/* keeper_signing.c - the keeper as a process of its own that signs: who signs when, what changes while it runs, what it refuses. */
+/* keeper_signatures.c - the keeper as a process of its own that signs: who signs when, what changes while it runs, what it refuses. */
 #include "process_testing.h"
 
 #include "keeper/dkim_store.h"
 #include "keeper/keeper.h"
-#include "keeper/signing.h"
+#include "keeper/signatures.h"
 
 #include "io/fs.h"
 
@@ -259,7 +259,7 @@ static void test_changes_count_at_once(void **state)
     /* a receiver that heard of the old one a moment ago still gets its signature; the record is there */
     assert_int_equal(sign("example.org", "old", DKIM_RSA_SHA256, &out), IPC_YES);
     r = ring_of("example.org");
-    dkim_ring_find(r, VR_STR("old"))->until = now() - SIGNING_GRACE - 10;
+    dkim_ring_find(r, VR_STR("old"))->until = now() - SIGNATURES_GRACE - 10;
     save(r);
     assert_int_equal(sign("example.org", "old", DKIM_RSA_SHA256, &out), IPC_NO);
     r = ring_of("example.org");

@@ -1,12 +1,12 @@
-/* signing.c - see signing.h.
+/* signatures.c - see signatures.h.
  *
  * Each question is a job on a worker thread: it reads the domain's file when that has changed, and signs. Signatures have a line of their own, so that nobody who
  * tries passwords holds up mail.
  * Invariants: (1) a ring is never changed once it is shared; the loop alone counts who uses it, and jobs that run hold one
  *             (2) a job is in `jobs` from its question to its answer
- * Tests:      tests/unit/keeper_signing.c
+ * Tests:      tests/unit/keeper_signatures.c
  */
-#include "keeper/signing.h"
+#include "keeper/signatures.h"
 
 #include "keeper/dkim_store.h"
 #include "keeper/hashing.h"
@@ -37,7 +37,7 @@ struct known {
 
 struct job {
     struct hashing_job base; /* first: the pool's */
-    struct signing *all;
+    struct signatures *all;
     struct peer *peer; /* NULL: it is gone */
     uint64_t ask;
     bool signs; /* IPC_SIGN_ASK */
@@ -55,7 +55,7 @@ struct job {
     LIST_ENTRY(job) entry;
 };
 
-struct signing {
+struct signatures {
     struct process *process;
     struct hashing *pool;
     struct known *known;
@@ -63,22 +63,22 @@ struct signing {
     char told[DKIM_STORE_ERROR], told_of[256]; /* the trouble that the log has last, and its domain */
 };
 
-struct signing *signing_new(struct process *p)
+struct signatures *signatures_new(struct process *p)
 {
-    struct signing *s = calloc(1, sizeof *s);
+    struct signatures *s = calloc(1, sizeof *s);
     assert(s != NULL);
     s->process = p;
-    s->pool = hashing_new(p->io, SIGNING_QUEUED);
+    s->pool = hashing_new(p->io, SIGNATURES_QUEUED);
     LIST_INIT(&s->jobs);
     return s;
 }
 
-bool signing_idle(const struct signing *s)
+bool signatures_idle(const struct signatures *s)
 {
     return LIST_EMPTY(&s->jobs);
 }
 
-void signing_forget(struct signing *s, const struct peer *peer)
+void signatures_forget(struct signatures *s, const struct peer *peer)
 {
     struct job *j;
     LIST_FOREACH(j, &s->jobs, entry)
@@ -106,7 +106,7 @@ static void find_signers(struct job *j, struct dkim_ring *ring)
 static bool may_sign(const struct dkim_stored *k, const struct job *j)
 {
     return k != NULL && (dkim_phase_of(k, j->now) == DKIM_SIGNING ||
-                         (dkim_phase_of(k, j->now) != DKIM_WAITING && j->now < k->until + SIGNING_GRACE));
+                         (dkim_phase_of(k, j->now) != DKIM_WAITING && j->now < k->until + SIGNATURES_GRACE));
 }
 
 static void sign_all(struct job *j, struct dkim_ring *ring)
@@ -157,14 +157,14 @@ static void shared_leave(struct shared *s)
     free(s);
 }
 
-static struct known *known_find(struct signing *s, struct vr_str domain)
+static struct known *known_find(struct signatures *s, struct vr_str domain)
 {
     struct known *k = NULL;
     HASH_FIND(hh, s->known, domain.p, domain.n, k);
     return k;
 }
 
-static void known_forget(struct signing *s, struct vr_str domain)
+static void known_forget(struct signatures *s, struct vr_str domain)
 {
     struct known *k = known_find(s, domain);
     if (k == NULL)
@@ -174,7 +174,7 @@ static void known_forget(struct signing *s, struct vr_str domain)
     free(k);
 }
 
-static void known_set(struct signing *s, struct vr_str domain, struct dkim_ring *ring, uint64_t version)
+static void known_set(struct signatures *s, struct vr_str domain, struct dkim_ring *ring, uint64_t version)
 {
     known_forget(s, domain);
     struct known *k = malloc(sizeof *k + domain.n);
@@ -188,7 +188,7 @@ static void known_set(struct signing *s, struct vr_str domain, struct dkim_ring 
 }
 
 /* Once for each new reason: all mail of the domain comes here. */
-static void report(struct signing *s, const struct job *j)
+static void report(struct signatures *s, const struct job *j)
 {
     bool same = vr_str_equal(j->domain, vr_str_from(s->told_of));
     if (j->answer != IPC_LATER) {
@@ -221,7 +221,7 @@ static void send_answer(struct peer *peer, bool signs, uint64_t ask, enum ipc_an
 static void job_done(struct hashing_job *base)
 {
     struct job *j = (struct job *)base;
-    struct signing *s = j->all;
+    struct signatures *s = j->all;
     if (j->fresh != NULL)
         known_set(s, j->domain, j->fresh, j->version);
     else if (j->read == DKIM_STORE_NONE || j->read == DKIM_STORE_TROUBLE)
@@ -254,7 +254,7 @@ static bool keep(struct job *j, struct vr_str domain, const struct ipc_signers *
     return good;
 }
 
-static void submit(struct signing *s, struct job *j)
+static void submit(struct signatures *s, struct job *j)
 {
     struct known *k = known_find(s, j->domain);
     if (k != NULL) {
@@ -264,11 +264,11 @@ static void submit(struct signing *s, struct job *j)
     if (hashing_submit(s->pool, &j->base))
         return;
     j->answer = IPC_LATER;
-    snprintf(j->error, sizeof j->error, "more than %u signatures wait for a processor", SIGNING_QUEUED);
+    snprintf(j->error, sizeof j->error, "more than %u signatures wait for a processor", SIGNATURES_QUEUED);
     job_done(&j->base);
 }
 
-bool signing_frame(struct signing *s, struct peer *peer, uint16_t type, struct vr_str payload)
+bool signatures_frame(struct signatures *s, struct peer *peer, uint16_t type, struct vr_str payload)
 {
     struct ipc_reader r = ipc_reader(payload);
     struct ipc_signers asked = {.count = 0};
