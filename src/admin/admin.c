@@ -1,8 +1,11 @@
-/* admin.c - the control socket: one JSON request a connection, answered by the queue. The client (veredus queue, mailq) connects to
+/* admin.c - the control socket: one JSON request a connection, answered by the queue, or, what concerns certificates, here. The client (veredus queue, mailq,
+ * veredus tls) connects to
  * <run>/control, writes one JSON object and a line feed, and reads lines of JSON until the end of the stream (src/queue/control.c says which;
  * an answer that could not be finished ends with a line {"error": "…", "again": true}, before which a line may be cut off). It keeps its
  * own side open meanwhile: who closes it has left, and what he asked for ends where it is. The socket's mode says who may: its owner.
  *
+ * Here:       {"op": "tls"} → a line for each certificate that the receivers show: {"names": "…", "certificate": path, "key": path, "pem": the chain}, then
+ *             {"end": true, "hostname": "…"}.
  * Back-pressure: the queue hears how much of an answer each client has taken and sends only so much ahead, so a client that does not
  *             read costs little memory here and none there, however long the answer.
  * Runs as:    the common user, no file system, no network.
@@ -10,13 +13,17 @@
  */
 #include "admin/admin.h"
 
+#include "config/certificates.h"
 #include "io/stream.h"
 
 #include <assert.h>
+#include <jansson.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/queue.h>
 
 #define REQUEST_MAX (1u << 20)
+#define OWN_MAX     256 /* requests that are answered here are short */
 #define TIMEOUT_MS  30000
 #define LINGER_MS   5000
 #define SWEEP_MS    1000
@@ -57,11 +64,68 @@ static void client_end(struct client *c, struct vr_str last_words)
     finished(a);
 }
 
+/* ---- certificates ---------------------------------------------------------------------------------------------- */
+
+static bool is_ours(struct vr_str json)
+{
+    json_t *request = json.n <= OWN_MAX ? json_loadb(json.p, json.n, 0, NULL) : NULL;
+    const char *op = json_string_value(json_object_get(request, "op"));
+    bool ours = op != NULL && strcmp(op, "tls") == 0;
+    json_decref(request);
+    return ours;
+}
+
+static void say_line(struct client *c, json_t *line)
+{
+    char *text = json_dumps(line, JSON_COMPACT);
+    assert(
+        text !=
+        NULL); /* paths and names were read from a text in UTF-8, or json_stringn gave NULL and the field lacks */
+    io_stream_write(c->stream, vr_str_from(text));
+    io_stream_write(c->stream, VR_STR("\n"));
+    free(text);
+    json_decref(line);
+}
+
+static void tell_certificates(struct client *c)
+{
+    const struct process *p = c->admin->process;
+    for (size_t i = 0; p->certificates != NULL && i < p->certificates->count; i++) {
+        const struct certificate *x = &p->certificates->items[i];
+        struct vr_str pem = vr_buf_str(&x->chain);
+        json_t *line = json_object();
+        json_object_set_new(line, "names", json_string(x->names));
+        json_object_set_new(line, "certificate", json_string(x->chain_path));
+        json_object_set_new(line, "key", json_string(x->key_path));
+        json_object_set_new(line, "pem", json_stringn(pem.p, pem.n));
+        say_line(c, line);
+    }
+    json_t *end = json_object();
+    json_object_set_new(end, "end", json_true());
+    json_object_set_new(end, "hostname", json_stringn(p->config->hostname.p, p->config->hostname.n));
+    say_line(c, end);
+    client_end(c, vr_str(NULL, 0));
+}
+
+static void certificate(struct process *p, uint32_t n, struct vr_str chain, struct vr_str key)
+{
+    (void)key;
+    if (p->certificates == NULL || n >= p->certificates->count)
+        return;
+    vr_buf_reset(&p->certificates->items[n].chain);
+    vr_buf_add(&p->certificates->items[n].chain, chain);
+}
+
 static void client_request(struct client *c, struct vr_str json)
 {
+    if (is_ours(json)) {
+        tell_certificates(c);
+        return;
+    }
     struct peer *queue = process_peer(c->admin->process, IPC_QUEUE);
     if (queue == NULL) {
-        client_end(c, VR_STR("{\"error\":\"the queue is being started; try again in a moment\",\"again\":true}\n"));
+        client_end(
+            c, VR_STR("{\"error\":\"the queue is being started; try again in a moment\",\"again\":true}\n"));
         return;
     }
     c->request = ++c->admin->last_request;
@@ -161,8 +225,10 @@ static void detached(struct process *p, struct peer *peer)
     for (c = LIST_FIRST(&a->clients); c != NULL; c = next) {
         next = LIST_NEXT(c, entry);
         if (c->request != 0 && c->queue == peer) /* its last part may have ended within a line */
-            client_end(c, VR_STR("\n{\"error\":\"the queue was started anew before all was told or done; ask again\","
-                                 "\"again\":true}\n"));
+            client_end(
+                c,
+                VR_STR("\n{\"error\":\"the queue was started anew before all was told or done; ask again\","
+                       "\"again\":true}\n"));
     }
 }
 
@@ -217,4 +283,5 @@ const struct process_ops admin_ops = {
     .frame = frame,
     .detached = detached,
     .drain = drain,
+    .certificate = certificate,
 };

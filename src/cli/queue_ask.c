@@ -144,7 +144,10 @@ int queue_ask(const char *self, const char *run, const json_t *request, const st
     } else {
         q.status = -ENAMETOOLONG; /* of the kernel: 107 bytes */
     }
-    if (q.status != 0) {
+    bool absent = q.status == -ENOENT || q.status == -ECONNREFUSED;
+    if (absent && answer->absent != NULL) {
+        *answer->absent = true;
+    } else if (q.status != 0) {
         q.code = not_reached(self, q.status, to.path, run);
     } else if (!q.ended && !q.stopped) {
         fprintf(stderr,

@@ -15,6 +15,7 @@ struct queue_answer {
     /* The lines that are there have been handed on: show them. False: no more of it, please. */
     bool (*shown)(void *arg);
     void *arg;
+    bool *absent; /* NULL: a server that does not run is complained of, EX_TEMPFAIL; else set, and EX_OK */
 };
 /* The exit code, after having said what was wrong when it is not EX_OK. */
 int queue_ask(const char *self, const char *run, const json_t *request, const struct queue_answer *answer);

@@ -6,9 +6,13 @@
 #include "config/load.h"
 
 #include <veredus/address.h>
+#include <veredus/message.h>
 
 #include "config/aliases.h"
+#include "config/certificates.h"
 #include "config/routing.h"
+#include "io/certificate.h"
+#include "io/env.h"
 #include "io/fs.h"
 #include "io/tls.h"
 
@@ -165,6 +169,24 @@ static void check_listeners(struct loader *l)
     }
 }
 
+/* Who connects may refuse what has expired; the server starts all the same: some encryption is better than none. */
+static void check_dates(struct loader *l, struct place at, const char *path)
+{
+    struct vr_buf pem;
+    struct io_certificate x;
+    char error[256], day[MESSAGE_RFC3339_SIZE];
+    vr_buf_init(&pem, CERTIFICATE_FILE_MAX);
+    int64_t now = io_env_clock_us() / 1000000;
+    if (io_fs_read_file(path, &pem) == 0 && io_certificate_read(&l->scratch, vr_buf_str(&pem), &x, error) &&
+        x.not_after <= now) {
+        message_rfc3339_write(day, x.not_after * 1000000);
+        problem_warning(&l->problems, at,
+                        "the certificate %s has expired on %.10s; expected a renewed one, with its key", path,
+                        day);
+    }
+    vr_buf_fini(&pem);
+}
+
 /* Do the two files hold a certificate and its key? */
 static void check_pair(struct loader *l, struct place certificate_at, struct place key_at,
                        const struct config_tls *t)
@@ -175,6 +197,8 @@ static void check_pair(struct loader *l, struct place certificate_at, struct pla
     bool certificate = vr_str_starts(vr_str_from(error), VR_STR("cannot read the certificate"));
     if (tls == NULL)
         problem_error(&l->problems, certificate ? certificate_at : key_at, "%s", error);
+    else
+        check_dates(l, certificate_at, t->certificate);
     io_tls_free(tls);
 }
 

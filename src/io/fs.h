@@ -19,6 +19,7 @@ enum io_fs_open {
 
 struct io_fs_stat {
     uint64_t size;
+    uint64_t inode; /* another file under the same name has another one; 0: not known */
     int64_t mtime_us;
     uint32_t mode, uid, gid;
     bool is_directory, is_file, is_link;

@@ -5,7 +5,7 @@
 
 #include <veredus/base.h>
 
-struct io_tls; /* immutable once a stream uses it; may be used by many streams; freed after them */
+struct io_tls; /* immutable once a stream uses it, but for io_tls_replace; may be used by many streams; freed after them */
 
 enum io_tls_verify {
     IO_TLS_OPPORTUNISTIC, /* any certificate will do */
@@ -28,12 +28,16 @@ struct io_tls_certificate {
     const char *names;       /* blank-separated host names for SNI, "*.x" allowed; "" the default */
     const char *certificate; /* path of a PEM chain */
     const char *key;         /* path of its PEM key */
+    struct vr_str certificate_pem, key_pem; /* what the files hold, when it was read already (p not NULL): the paths are for messages then */
 };
 
 /* Server context; the first certificate is the default. *error gets a sentence that names the file. NULL on failure. */
 struct io_tls *io_tls_server(const struct io_tls_certificate *certificates, size_t n, char error[256]);
 /* Client context. ca_file: PEM of trusted CAs; NULL: the system's. */
 struct io_tls *io_tls_client(const char *ca_file, char error[256]);
+/* Another certificate in the place of the n-th (from 0), which keeps its names: handshakes that begin from now on show it, sessions that stand go
+ * on as they are. False: it cannot be used, *error says why as above, and the old one stays. */
+bool io_tls_replace(struct io_tls *server, size_t n, const struct io_tls_certificate *c, char error[256]);
 /* Server: clients are asked for a certificate, signed by one of these CAs (PEM). One without a certificate, or whose certificate does not
  * verify, is served all the same: io_tls_info.verified tells. False: *error is a sentence that names the file. */
 bool io_tls_ask_clients(struct io_tls *server, const char *ca_file, char error[256]);

@@ -9,6 +9,7 @@ const struct ipc_frame_row ipc_frames[] = {
     {IPC_READY, "ready", CHILDREN, IPC_SUPERVISOR, false},
     {IPC_ATTACH, "attach", IPC_SUPERVISOR, CHILDREN, true},
     {IPC_EXPECT, "expect", IPC_SUPERVISOR, IPC_QUEUE, false},
+    {IPC_CERTIFICATE, "certificate", IPC_SUPERVISOR, IPC_RECEIVER | IPC_ADMIN, false},
     {IPC_DRAIN, "drain", IPC_SUPERVISOR, CHILDREN, false},
     {IPC_BODY_OPEN, "body-open", IPC_RECEIVER, IPC_QUEUE, false},
     {IPC_BODY_FILE, "body-file", IPC_QUEUE, IPC_RECEIVER, true},

@@ -248,6 +248,14 @@ static void drain(struct process *p, int64_t deadline_ms)
     p->ops->drain(p, deadline_ms);
 }
 
+static void certificate(struct process *p, struct ipc_reader *r)
+{
+    uint32_t n = ipc_get_u32(r);
+    struct vr_str chain = ipc_get_str(r), key = ipc_get_str(r);
+    if (ipc_done(r) && p->ops->certificate != NULL)
+        p->ops->certificate(p, n, chain, key);
+}
+
 static void supervisor_frame(void *arg, uint16_t type, struct vr_str payload, int fd)
 {
     struct process *p = arg;
@@ -262,6 +270,9 @@ static void supervisor_frame(void *arg, uint16_t type, struct vr_str payload, in
     case IPC_EXPECT:
         if (p->ops->expect != NULL)
             p->ops->expect(p, ipc_get_u32(&r));
+        break;
+    case IPC_CERTIFICATE:
+        certificate(p, &r);
         break;
     default:
         break;
@@ -315,6 +326,7 @@ int process_main(void *process_arguments)
                         .listen_count = a->listen_count,
                         .number = a->number,
                         .crowd = a->crowd,
+                        .certificates = a->certificates,
                         .foreground = a->foreground};
     p.io = io_new(a->ops->worker_threads);
     p.log = event_log_new(p.io, ipc_role_name(a->ops->role), a->config->log_format, a->config->log_level);

@@ -14,6 +14,7 @@
 #include "ipc/ipc.h"
 
 struct crowd;
+struct certificates;
 struct process;
 
 /* A channel to another process. */
@@ -44,6 +45,8 @@ struct process_ops {
     void (*hurry)(struct process *p,
                   int64_t deadline_ms); /* draining already, and now there is less time; may be NULL */
     void (*expect)(struct process *p, uint32_t n); /* queue only; may be NULL */
+    /* receiver, admin: another certificate in the place of the n-th; the key is empty in admin. May be NULL */
+    void (*certificate)(struct process *p, uint32_t n, struct vr_str chain, struct vr_str key);
 };
 
 struct process {
@@ -56,9 +59,10 @@ struct process {
     const int *
         listen_fds; /* receiver, admin: one per configured listener, in the configuration's order, then the submit socket */
     size_t listen_count;
-    unsigned number;     /* which of its role in this generation: 0, 1, … */
-    struct crowd *crowd; /* receiver: what all of them count together */
-    bool foreground;     /* no user changes, no confinement */
+    unsigned number;                   /* which of its role in this generation: 0, 1, … */
+    struct crowd *crowd;               /* receiver: what all of them count together */
+    struct certificates *certificates; /* receiver, admin (without keys); NULL: they are in the files */
+    bool foreground;                   /* no user changes, no confinement */
     bool draining;
     struct io_timer *last; /* of the drain: it ends us, finished or not */
     void *data;
@@ -76,6 +80,7 @@ struct process_arguments {
     size_t listen_count;
     unsigned number;
     struct crowd *crowd;
+    struct certificates *certificates;
     bool foreground;
 };
 /* Runs in the forked child; returns its exit code. */

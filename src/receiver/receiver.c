@@ -4,6 +4,7 @@
  */
 #include "receiver/receiver.h"
 
+#include "config/certificates.h"
 #include "receiver/session.h"
 
 #include <assert.h>
@@ -28,19 +29,20 @@
      SMTP_EXT_NO_SOLICITING)
 /* clang-format on */
 
-static struct io_tls *load_tls(const struct config *c, const char *client_ca, char error[256])
+/* What the supervisor read, or what the files hold. */
+static struct io_tls *load_tls(const struct process *p, const char *client_ca, char error[256])
 {
-    char certificate[400], key[400];
-    snprintf(certificate, sizeof certificate, "%s/self-signed.pem", c->state);
-    snprintf(key, sizeof key, "%s/self-signed.key", c->state);
-    struct io_tls_certificate own = {.names = "", .certificate = certificate, .key = key};
-    struct io_tls_certificate *list = calloc(c->tls_count + 1, sizeof *list);
+    struct certificates *read = p->certificates == NULL ? certificates_load(p->config, error) : NULL;
+    const struct certificates *all = read != NULL ? read : p->certificates;
+    if (all == NULL)
+        return NULL;
+    struct io_tls_certificate *list = calloc(all->count, sizeof *list);
     assert(list != NULL);
-    list[0] = own;
-    for (size_t i = 0; i < c->tls_count; i++)
-        list[i] = (struct io_tls_certificate){c->tls[i].names, c->tls[i].certificate, c->tls[i].key};
-    struct io_tls *t = io_tls_server(list, c->tls_count > 0 ? c->tls_count : 1, error);
+    for (size_t i = 0; i < all->count; i++)
+        list[i] = certificate_pair(&all->items[i]);
+    struct io_tls *t = io_tls_server(list, all->count, error);
     free(list);
+    certificates_free(read);
     if (t != NULL && client_ca != NULL && !io_tls_ask_clients(t, client_ca, error)) {
         io_tls_free(t);
         return NULL;
@@ -52,12 +54,12 @@ static struct io_tls *load_tls(const struct config *c, const char *client_ca, ch
 static bool load_all_tls(struct receiver *r, char error[256])
 {
     const struct config *c = r->config;
-    r->tls = load_tls(c, NULL, error);
+    r->tls = load_tls(r->process, NULL, error);
     r->own_tls = calloc(c->listener_count + 1, sizeof(struct io_tls *));
     assert(r->own_tls != NULL);
     for (size_t i = 0; r->tls != NULL && i < c->listener_count; i++)
         if (c->listeners[i].client_ca != NULL &&
-            (r->own_tls[i] = load_tls(c, c->listeners[i].client_ca, error)) == NULL)
+            (r->own_tls[i] = load_tls(r->process, c->listeners[i].client_ca, error)) == NULL)
             return false;
     return r->tls != NULL;
 }
@@ -124,7 +126,27 @@ static int prepare(struct process *p, void **data)
         event_end(p->log);
         return 78; /* EX_CONFIG */
     }
+    if (p->certificates != NULL) /* OpenSSL has its own */
+        certificates_forget_keys(p->certificates);
     return 0;
+}
+
+/* Handshakes that begin from now on show it. */
+static void certificate(struct process *p, uint32_t n, struct vr_str chain, struct vr_str key)
+{
+    struct receiver *r = p->data;
+    struct io_tls_certificate pair = {
+        .certificate = "of the frame", .key = "of the frame", .certificate_pem = chain, .key_pem = key};
+    char error[256] = "";
+    bool good =
+        p->certificates != NULL && n < p->certificates->count && io_tls_replace(r->tls, n, &pair, error);
+    for (size_t i = 0; good && i < r->config->listener_count; i++)
+        good = r->own_tls[i] == NULL || io_tls_replace(r->own_tls[i], n, &pair, error);
+    if (good)
+        return;
+    event_begin(p->log, EVENT_ERROR, "tls.load_failed", 0);
+    event_text(p->log, "error", error);
+    event_end(p->log);
 }
 
 static void accepted(void *arg, struct io_stream *stream)
@@ -237,4 +259,5 @@ const struct process_ops receiver_ops = {
     .frame = frame,
     .detached = detached,
     .drain = drain,
+    .certificate = certificate,
 };

@@ -22,6 +22,7 @@
 #include "resolver/resolver.h"
 #include "sender/sender.h"
 #include "supervisor/folders.h"
+#include "supervisor/follow.h"
 #include "supervisor/sockets.h"
 #include "supervisor/wiring.h"
 
@@ -44,7 +45,8 @@ struct supervisor {
     struct supervisor_options options;
     struct children children;
     struct sockets sockets;
-    struct crowd *crowd; /* this generation's receivers count their clients in it */
+    struct follow follow; /* the certificates */
+    struct crowd *crowd;  /* this generation's receivers count their clients in it */
     uint32_t generation;
     unsigned receivers, senders;
     bool announced; /* all were ready once in this generation */
@@ -104,6 +106,11 @@ static int child_run(void *arg)
     if (a->ops->role != IPC_RECEIVER) { /* nothing of theirs */
         crowd_free(a->crowd);
         a->crowd = NULL;
+        certificates_forget_keys(a->certificates);
+    }
+    if (a->ops->role != IPC_RECEIVER && a->ops->role != IPC_ADMIN) {
+        certificates_free(a->certificates);
+        a->certificates = NULL;
     }
     return process_main(a);
 }
@@ -128,6 +135,7 @@ static void child_start(struct supervisor *s, struct child *child)
                                       .listen_count = listeners,
                                       .number = child->number,
                                       .crowd = s->crowd,
+                                      .certificates = s->follow.certificates,
                                       .foreground = s->options.foreground};
         status = io_supervise_fork(s->io, ipc_role_name(child->role), keep, listeners + 1, child_run, &a);
         io_fs_close(pair[1]);
@@ -270,6 +278,16 @@ static bool sockets(struct supervisor *s, const struct config *c, unsigned recei
     return true;
 }
 
+/* What receivers will show, read before any of them starts. NULL: an event says why. */
+static struct certificates *certificates(struct supervisor *s, const struct config *c)
+{
+    char error[256];
+    struct certificates *all = certificates_load(c, error);
+    if (all == NULL)
+        say(s, EVENT_ERROR, "tls.load_failed", "error", error);
+    return all;
+}
+
 static void reload_report(struct supervisor *s, const struct config_load *load)
 {
     for (const struct config_problem *p = load->problems; p != NULL; p = p->next) {
@@ -306,7 +324,10 @@ static void reload(struct supervisor *s)
     struct config *fresh = load->errors == 0 ? config_take(load) : NULL;
     config_load_free(load);
     unsigned receivers = fresh != NULL ? count_or_cores(fresh->receivers) : 0;
-    if (fresh == NULL || folders(s, fresh) != 0 || !sockets(s, fresh, receivers, false)) {
+    struct certificates *shown = NULL;
+    if (fresh == NULL || folders(s, fresh) != 0 || (shown = certificates(s, fresh)) == NULL ||
+        !sockets(s, fresh, receivers, false)) {
+        certificates_free(shown);
         config_free(fresh);
         say(s, EVENT_ERROR, "server.reload_refused", "reason",
             "the new configuration has errors: the old one stays in force");
@@ -317,6 +338,7 @@ static void reload(struct supervisor *s)
         if (s->children.items[i].state == CHILD_WAITING)
             s->children.items[i].state = CHILD_FREE;
     children_drain(&s->children, ~0u, RELOAD_DRAIN_MS);
+    follow_begin(&s->follow, shown);
     config_free(s->config);
     s->config = fresh;
     s->receivers = receivers;
@@ -391,12 +413,13 @@ static void announce(struct supervisor *s)
 
 static int64_t next_deadline(const struct supervisor *s)
 {
-    int64_t now = io_supervise_now_ms(), wait = s->stopping ? 200 : -1;
+    int64_t now = io_supervise_now_ms(), look = s->follow.look_at_ms - now;
+    int64_t wait = s->stopping ? 200 : look > 0 ? look : 0;
     for (size_t i = 0; i < CHILD_MAX; i++)
         if (s->children.items[i].state == CHILD_WAITING) {
             int64_t left = s->children.items[i].start_at_ms - now;
             left = left > 0 ? left : 0;
-            wait = wait < 0 || left < wait ? left : wait;
+            wait = left < wait ? left : wait;
         }
     return wait;
 }
@@ -460,10 +483,12 @@ int supervisor_run(struct config *config, const struct supervisor_options *optio
     io_raise_descriptor_limit();
     s->io = s->children.io = io_supervise_new();
     s->exit_code = folders(s, config);
-    bool prepared = s->exit_code == 0;
-    if (prepared)
-        s->exit_code = EXIT_CANNOT_START;
-    if (prepared && sockets(s, config, s->receivers, true)) {
+    struct certificates *shown = s->exit_code == 0 ? certificates(s, config) : NULL;
+    if (s->exit_code == 0)
+        s->exit_code = shown != NULL ? EXIT_CANNOT_START : 78; /* EX_CONFIG */
+    if (shown != NULL)
+        follow_begin(&s->follow, shown);
+    if (shown != NULL && sockets(s, config, s->receivers, true)) {
         pid_file(s, true);
         generation_start(s);
         while (!stopped(s)) {
@@ -474,6 +499,8 @@ int supervisor_run(struct config *config, const struct supervisor_options *optio
                 reload(s);
             start_due(s);
             announce(s);
+            if (!s->stopping)
+                follow_turn(&s->follow, &s->children, s->generation, s->log);
         }
         pid_file(s, false);
         sockets_unlink(s->config);
@@ -483,6 +510,7 @@ int supervisor_run(struct config *config, const struct supervisor_options *optio
     }
     int code = s->exit_code;
     io_supervise_free(s->io);
+    follow_end(&s->follow);
     crowd_free(s->crowd);
     event_log_free(s->log);
     config_free(s->config);

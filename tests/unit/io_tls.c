@@ -1,6 +1,7 @@
 /* io_tls.c - tests of TLS over streams: src/io/tls.h and the second half of src/io/stream.h. */
 #include "io_testing.h"
 
+#include "io/fs.h"
 #include "io/stream.h"
 
 #include <errno.h>
@@ -353,6 +354,64 @@ static void sni_chooses_the_certificate(void **state)
     }
 }
 
+static void expect_subject(struct fixture *f, const char *name, const char *subject)
+{
+    struct io_tls_info info;
+    f->client.name = name;
+    f->client.secured = f->server.secured = 0;
+    connect_client(f);
+    while (f->client.secured == 0 || f->server.secured == 0) /* what comes late would be taken for the next one's */
+        run_guarded(f->io);
+    assert_true(io_stream_tls_info(f->client.s, &info));
+    assert_string_equal(info.peer_subject, subject);
+}
+
+static void replaced_certificates_are_shown_to_who_comes_later(void **state)
+{
+    struct fixture *f = *state;
+    char error[256] = "";
+    struct vr_buf pem[2];
+    struct io_tls_certificate fresh = {.certificate = f->cert2, .key = f->key2};
+    f->server.start_at_connect = f->client.start_at_connect = true;
+    f->server.stop_when_secured = f->client.stop_when_secured = true;
+    expect_subject(f, "", "CN=mail.test");
+    struct io_stream *old[2] = {f->client.s, f->server.s};
+    assert_true(io_tls_replace(f->server.tls, 0, &fresh, error));
+    expect_subject(f, "", "CN=second.test");
+    io_stream_close(f->client.s);
+    io_stream_close(f->server.s);
+    fresh = (struct io_tls_certificate){.certificate = "text",
+                                        .key = "text"}; /* the other way round, from memory */
+    for (int i = 0; i < 2; i++) {
+        vr_buf_init(&pem[i], 1 << 16);
+        assert_int_equal(io_fs_read_file(i == 0 ? f->cert : f->key, &pem[i]), 0);
+    }
+    fresh.certificate_pem = vr_buf_str(&pem[0]);
+    fresh.key_pem = vr_buf_str(&pem[1]);
+    assert_true(io_tls_replace(f->server.tls, 1, &fresh, error));
+    expect_subject(f, "second.test", "CN=mail.test"); /* names are the section's */
+    io_stream_close(f->client.s);
+    io_stream_close(f->server.s);
+    fresh.key_pem = vr_str_sub(fresh.key_pem, 0, 60);
+    assert_false(io_tls_replace(f->server.tls, 1, &fresh, error));
+    assert_non_null(strstr(error, "cannot use the private key text"));
+    expect_subject(f, "a.wild.test", "CN=mail.test");
+    io_stream_close(f->client.s);
+    io_stream_close(f->server.s);
+    f->client.s = old[0]; /* the session from before the first change lives */
+    f->server.s = old[1];
+    struct io_tls_info info;
+    assert_true(io_stream_tls_info(f->client.s, &info));
+    assert_string_equal(info.peer_subject, "CN=mail.test");
+    vr_buf_reset(&f->server.got);
+    f->server.stop_at = 4;
+    io_stream_write(f->client.s, VR_STR("NOOP"));
+    run_guarded(f->io);
+    assert_true(vr_str_equal(vr_buf_str(&f->server.got), VR_STR("NOOP")));
+    vr_buf_fini(&pem[0]);
+    vr_buf_fini(&pem[1]);
+}
+
 /* A client that speaks no TLS. */
 static int raw_client(const struct fixture *f)
 {
@@ -571,6 +630,7 @@ int main(void)
         T(dane_trusts_the_record_and_nothing_else),
         T(verify_without_a_name_is_refused),
         T(sni_chooses_the_certificate),
+        T(replaced_certificates_are_shown_to_who_comes_later),
         T(injected_plaintext_never_surfaces),
         T(starttls_after_clear_text),
         T(handshake_behind_a_header),

@@ -213,6 +213,7 @@ int io_fs_mkdir_all(const char *path, unsigned mode)
 static void fill_stat(const struct stat *st, struct io_fs_stat *out)
 {
     *out = (struct io_fs_stat){.size = (uint64_t)st->st_size,
+                               .inode = (uint64_t)st->st_ino,
                                .mtime_us = (int64_t)st->st_mtim.tv_sec * 1000000 + st->st_mtim.tv_nsec / 1000,
                                .mode = st->st_mode & 07777,
                                .uid = st->st_uid,

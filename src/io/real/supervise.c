@@ -214,6 +214,9 @@ int io_supervise_send(struct io_supervise *s, int channel_fd, uint16_t type, str
         }
         status = frame_send(&out, channel_fd);
     }
+    volatile char *bytes = out.out.p; /* a frame to a receiver may hold a private key */
+    for (size_t i = 0; i < out.out.capacity; i++)
+        bytes[i] = 0;
     frame_writer_fini(&out); /* closes fd_to_pass, sent or not */
     return status;
 }

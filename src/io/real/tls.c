@@ -2,11 +2,13 @@
  *
  * Versions: TLS 1.2 and 1.3 (RFC 8996 §3: no older ones), no renegotiation, no compression (RFC 9325 §3.3, §3.5).
  * SNI:      RFC 6066 §3; the first certificate whose names match, exact before wildcard, else the default.
+ * Replace:  a session holds a reference to the OpenSSL context that it began with; so an entry's can be exchanged at any time.
  * Tests:    tests/unit/io_tls.c
  */
 #include "io/real/real.h"
 #include "io/real/tls_inside.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <openssl/err.h>
@@ -34,7 +36,7 @@ void tls_reason(char *out, size_t n)
 
 /* ---- names ----------------------------------------------------------------------------------------------- */
 
-static bool name_matches(struct vr_str pattern, struct vr_str name)
+bool tls_name_matches(struct vr_str pattern, struct vr_str name)
 {
     if (!vr_str_starts(pattern, VR_STR("*.")))
         return vr_str_equal_nocase(pattern, name);
@@ -49,7 +51,7 @@ static SSL_CTX *context_for(const struct io_tls *t, struct vr_str name, bool wil
         struct vr_str rest = vr_str_from(t->entries[i].names), pattern;
         while (vr_str_split(&rest, ' ', &pattern))
             if (pattern.n > 0 && vr_str_starts(pattern, VR_STR("*.")) == wildcards &&
-                name_matches(pattern, name))
+                tls_name_matches(pattern, name))
                 return t->entries[i].ctx;
     }
     return NULL;
@@ -87,18 +89,52 @@ static SSL_CTX *context_new(const SSL_METHOD *method)
     return ctx;
 }
 
+/* The chain of a PEM text: the first certificate is the server's own, the others lead to its authority. */
+static bool use_chain(SSL_CTX *ctx, struct vr_str pem)
+{
+    BIO *in = BIO_new_mem_buf(pem.p, (int)pem.n);
+    X509 *x = in != NULL ? PEM_read_bio_X509_AUX(in, NULL, NULL, NULL) : NULL;
+    bool good = x != NULL && SSL_CTX_use_certificate(ctx, x) == 1;
+    X509_free(x);
+    while (good && (x = PEM_read_bio_X509(in, NULL, NULL, NULL)) != NULL) {
+        good = SSL_CTX_add0_chain_cert(ctx, x) == 1;
+        if (!good)
+            X509_free(x);
+    }
+    unsigned long e = ERR_peek_last_error();
+    if (good && e != 0) /* the end of the text is told as an error */
+        good = ERR_GET_LIB(e) == ERR_LIB_PEM && ERR_GET_REASON(e) == PEM_R_NO_START_LINE;
+    if (good)
+        ERR_clear_error();
+    BIO_free(in);
+    return good;
+}
+
+static bool use_key(SSL_CTX *ctx, struct vr_str pem)
+{
+    BIO *in = BIO_new_mem_buf(pem.p, (int)pem.n);
+    char none[] = ""; /* an encrypted key is an error, and no question on a terminal */
+    EVP_PKEY *key = in != NULL ? PEM_read_bio_PrivateKey(in, NULL, NULL, none) : NULL;
+    bool good = key != NULL && SSL_CTX_use_PrivateKey(ctx, key) == 1;
+    EVP_PKEY_free(key);
+    BIO_free(in);
+    return good;
+}
+
 /* The pair into a context of either side. */
 static bool load_pair(SSL_CTX *ctx, const struct io_tls_certificate *c, char error[256])
 {
     char reason[160];
+    bool read = c->certificate_pem.p != NULL;
     ERR_clear_error();
-    if (SSL_CTX_use_certificate_chain_file(ctx, c->certificate) != 1) {
+    if (read ? !use_chain(ctx, c->certificate_pem)
+             : SSL_CTX_use_certificate_chain_file(ctx, c->certificate) != 1) {
         tls_reason(reason, sizeof reason);
         snprintf(error, 256, "cannot read the certificate chain %s: %s; it must be a PEM file",
                  c->certificate, reason);
         return false;
     }
-    if (SSL_CTX_use_PrivateKey_file(ctx, c->key, SSL_FILETYPE_PEM) != 1) {
+    if (read ? !use_key(ctx, c->key_pem) : SSL_CTX_use_PrivateKey_file(ctx, c->key, SSL_FILETYPE_PEM) != 1) {
         tls_reason(reason, sizeof reason);
         snprintf(error, 256,
                  "cannot use the private key %s: %s; it must be an unencrypted PEM file that belongs to %s",
@@ -114,18 +150,38 @@ static bool load_pair(SSL_CTX *ctx, const struct io_tls_certificate *c, char err
     return true;
 }
 
+/* NULL: *error says why. */
+static SSL_CTX *server_context(const struct io_tls_certificate *c, char error[256])
+{
+    SSL_CTX *ctx = context_new(TLS_server_method());
+    if (ctx == NULL) {
+        snprintf(error, 256, "OpenSSL gives no server context: out of memory");
+        return NULL;
+    }
+    static const unsigned char id[] = "veredus"; /* resumption is refused without one */
+    SSL_CTX_set_session_id_context(ctx, id, sizeof id - 1);
+    SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF); /* tickets carry the state instead */
+    if (load_pair(ctx, c, error))
+        return ctx;
+    SSL_CTX_free(ctx);
+    return NULL;
+}
+
 static bool load_certificate(struct tls_entry *e, const struct io_tls_certificate *c, char error[256])
 {
     e->names = strdup(c->names != NULL ? c->names : "");
-    e->ctx = context_new(TLS_server_method());
-    if (e->ctx == NULL || e->names == NULL) {
-        snprintf(error, 256, "OpenSSL gives no server context: out of memory");
-        return false;
-    }
-    static const unsigned char id[] = "veredus"; /* resumption is refused without one */
-    SSL_CTX_set_session_id_context(e->ctx, id, sizeof id - 1);
-    SSL_CTX_set_session_cache_mode(e->ctx, SSL_SESS_CACHE_OFF); /* tickets carry the state instead */
-    return load_pair(e->ctx, c, error);
+    e->ctx = server_context(c, error);
+    if (e->names == NULL)
+        snprintf(error, 256, "out of memory");
+    return e->ctx != NULL && e->names != NULL;
+}
+
+/* The first certificate's context is the one that a session begins with. */
+static void make_default(struct io_tls *t)
+{
+    t->ctx = t->entries[0].ctx;
+    SSL_CTX_set_tlsext_servername_callback(t->ctx, choose_certificate);
+    SSL_CTX_set_tlsext_servername_arg(t->ctx, t);
 }
 
 struct io_tls *io_tls_server(const struct io_tls_certificate *certificates, size_t n, char error[256])
@@ -144,10 +200,24 @@ struct io_tls *io_tls_server(const struct io_tls_certificate *certificates, size
             return NULL;
         }
     }
-    t->ctx = t->entries[0].ctx;
-    SSL_CTX_set_tlsext_servername_callback(t->ctx, choose_certificate);
-    SSL_CTX_set_tlsext_servername_arg(t->ctx, t);
+    make_default(t);
     return t;
+}
+
+bool io_tls_replace(struct io_tls *server, size_t n, const struct io_tls_certificate *c, char error[256])
+{
+    assert(n < server->count);
+    SSL_CTX *fresh = server_context(c, error), *old = server->entries[n].ctx;
+    if (fresh == NULL)
+        return false;
+    X509_STORE *clients = SSL_CTX_get_cert_store(old); /* of io_tls_ask_clients */
+    SSL_CTX_set1_cert_store(fresh, clients);
+    SSL_CTX_set_client_CA_list(fresh, SSL_dup_CA_list(SSL_CTX_get_client_CA_list(old)));
+    SSL_CTX_set_verify(fresh, SSL_CTX_get_verify_mode(old), SSL_CTX_get_verify_callback(old));
+    server->entries[n].ctx = fresh;
+    make_default(server);
+    SSL_CTX_free(old);
+    return true;
 }
 
 struct io_tls *io_tls_client(const char *ca_file, char error[256])

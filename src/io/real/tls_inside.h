@@ -25,4 +25,7 @@ bool tls_peer_addresses(X509 *peer, struct vr_buf *out);
 /* The oldest reason in OpenSSL's queue as text, the queue emptied. */
 void tls_reason(char *out, size_t n);
 
+/* Does a host's name match one of a certificate or of a tls section, "*.example.org" included? */
+bool tls_name_matches(struct vr_str pattern, struct vr_str name);
+
 #endif

@@ -230,9 +230,22 @@ int io_supervise_send(struct io_supervise *s, int channel_fd, uint16_t type, str
 
 /* The supervisor frees its configuration at a reload; its children would have their copy, here they have the same one. It goes with its memory. */
 void __wrap_config_free(void *config);
+void __wrap_certificates_free(void *all);
+void __wrap_certificates_forget_keys(void *all);
 void __wrap_config_free(void *config)
 {
     (void)config;
+}
+
+/* Certificates too: a child of a real fork wipes what is its own. */
+void __wrap_certificates_free(void *all)
+{
+    (void)all;
+}
+
+void __wrap_certificates_forget_keys(void *all)
+{
+    (void)all;
 }
 
 /* ---- memory in common, privileges ------------------------------------------------------------------------------------------------ */
