@@ -321,7 +321,7 @@ static int look(struct look *l)
 {
     struct config_load *load = l->run != NULL && !l->files ? NULL : config_load_file(l->config_path);
     const struct config *c = load != NULL ? load->config : NULL;
-    const char *run = l->run != NULL ? l->run : c != NULL ? c->run : CLI_DEFAULT_RUN;
+    const char *run = l->run != NULL ? l->run : load->run != NULL ? load->run : CLI_DEFAULT_RUN;
     int code = EX_OK;
     if (l->files && c == NULL)
         code = EX_CONFIG;

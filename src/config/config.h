@@ -207,6 +207,7 @@ struct config_load {
     struct config *config;           /* NULL when there are errors */
     struct config_problem *problems; /* in the order of file and line */
     unsigned errors, warnings;
+    const char *run; /* where the sockets are: also of a configuration with errors, whose server may run all the same; NULL when it cannot be read */
 };
 
 /* Reads the file (default /etc/veredus/veredus.conf), all it includes, its alias and virtual files; checks everything (does not open

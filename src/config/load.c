@@ -44,6 +44,8 @@ static struct config_load *load_end(struct load *load, struct loader *l)
     load->public.errors = l->problems.errors;
     load->public.warnings = l->problems.warnings;
     vr_arena_fini(&l->scratch);
+    if (l->c && l->c->run)
+        load->public.run = must_text(&load->arena, vr_str_from(l->c->run));
     if (l->c && load->public.errors) {
         config_free(l->c);
         l->c = NULL;

@@ -58,6 +58,7 @@ def trusting_all():
 
 
 def told(server, *arguments, ok=True):
+    """What `veredus tls --json` says, and its exit code."""
     done = server.command("tls", "--json", "--config", server.config, *arguments, ok=ok)
     return [json.loads(line) for line in done.stdout.splitlines()], done.returncode
 

@@ -674,6 +674,8 @@ static void a_certificate_and_a_key_that_do_not_fit_are_told(void **state)
     assert_non_null(strstr(text, "pairs.conf:4: cannot use the private key"));
     assert_non_null(strstr(text, "pairs.conf:5: cannot read the certificate chain"));
     assert_int_equal(l->errors, 2);
+    assert_null(l->config);
+    assert_string_equal(l->run, "/run/veredus"); /* the server may run with what it had: it can be asked */
     config_load_free(l);
 }
 
