@@ -13,6 +13,7 @@
 #include <veredus/base.h>
 
 #define ADDRESS_LOCAL_MAX  64  /* octets, RFC 5321 §4.5.3.1.1 */
+#define ADDRESS_LOCAL_SRS_MAX 200 /* of one that begins like an SRS address (srs.h): it has a whole address in it, so limits of that length do not suit it */
 #define ADDRESS_DOMAIN_MAX 255 /* octets, RFC 5321 §4.5.3.1.2 */
 #define ADDRESS_PATH_MAX   256 /* octets with "<" and ">", RFC 5321 §4.5.3.1.3 */
 

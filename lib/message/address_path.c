@@ -326,13 +326,21 @@ static bool skip_source_route(struct reader *r)
     return true;
 }
 
+/* A reverse path of a forwarder (srs.h). RFC 5321 §4.5.3.1 wants no limits where they can be done without. */
+static size_t local_max(struct vr_str local)
+{
+    bool srs = local.n > 5 && vr_str_starts_nocase(local, VR_STR("SRS")) &&
+               (local.p[3] == '0' || local.p[3] == '1') && vr_str_find(VR_STR("=+-"), local.p[4]) != VR_NPOS;
+    return srs ? ADDRESS_LOCAL_SRS_MAX : ADDRESS_LOCAL_MAX;
+}
+
 /* Mailbox = Local-part "@" ( Domain / address-literal ) */
 static bool read_mailbox(struct reader *r, struct vr_arena *arena, struct address *out)
 {
     size_t before = r->rest.n;
     if (!(peek(r) == '"' ? read_quoted(r, arena, &out->local) : read_dot_string(r, &out->local)))
         return false;
-    if (before - r->rest.n > ADDRESS_LOCAL_MAX) /* as it stands, quotes and backslashes included */
+    if (before - r->rest.n > local_max(out->local)) /* as it stands, quotes and backslashes included */
         return fail_too_big(r, "the local part is longer than 64 octets");
     if (peek(r) != '@') {
         bool ends = peek(r) < 0 || peek(r) == '>';

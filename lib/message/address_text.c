@@ -14,7 +14,7 @@
 #include <unicase.h>
 #include <uninorm.h>
 
-#define TEXT_MAX    (4 * ADDRESS_LOCAL_MAX + ADDRESS_DOMAIN_MAX + 8)
+#define TEXT_MAX    (2 * ADDRESS_LOCAL_SRS_MAX + ADDRESS_DOMAIN_MAX + 8)
 #define SCRATCH_MAX 16384
 
 static bool needs_quotes(struct vr_str local)
@@ -118,7 +118,7 @@ static struct vr_str key_domain(struct vr_arena *arena, struct vr_str domain)
 struct vr_str address_key(struct vr_arena *arena, const struct address *a)
 {
     struct vr_arena scratch;
-    if (a->local.n > 2 * ADDRESS_LOCAL_MAX || a->domain.n > ADDRESS_DOMAIN_MAX)
+    if (a->local.n > ADDRESS_LOCAL_SRS_MAX || a->domain.n > ADDRESS_DOMAIN_MAX)
         return vr_str(NULL, 0);
     vr_arena_init(&scratch, SCRATCH_MAX);
     struct vr_str local = address_fold(&scratch, a->local);
