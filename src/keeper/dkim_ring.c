@@ -197,7 +197,7 @@ struct reading {
 
 static bool wrong(const struct reading *r, unsigned line, const char *what)
 {
-    snprintf(r->error, DKIM_STORE_ERROR, "line %u: %s", line, what);
+    snprintf(r->error, DKIM_STORE_ERROR, "line %u: %.480s", line, what);
     return false;
 }
 
