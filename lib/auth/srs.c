@@ -185,8 +185,8 @@ enum vr_err srs_forward(const struct srs *srs, const struct address *sender, int
     else
         local = first(srs, sender->local, domain, now, arena);
     *out = (struct address){.local = local, .domain = srs->domain, .utf8 = !vr_str_is_ascii(local)};
-    bool fits =
-        local.n > 0 && local.n <= ADDRESS_LOCAL_SRS_MAX && local.n + srs->domain.n + 3 <= ADDRESS_PATH_MAX;
+    struct vr_str text = local.n > 0 ? address_text(arena, out) : local; /* as it is written: quotes count */
+    bool fits = text.n > 0 && text.n <= ADDRESS_LOCAL_SRS_MAX + 1 + srs->domain.n;
     return fits ? VR_OK : VR_ERR_TOO_BIG;
 }
 
