@@ -15,6 +15,7 @@ static const struct command {
     {"serve", cli_serve, "run the mail server"},
     {"check", cli_check, "check a configuration and say all that is wrong with it"},
     {"account", cli_account, "add, list, remove accounts; change passwords"},
+    {"dkim", cli_dkim, "make, rotate, list the keys that sign mail (DKIM)"},
     {"queue", cli_queue, "list, show, retry, hold, release, remove messages in the queue; verify a spool"},
     {"send", cli_send, "send a message to any server, with a trace of the dialogue"},
     {"etrn", cli_etrn, "ask a server for the mail that waits there (ETRN)"},

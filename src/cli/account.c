@@ -4,6 +4,7 @@
  * The file belongs to the keeper's user, so that root's command and the keeper both get at it.
  */
 #include "cli/cli.h"
+#include "cli/state.h"
 
 #include "config/config.h"
 #include "config/routing.h"
@@ -24,22 +25,17 @@
 #include <string.h>
 #include <sysexits.h>
 
-#define DEFAULT_STATE  "/var/lib/veredus"
 #define SEND_AS_MAX    64
 #define SHORT_PASSWORD 10
-#define STATE_MODE     0711 /* as the supervisor makes it (supervisor/folders.c) */
 #define PASSWORD_READ  (SASL_PASSWORD_MAX + 2)
 
 struct arguments {
-    const char *config_path;
-    bool config_given;
-    const char *state;
+    struct cli_state state;
     const char *send_as[SEND_AS_MAX];
     size_t send_as_count;
     const char *not_send_as[SEND_AS_MAX];
     size_t not_send_as_count;
     bool password_stdin, json, same_owner;
-    const struct config *config; /* NULL: none could be read */
     char path[512];
 };
 
@@ -63,21 +59,6 @@ static void usage(FILE *out)
 }
 
 /* ---- the data base ------------------------------------------------------------------------------------------------ */
-
-/* Root makes the folder and the file for the keeper's user. False after having said why not. */
-static bool give_to_keeper(const struct arguments *a, const char *path)
-{
-    if (!io_is_root() || a->config == NULL)
-        return true;
-    struct io_user keeper;
-    if (io_user_by_name(a->config->user_keeper, &keeper) != 0)
-        return true; /* not installed for the privileged mode: whoever runs `serve --foreground` owns it */
-    int status = io_fs_chown(path, keeper.uid, keeper.gid);
-    if (status != 0)
-        fprintf(stderr, "veredus account: cannot give %s to the user %s: %s\n", path, keeper.name,
-                io_error_text(status));
-    return status == 0;
-}
 
 /* SQLite says only "unable to open": false after having said what is the matter. */
 static bool may_write(const char *path)
@@ -108,17 +89,8 @@ static struct accounts *open_data_base(const struct arguments *a, bool create, i
             a->path);
         return NULL;
     }
-    if (is_new && io_fs_stat(a->state, &st) == -ENOENT) {
-        int status = io_fs_mkdir_all(a->state, STATE_MODE);
-        if (status != 0) {
-            fprintf(stderr, "veredus account: cannot make the folder %s: %s%s\n", a->state,
-                    io_error_text(status),
-                    io_is_root() ? "" : " (not root: name a folder of your own with --state)");
-            return NULL;
-        }
-        if (!give_to_keeper(a, a->state))
-            return NULL;
-    }
+    if (is_new && !cli_state_make(&a->state))
+        return NULL;
     if (!is_new && !may_write(a->path)) {
         *code = EX_NOPERM;
         return NULL;
@@ -128,8 +100,8 @@ static struct accounts *open_data_base(const struct arguments *a, bool create, i
         fprintf(stderr, "veredus account: %s%s\n", error,
                 io_is_root() ? "" : " (you are not root: may you read and write there?)");
     if (db != NULL)
-        accounts_keep_cram(db, a->config != NULL && (a->config->mechanisms & SASL_CRAM_MD5));
-    if (db != NULL && is_new && !give_to_keeper(a, a->path)) {
+        accounts_keep_cram(db, a->state.config != NULL && (a->state.config->mechanisms & SASL_CRAM_MD5));
+    if (db != NULL && is_new && !cli_state_give(&a->state, a->path)) {
         accounts_close(db);
         return NULL;
     }
@@ -235,9 +207,9 @@ static int with_password(const struct arguments *a, struct accounts *db, const c
 static void hint_domain(const struct arguments *a, const char *address)
 {
     const char *at = strrchr(address, '@');
-    if (a->config == NULL || at == NULL)
+    if (a->state.config == NULL || at == NULL)
         return;
-    if (routing_domain(a->config, vr_str_from(at + 1)) == NULL)
+    if (routing_domain(a->state.config, vr_str_from(at + 1)) == NULL)
         fprintf(stderr,
                 "veredus account: note: \"%s\" is no domain of this configuration: the account may log in "
                 "and send, but gets no "
@@ -450,7 +422,7 @@ static int read_options(int argc, char **argv, struct arguments *a)
                                             {"state", required_argument, NULL, 'd'},
                                             {"help", no_argument, NULL, 'h'},
                                             {NULL, 0, NULL, 0}};
-    *a = (struct arguments){.config_path = CONFIG_DEFAULT_PATH};
+    *a = (struct arguments){.state = {.self = "veredus account", .config_path = CONFIG_DEFAULT_PATH}};
     optind = 0;
     for (int o; (o = getopt_long(argc, argv, "c:h", options, NULL)) != -1;) {
         bool good = true;
@@ -465,9 +437,9 @@ static int read_options(int argc, char **argv, struct arguments *a)
         else if (o == 'o')
             a->same_owner = true;
         else if (o == 'c')
-            a->config_path = optarg, a->config_given = true;
+            a->state.config_path = optarg, a->state.config_given = true;
         else if (o == 'd')
-            a->state = optarg;
+            a->state.folder = optarg;
         else {
             if (o != 'h')
                 return cli_wrong_option(argv[0]);
@@ -480,28 +452,16 @@ static int read_options(int argc, char **argv, struct arguments *a)
     return -1;
 }
 
-/* The state folder: named, from the configuration, or the default one. False after having said why. */
-static bool find_state(struct arguments *a, const struct config_load *load)
+/* False after having said why. */
+static bool find_state(struct arguments *a)
 {
-    a->config = load->config;
-    if (a->state == NULL && a->config == NULL && a->config_given) {
-        const struct config_problem *p = load->problems;
-        while (p != NULL && p->warning)
-            p = p->next;
-        fprintf(stderr,
-                "veredus account: %s:%d: %s; `veredus check --config %s` says more, --state DIR does without "
-                "it\n",
-                p != NULL ? p->file : a->config_path, p != NULL ? p->line : 0,
-                p != NULL ? p->message : "cannot be read", a->config_path);
+    if (!cli_state_find(&a->state))
         return false;
-    }
-    if (a->config != NULL && !config_has_accounts(a->config, ACCOUNTS_FROM_SQLITE))
+    if (a->state.config != NULL && !config_has_accounts(a->state.config, ACCOUNTS_FROM_SQLITE))
         fprintf(stderr, "veredus account: warning: `accounts.from` does not name sqlite, so nobody asks for "
                         "these accounts; "
                         "add \"sqlite\" to it\n");
-    if (a->state == NULL)
-        a->state = a->config != NULL ? a->config->state : DEFAULT_STATE;
-    if (snprintf(a->path, sizeof a->path, "%s/%s", a->state, KEEPER_DATABASE) < (int)sizeof a->path)
+    if (snprintf(a->path, sizeof a->path, "%s/%s", a->state.folder, KEEPER_DATABASE) < (int)sizeof a->path)
         return true;
     fprintf(stderr, "veredus account: the path of the state folder is too long\n");
     return false;
@@ -529,13 +489,12 @@ int cli_account(int argc, char **argv)
                                op->needs_address ? "exactly one address"
                                                  : "no address: it shows all accounts");
     const char *address = op->needs_address ? argv[optind + 1] : "";
-    struct config_load *load = config_load_file(a.config_path);
     code = EX_CONFIG;
-    if (find_state(&a, load)) {
+    if (find_state(&a)) {
         struct accounts *db = open_data_base(&a, op->creates, &code);
         code = db != NULL ? op->run(&a, db, address) : code;
         accounts_close(db);
     }
-    config_load_free(load);
+    cli_state_free(&a.state);
     return code;
 }

@@ -13,6 +13,7 @@
 int cli_serve(int argc, char **argv);
 int cli_check(int argc, char **argv);
 int cli_account(int argc, char **argv);
+int cli_dkim(int argc, char **argv);
 int cli_queue(int argc, char **argv);
 /* `queue verify`: spool NULL: the configuration's. */
 int cli_queue_verify(const char *self, const char *spool, const char *config_path, bool json);

@@ -125,11 +125,16 @@ enum dkim_store_result dkim_ring_add(struct dkim_ring *r, struct vr_str selector
     return DKIM_STORE_OK;
 }
 
-void dkim_ring_remove(struct dkim_ring *r, struct dkim_stored *k)
+void dkim_ring_remove(struct dkim_ring *r, struct dkim_stored *k, int64_t now)
 {
-    size_t i = (size_t)(k - r->keys);
+    size_t at = (size_t)(k - r->keys);
+    for (size_t i = 0; k->from > now && k->from < DKIM_NEVER && i < r->count; i++) {
+        struct dkim_stored *before = &r->keys[i];
+        if (before->until == k->from && dkim_key_algorithm(before->key) == dkim_key_algorithm(k->key))
+            before->until = before->keep = DKIM_NEVER;
+    }
     dkim_key_free(k->key);
-    memmove(k, k + 1, (r->count - i - 1) * sizeof *k);
+    memmove(k, k + 1, (r->count - at - 1) * sizeof *k);
     r->count--;
 }
 

@@ -65,7 +65,8 @@ void dkim_ring_free(struct dkim_ring *r); /* and wipes its keys; NULL is fine */
 enum dkim_store_result dkim_ring_add(struct dkim_ring *r, struct vr_str selector, struct vr_str text, int64_t now, struct dkim_stored **out,
                                      char error[DKIM_STORE_ERROR]);
 struct dkim_stored *dkim_ring_find(struct dkim_ring *r, struct vr_str selector); /* NULL: there is none */
-void dkim_ring_remove(struct dkim_ring *r, struct dkim_stored *k);
+/* What it was to replace at a time that has not come yet goes on signing. */
+void dkim_ring_remove(struct dkim_ring *r, struct dkim_stored *k, int64_t now);
 /* The key that signs with this algorithm at that time: of several the one that began last. NULL: none does. */
 struct dkim_stored *dkim_ring_signer(struct dkim_ring *r, enum dkim_algorithm a, int64_t now);
 /* From `at` on `next` signs, and what signed with its algorithm does no more; the records of those are needed for `keep` seconds longer. */
