@@ -3,7 +3,7 @@
  *   archive.c              gzip and zip                        open.c          a report out of a mail, a file, an archive
  *   mail.c                 a message with a report attached
  *   tlsrpt_record.c        _smtp._tls, names                   tlsrpt_write.c, tlsrpt_read.c, tlsrpt_mail.c
- *   dmarc_write.c, dmarc_read.c, dmarc_mail.c, dmarc_external.c   see dmarc_report.h
+ *   dmarc_write.c, dmarc_read.c, dmarc_external.c   see dmarc_report.h
  */
 #ifndef REPORT_INSIDE_H
 #define REPORT_INSIDE_H
