@@ -155,7 +155,7 @@ void dkim_ring_activate(struct dkim_ring *r, struct dkim_stored *next, int64_t a
     enum dkim_algorithm a = dkim_key_algorithm(next->key);
     for (size_t i = 0; i < r->count; i++) {
         struct dkim_stored *k = &r->keys[i];
-        if (k == next || dkim_key_algorithm(k->key) != a || k->until <= at || k->from >= at)
+        if (k == next || dkim_key_algorithm(k->key) != a || k->until <= at || k->from > at)
             continue;
         k->until = at;
         k->keep = at + keep;
