@@ -18,6 +18,7 @@
 #include <veredus/address.h>
 
 #define SRS_MAX_AGE     21 /* days; what others take, too */
+#define SRS_ANY_AGE     1023 /* for max_age: days come round, so every one is good */
 #define SRS_HASH        4  /* letters of a hash; some 20 bits without case */
 #define SRS_HASH_MAX    27
 #define SRS_SECRETS_MAX 8
@@ -26,7 +27,7 @@ struct srs {
     struct vr_str domain;         /* ours, A-labels: what stands behind the "@" of addresses that are made */
     const struct vr_str *secrets; /* any bytes. The first signs, all are tried when an address comes back */
     size_t secret_count;          /* 1..SRS_SECRETS_MAX */
-    unsigned max_age;             /* days that an address lives; 0: SRS_MAX_AGE; at most 1000 */
+    unsigned max_age;             /* days that an address lives; 0: SRS_MAX_AGE; at most SRS_ANY_AGE */
     unsigned hash;                /* letters that are written, and at least wanted; 0: SRS_HASH; at most SRS_HASH_MAX */
 };
 

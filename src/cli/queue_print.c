@@ -54,6 +54,11 @@ static void print_recipient(const json_t *r, bool colours)
     if (*queue_text_of(r, "next"))
         printf("  next %s", queue_text_of(r, "next"));
     putchar('\n');
+    if (*queue_text_of(r, "sent_as")) {
+        printf("             forwarded from ");
+        print_clean(queue_text_of(r, "sent_as"));
+        putchar('\n');
+    }
     if (*queue_text_of(r, "reply")) {
         printf("             ");
         print_clean(queue_text_of(r, "reply"));

@@ -13,7 +13,7 @@
 
 const char *const section_names[SECTION_COUNT] = {
     "",         "listen", "tls",   "domain",  "route", "limits", "authentication", "submission",
-    "accounts", "oauth",  "queue", "sending", "dns",   "log",    "processes"};
+    "accounts", "oauth",  "srs", "queue", "sending", "dns",   "log",    "processes"};
 
 /* ---- keys and sections ------------------------------------------------------------------------------------------- */
 
@@ -241,7 +241,7 @@ static void unknown_section(struct loader *l, const struct statement *s)
     else
         problem_error(&l->problems, s->at,
                       "unknown section `%.*s`; expected listen, tls, domain, route, limits, authentication, "
-                      "submission, accounts, oauth, queue, sending, dns, log or processes",
+                      "submission, accounts, oauth, srs, queue, sending, dns, log or processes",
                       VR_STR_ARG(s->word));
 }
 

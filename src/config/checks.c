@@ -497,6 +497,34 @@ static void check_queue(struct loader *l)
                       "`inline_body` is more than half of `segment_size`; expected a smaller one");
 }
 
+static void check_srs(struct loader *l)
+{
+    const struct config_srs *srs = &l->c->srs;
+    struct place at = config_place(l, SECTION_SRS, 0, "domain"),
+                 secret_at = config_place(l, SECTION_SRS, 0, "secret_file");
+    if (srs->domain.n == 0) {
+        if (srs->secret_file)
+            problem_error(&l->problems, secret_at,
+                          "the section `srs` has no `domain`, so no reverse path is rewritten; expected "
+                          "domain = \"example.org\", a domain of this server");
+        return;
+    }
+    if (routing_domain(l->c, srs->domain) == NULL)
+        problem_warning(&l->problems, at,
+                        "%.*s is no domain of this server, so nothing but reports will be taken for it, not "
+                        "even mail for its postmaster; expected a section domain \"%.*s\" too",
+                        VR_STR_ARG(srs->domain), VR_STR_ARG(srs->domain));
+    if (srs->secret_file) {
+        check_file(l, secret_at, "secret of SRS addresses", srs->secret_file);
+        if (check_open_to_all(srs->secret_file))
+            problem_warning(
+                &l->problems, secret_at,
+                "everybody on this machine can read the secret of SRS addresses %s, and who knows it "
+                "can send mail through this server; expected mode 0600 (chmod 600 %s)",
+                srs->secret_file, srs->secret_file);
+    }
+}
+
 /* Only those that were named: without root nobody needs them, and who installs veredus gets the default ones. */
 static void check_users(struct loader *l)
 {
@@ -524,6 +552,7 @@ void config_check(struct loader *l)
     check_routes(l);
     check_accounts(l);
     check_oauth(l);
+    check_srs(l);
     check_queue(l);
     check_users(l);
     if (l->c->ca_file)

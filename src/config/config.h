@@ -11,6 +11,7 @@
 #include "ipc/ipc.h"
 
 #include <veredus/sasl.h>
+#include <veredus/srs.h>
 
 struct config_networks {
     struct io_network *items;
@@ -115,6 +116,14 @@ struct config_oauth { /* who checks the tokens of OAUTHBEARER and XOAUTH2 */
 };
 #define OAUTH_LIST_MAX 16 /* keys, audiences, scopes */
 
+struct config_srs { /* reverse paths of mail that is forwarded */
+    struct vr_str domain;    /* A-labels; empty: they stay as they are */
+    const char *secret_file; /* NULL: <state>/srs.secret, made at the first start */
+    int64_t max_age;
+    struct vr_str secrets[SRS_SECRETS_MAX]; /* read at the start (srs.c): in the supervisor, receivers and the queue only */
+    size_t secret_count;
+};
+
 struct config {
     struct vr_arena arena;
     struct vr_str hostname;   /* default: the system's */
@@ -168,6 +177,8 @@ struct config {
     int64_t accounts_timeout;
     struct config_oauth oauth;
 
+    struct config_srs srs;
+
     /* queue */
     int64_t *retry;
     size_t retry_count;        /* 1m 5m 15m 30m, the last (1h) repeats */
@@ -220,6 +231,14 @@ struct config *config_take(struct config_load *l);
 void config_free(struct config *c);
 /* Wipes passwords and tokens of routes: every process but the sender calls it after the fork. */
 void config_forget_secrets(struct config *c);
+/* Reads the secrets of SRS addresses, which the supervisor or an administrator made. False: `error` says why. Without srs.domain there is nothing to read. */
+bool config_srs_read(struct config *c, char error[512]);
+/* Where they are: srs.secret_file, or <state>/srs.secret. */
+void config_srs_path(const struct config *c, char out[400]);
+/* Wipes them: every process but receivers and the queue calls it after the fork. */
+void config_forget_srs(struct config *c);
+/* What srs.h takes. It points into the configuration; secret_count is 0 where there are none. */
+struct srs config_srs(const struct config *c);
 /* May a token be checked at all? */
 bool config_has_oauth(const struct config *c);
 /* Have all accounts keys for SCRAM and CRAM-MD5? Those of the data base alone have. */

@@ -110,6 +110,10 @@ const struct config_key config_keys[] = {
     {"oauth", "cache", "time, 0 for never", "5m", "How long an answer of the endpoint is believed.", NULL, CONFIG_TIME, false, AT(oauth.cache), 0, DAY},
     {"oauth", "timeout", "time", "5s", "How long the endpoint may take.", NULL, CONFIG_TIME, false, AT(oauth.timeout), 100, 50 * SECOND},
 
+    {"srs", "domain", "domain", "none: reverse paths stay", "Mail that an alias forwards elsewhere gets a reverse path of this domain (SRS).", "SRS_DOMAIN of postsrsd", CONFIG_SPECIAL, false, AT(srs.domain), 0, 0},
+    {"srs", "secret_file", "file", "<state>/srs.secret, made at the first start", "A file with a secret in each line: the first one signs, all are known.", "SRS_SECRET of postsrsd", CONFIG_PATH, false, AT(srs.secret_file), 0, 0},
+    {"srs", "max_age", "time", "21d", "How long a report may come back to such an address.", NULL, CONFIG_TIME, false, AT(srs.max_age), DAY, 1000 * DAY},
+
     {"queue", "retry", "times", "1m 5m 15m 30m 1h", "Pauses between attempts; the last one repeats.", "minimal_backoff_time, maximal_backoff_time", CONFIG_SPECIAL, true, AT(retry), 0, 0},
     {"queue", "expire", "time", "5d", "How long delivery is tried before the message is returned.", "maximal_queue_lifetime", CONFIG_TIME, false, AT(expire), SECOND, 100 * DAY},
     {"queue", "delay_warning", "time, 0 for never", "4h", "After how long the sender is told that a message is late.", "delay_warning_time", CONFIG_TIME, false, AT(delay_warning), 0, 100 * DAY},

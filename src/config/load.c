@@ -140,6 +140,7 @@ void config_free(struct config *c)
     if (!c)
         return;
     config_forget_secrets(c);
+    config_forget_srs(c);
     vr_arena_fini(&c->arena);
     free(c);
 }

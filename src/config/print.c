@@ -282,6 +282,8 @@ static void put_special(struct vr_buf *out, const struct config *c, enum section
         put_accounts(out, c);
     } else if (id == SECTION_OAUTH) {
         put_oauth(out, &c->oauth);
+    } else if (id == SECTION_SRS) {
+        put_if(out, "domain", c->srs.domain);
     } else if (id == SECTION_QUEUE) {
         vr_buf_add(out, VR_STR("    retry = {"));
         for (size_t i = 0; i < c->retry_count; i++) {

@@ -164,6 +164,32 @@ enum vr_err routing_check(const struct config *c, struct vr_arena *arena, const 
     return VR_OK;
 }
 
+/* ---- reverse paths of forwarded mail --------------------------------------------------------------------------------- */
+
+enum srs_verdict routing_srs(const struct config *c, struct vr_arena *arena, const struct address *a,
+                             int64_t now, struct address *out)
+{
+    struct srs srs = config_srs(c);
+    if (srs.domain.n == 0 || !srs_is(a->local) || !idn_equal(a->domain, srs.domain))
+        return SRS_NONE;
+    if (now < 0)
+        srs.max_age = SRS_ANY_AGE;
+    return srs_reverse(&srs, a->local, now < 0 ? 0 : now, arena, out);
+}
+
+struct vr_str routing_srs_forward(const struct config *c, struct vr_arena *arena, struct vr_str reverse_path,
+                                  int64_t now)
+{
+    struct srs srs = config_srs(c);
+    struct address sender, out;
+    const char *why;
+    if (srs.domain.n == 0 || srs.secret_count == 0 || reverse_path.n == 0 ||
+        address_parse(arena, reverse_path, ADDRESS_ALLOW_UTF8, &sender, &why) != VR_OK ||
+        routing_domain(c, sender.domain) != NULL || srs_forward(&srs, &sender, now, arena, &out) != VR_OK)
+        return vr_str(NULL, 0);
+    return address_text(arena, &out);
+}
+
 /* ---- expansion ------------------------------------------------------------------------------------------------------ */
 
 #define SET_START 16
@@ -329,6 +355,12 @@ static void expand(struct expansion *e, struct vr_str text, bool final, unsigned
     struct vr_str address = address_text(e->arena, &a);
     if (idn_to_ascii(e->arena, a.domain, &a.domain) != VR_OK || !address.p) {
         e->no_memory = true; /* the parser took the domain, so it has A-labels */
+        return;
+    }
+    struct address sender;
+    if (routing_srs(e->c, e->arena, &a, -1, &sender) ==
+        SRS_GOOD) { /* how old it is was the receiver's business */
+        expand(e, address_text(e->arena, &sender), false, level + 1);
         return;
     }
     const struct config_domain *d = routing_domain(e->c, a.domain);

@@ -26,6 +26,14 @@ struct routing_answer {
 enum vr_err routing_check(const struct config *c, struct vr_arena *arena, const struct address *rcpt,
                           struct routing_answer *out);
 
+/* Where an SRS address of ours leads (srs.h): SRS_GOOD, and *out is in the arena. SRS_NONE: it is none, or of another domain. now: seconds since 1970; negative:
+ * its age does not count any more. */
+enum srs_verdict routing_srs(const struct config *c, struct vr_arena *arena, const struct address *a, int64_t now,
+                             struct address *out);
+/* The reverse path with which mail from `reverse_path` is forwarded: {NULL,0}: as it is, since it is null or of a domain of ours, there is no
+ * `srs.domain`, or the new one would be longer than a path may be. */
+struct vr_str routing_srs_forward(const struct config *c, struct vr_arena *arena, struct vr_str reverse_path, int64_t now);
+
 /* The route of a domain that is not ours; NULL: none, its MX hosts are asked. */
 const struct config_route *routing_route(const struct config *c, struct vr_str domain);
 /* Does an alias or a line of a virtual table stand for this address of ours? */
@@ -40,7 +48,7 @@ struct routing_target {
     struct vr_str mailbox; /* MAILDIR: the account's or user's name, delimiter cut: "user@domain" */
     struct routing_target *next;
 };
-/* Expands one recipient to its final targets: aliases nested (each address once; a loop ends quietly when other targets are found, else is NEXT_HOP_ERROR
+/* Expands one recipient to its final targets: SRS addresses of ours to the sender that they lead to, aliases nested (each address once; a loop ends quietly when other targets are found, else is NEXT_HOP_ERROR
  * "5.4.6 …"), :include: files (read when the configuration was loaded), virtual tables, catch_all when flagged, then routes.
  * At most 10,000 targets and 50 levels. Order is kept, duplicates dropped. An alias that names itself means its own mailbox ("joe: joe, archive").
  * *out is never NULL with VR_OK. VR_ERR_TOO_BIG: the arena is full (10,000 targets want some 4 MiB). */

@@ -120,6 +120,14 @@ bool setting_choose(const struct setting *s, const struct word_value *words, siz
     return false;
 }
 
+static void set_srs_domain(const struct setting *s)
+{
+    if (!address_domain_valid(s->values->text, ADDRESS_ALLOW_UTF8))
+        setting_wrong(s, "a domain of this server, such as \"example.org\"");
+    else
+        s->l->c->srs.domain = ascii_name(&s->l->c->arena, s->values->text);
+}
+
 static void set_hostname(const struct setting *s)
 {
     struct io_address ip;
@@ -454,6 +462,7 @@ static const struct {
     {"accounts", "from", set_accounts_from},
     {"accounts", "domain", set_accounts_domain},
     {"accounts", "pam_name", set_pam_name},
+    {"srs", "domain", set_srs_domain},
     {"oauth", "introspection", set_https_url},
     {"oauth", "openid_configuration", set_https_url},
     {"oauth", "jwt_keys", set_jwt_keys},

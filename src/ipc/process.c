@@ -31,10 +31,11 @@ static const struct {
     int read, write; /* PATH_… */
     int network;     /* NETWORK_…: may make sockets of the internet families */
     bool secrets;    /* keeps the routes' passwords */
+    bool srs;        /* keeps the secrets of SRS addresses */
 } confinements[] = {
-    {IPC_RECEIVER, USER_COMMON, PATH_NONE, PATH_NONE, NETWORK_NONE, false},
+    {IPC_RECEIVER, USER_COMMON, PATH_NONE, PATH_NONE, NETWORK_NONE, false, true},
     {IPC_KEEPER, USER_KEEPER, PATH_ACCOUNTS, PATH_STATE, NETWORK_ENDPOINT, false},
-    {IPC_QUEUE, USER_QUEUE, PATH_SPOOL, PATH_SPOOL, NETWORK_NONE, false},
+    {IPC_QUEUE, USER_QUEUE, PATH_SPOOL, PATH_SPOOL, NETWORK_NONE, false, true},
     {IPC_SENDER, USER_COMMON, PATH_CERTIFICATES, PATH_NONE, NETWORK_ANY, true},
     {IPC_LOCAL, USER_ROOT, PATH_ANY, PATH_ANY, NETWORK_NONE, false},
     {IPC_ADMIN, USER_COMMON, PATH_NONE, PATH_NONE, NETWORK_NONE, false},
@@ -121,6 +122,8 @@ static bool confine(struct process *p)
         i++;
     if (!confinements[i].secrets) /* this process's own copy of the pages */
         config_forget_secrets((struct config *)p->config);
+    if (!confinements[i].srs)
+        config_forget_srs((struct config *)p->config);
     if (p->foreground)
         return true;
     struct io_user user = {0};

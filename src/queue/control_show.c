@@ -72,6 +72,26 @@ enum control_status control_status_of(struct queue *q, const struct message *m, 
                                                                                     : STATUS_ACTIVE;
 }
 
+/* Another reverse path than the message's: it is forwarded (SRS). */
+static void add_sent_as(struct queue *q, const struct message *m, const struct recipient *r, json_t *out)
+{
+    struct vr_arena arena;
+    struct routed routed;
+    const struct next_hop *h = &routed.next_hop;
+    vr_arena_init(&arena, ARENA_MAX);
+    routed.found = true;
+    if (r->destination != NULL)
+        h = &r->destination->next_hop;
+    else
+        router_route(q, &arena, m, r, &routed);
+    if (routed.found) {
+        struct vr_str path = dispatch_reverse_path(q, &arena, m, (uint32_t)(r - m->recipients), h);
+        if (!vr_str_equal(path, message_reverse_path(m)))
+            json_object_set_new(out, "sent_as", control_text(path));
+    }
+    vr_arena_fini(&arena);
+}
+
 static json_t *recipient_json(struct queue *q, const struct message *m, const struct recipient *r)
 {
     json_t *out = json_pack("{s:o,s:s,s:i}", "address", control_text(recipient_address(m, r)), "status",
@@ -87,6 +107,8 @@ static json_t *recipient_json(struct queue *q, const struct message *m, const st
         if (vr_buf_size(&b) > 0)
             json_object_set_new(out, "destination", control_text(vr_buf_str(&b)));
         vr_buf_fini(&b);
+        if (q->config->srs.domain.n > 0)
+            add_sent_as(q, m, r, out);
     }
     return out;
 }

@@ -187,6 +187,33 @@ static struct vr_str orcpt_of(struct vr_arena *arena, const struct envelope_rcpt
     return made;
 }
 
+/* An alias of ours leads elsewhere: the next hop shall see a reverse path that may come from here (SPF), and by which a bounce finds back. */
+static bool is_forwarded(const struct queue *q, const struct message *m, uint32_t index,
+                         const struct next_hop *h)
+{
+    return q->config->srs.domain.n > 0 && m->recipients[index].parent != index && m->reverse_path_n > 0 &&
+           h->kind != NEXT_HOP_MAILDIR && h->domain == UINT32_MAX;
+}
+
+struct vr_str dispatch_reverse_path(struct queue *q, struct vr_arena *arena, const struct message *m,
+                                    uint32_t index, const struct next_hop *h)
+{
+    struct vr_str own = message_reverse_path(m);
+    if (!is_forwarded(q, m, index, h))
+        return own;
+    struct vr_str rewritten = routing_srs_forward(q->config, arena, own, NOW_S(q));
+    return rewritten.n > 0 ? rewritten : own;
+}
+
+static void note_rewritten(struct queue *q, const struct dispatch *d, struct vr_str from, struct vr_str to)
+{
+    event_begin(q->events, EVENT_INFO, "sender.rewritten", d->message->id);
+    event_str(q->events, "from", from);
+    event_str(q->events, "to", to);
+    event_text(q->events, "destination", d->destination->name);
+    event_end(q->events);
+}
+
 static void fill_recipients(struct vr_arena *arena, const struct dispatch *d, const struct record_message *r,
                             struct delivery_rcpt *out)
 {
@@ -222,7 +249,8 @@ static bool send_delivery(struct queue *q, struct dispatch *d, struct vr_str pay
         struct delivery out = {.id = d->id,
                                .message = e->id,
                                .next_hop = d->destination->next_hop,
-                               .reverse_path = e->reverse_path,
+                               .reverse_path = dispatch_reverse_path(q, &arena, d->message, d->indexes[0],
+                                                                     &d->destination->next_hop),
                                .body = e->body,
                                .ret = e->ret,
                                .priority = e->priority,
@@ -242,6 +270,8 @@ static bool send_delivery(struct queue *q, struct dispatch *d, struct vr_str pay
         struct vr_buf *frame = process_frame(q->process);
         ipc_put_delivery(frame, &out);
         peer_send(d->peer, IPC_DELIVER, frame, fd);
+        if (!vr_str_equal(out.reverse_path, e->reverse_path))
+            note_rewritten(q, d, e->reverse_path, out.reverse_path);
         event_begin(q->events, EVENT_DEBUG, "delivery.start", e->id);
         event_text(q->events, "destination", d->destination->name);
         event_u64(q->events, "recipients", d->count);
@@ -374,8 +404,9 @@ static struct dispatch *dispatch_new(struct queue *q, struct destination *d, str
     bool more = false;
     for (uint32_t i = 0; i < m->count && !more; i++) {
         const struct recipient *r = &m->recipients[i];
-        if (r->state != RECIPIENT_READY || r->destination != d)
-            continue;
+        if (r->state != RECIPIENT_READY || r->destination != d ||
+            (n > 0 && is_forwarded(q, m, i, &d->next_hop) != is_forwarded(q, m, indexes[0], &d->next_hop)))
+            continue; /* a delivery has one reverse path: the others come in their next turn */
         if (n < RECIPIENTS_MAX)
             indexes[n++] = i;
         else

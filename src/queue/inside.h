@@ -467,6 +467,9 @@ void dispatch_return(struct queue *q, struct dispatch *d, uint32_t after_s); /* 
 void dispatch_link(struct queue *q, struct dispatch *d, struct peer *peer);
 bool dispatch_may_begin(struct queue *q);
 bool dispatch_any_ready(const struct message *m);
+/* What MAIL FROM says when this recipient's copy goes to this next hop: rewritten (SRS) when an alias forwards it to a foreign domain. In the arena, or the message's own. */
+struct vr_str dispatch_reverse_path(struct queue *q, struct vr_arena *arena, const struct message *m, uint32_t index,
+                                    const struct next_hop *h);
 
 /* ---- results.c --------------------------------------------------------------------------------------------------------------------- */
 

@@ -275,6 +275,12 @@ void policy_rcpt(struct session *s, const struct smtp_rcpt *rcpt)
         session_answer(s, reply_too_big);
         return;
     }
+    enum srs_verdict srs = srs_rcpt(s, &rcpt->forward_path);
+    if (srs != SRS_NONE) {
+        if (srs == SRS_GOOD)
+            rcpt_take(s, rcpt, false, false);
+        return;
+    }
     if (a.verdict == RCPT_FOREIGN) {
         rcpt_foreign(s, rcpt);
         return;

@@ -176,6 +176,8 @@ void policy_fini(struct receiver *r);
 bool policy_is_known(const struct session *s); /* may use this server as its own */
 /* The keeper, to be asked under s->key; NULL: the session was answered that it cannot be */
 struct peer *policy_keeper_for(struct session *s, int asking);
+/* srs.c: SRS_NONE: the address is no SRS address of ours. SRS_GOOD: take it. Else the session was answered. */
+enum srs_verdict srs_rcpt(struct session *s, const struct address *to);
 void policy_refused(struct session *s, const char *event, struct vr_str address,
                     const char *why); /* to the log */
 

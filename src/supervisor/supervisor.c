@@ -31,6 +31,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#define EXIT_NO_SECRET    66     /* EX_NOINPUT */
 #define RELOAD_DRAIN_MS   300000 /* old sessions may take this long after a reload */
 #define STOP_DRAIN_MS     10000  /* … and this long at a stop */
 #define STOP_KILL_MS      20000
@@ -251,12 +252,16 @@ static void child_died(struct supervisor *s, int pid, int exit_code)
  * ---------------------------------------------------------------------------------------------- */
 
 /* 0, or the exit code. */
-static int folders(struct supervisor *s, const struct config *c)
+static int folders(struct supervisor *s, struct config *c)
 {
     char error[512];
     int status = folders_prepare(c, s->options.foreground, error);
     if (status != 0)
         say(s, EVENT_ERROR, "server.folders", "error", error);
+    if (status == 0 && !config_srs_read(c, error)) {
+        say(s, EVENT_ERROR, "srs.secret_failed", "error", error);
+        status = EXIT_NO_SECRET;
+    }
     return status;
 }
 

@@ -413,6 +413,7 @@ static void everything_can_be_set(void **state)
              "route \"e.test\" { to = \"error:5.7.1 we do not write to them\" }\n"
              "limits { message_size = 1G connections_per_address = 3 data_timeout = 90s }\n"
              "submission { any_sender = yes auth_in_clear = on }\n"
+             "srs { domain = a.test max_age = 9d }\n"
              "queue { retry = { 10s, 1m } expire = 12h delay_warning = 0 minimum_free = 1G }\n"
              "sending { source = \"192.0.2.9\" source6 = \"2001:db8::9\" command_timeout = 30s "
              "connection_idle = 500ms mx_port = 2525 }\n"
@@ -474,6 +475,9 @@ static void everything_can_be_set(void **state)
     assert_int_equal(c->message_size, 1u << 30);
     assert_int_equal(c->data_timeout, 90000);
     assert_true(c->any_sender && c->auth_in_clear);
+    assert_true(vr_str_equal(c->srs.domain, VR_STR("a.test")));
+    assert_null(c->srs.secret_file);
+    assert_int_equal(c->srs.max_age, 9 * 86400000);
     assert_int_equal(c->retry_count, 2);
     assert_int_equal(c->delay_warning, 0);
     assert_int_equal(c->source.family, IO_INET);
