@@ -19,6 +19,7 @@ static const struct command {
     {"queue", cli_queue, "list, show, retry, hold, release, remove messages in the queue; verify a spool"},
     {"send", cli_send, "send a message to any server, with a trace of the dialogue"},
     {"etrn", cli_etrn, "ask a server for the mail that waits there (ETRN)"},
+    {"dns", cli_dns, "print the DNS records that a domain should publish, or check those that it has"},
     {"tls", cli_tls, "show the certificates that the server has loaded, and when they expire"},
     {"sendmail", cli_sendmail, "hand a message to this machine's server, as sendmail(1) does"},
     {"mailq", cli_mailq, NULL},

@@ -7,6 +7,7 @@
  */
 #include "cli/cli.h"
 #include "cli/queue_inside.h"
+#include "cli/tls_inside.h"
 
 #include "config/certificates.h"
 #include "io/certificate.h"
@@ -34,7 +35,7 @@ struct look {
     bool files, json;
     uint64_t warn_days;
     int64_t now; /* seconds since 1970 */
-    bool trouble, absent;
+    bool trouble;
     unsigned shown;
 };
 
@@ -250,11 +251,14 @@ static void show_json(const struct look *l, const struct seen *s)
     json_decref(o);
 }
 
-static void show(struct look *l, const char *names, const char *chain_path, const char *key_path,
-                 struct vr_str pem, bool loaded)
+static void show(void *arg, const struct tls_shown *t)
 {
-    struct seen s = {
-        .names = names, .chain_path = chain_path, .key_path = key_path, .pem = pem, .loaded = loaded};
+    struct look *l = arg;
+    struct seen s = {.names = t->names,
+                     .chain_path = t->chain_path,
+                     .key_path = t->key_path,
+                     .pem = t->pem,
+                     .loaded = t->loaded};
     vr_arena_init(&s.arena, ARENA_MAX);
     judge(l, &s);
     if (l->json)
@@ -270,10 +274,16 @@ static void show(struct look *l, const char *names, const char *chain_path, cons
 
 static void on_line(void *arg, json_t *line, struct vr_str text)
 {
+    struct tls_source *s = arg;
     (void)text;
-    if (json_object_get(line, "pem") != NULL)
-        show(arg, queue_text_of(line, "names"), queue_text_of(line, "certificate"),
-             queue_text_of(line, "key"), vr_str_from(queue_text_of(line, "pem")), true);
+    if (json_object_get(line, "pem") == NULL)
+        return;
+    const struct tls_shown t = {.names = queue_text_of(line, "names"),
+                                .chain_path = queue_text_of(line, "certificate"),
+                                .key_path = queue_text_of(line, "key"),
+                                .pem = vr_str_from(queue_text_of(line, "pem")),
+                                .loaded = true};
+    s->each(s->arg, &t);
 }
 
 static bool go_on(void *arg)
@@ -282,64 +292,72 @@ static bool go_on(void *arg)
     return true;
 }
 
-static int ask_server(struct look *l, const char *run)
+static int ask_server(struct tls_source *s)
 {
-    const struct queue_answer answer = {.line = on_line, .shown = go_on, .arg = l, .absent = &l->absent};
+    const struct queue_answer answer = {.line = on_line, .shown = go_on, .arg = s, .absent = &s->absent};
     json_t *request = json_pack("{ss}", "op", "tls");
-    int code = queue_ask(l->self, run, request, &answer);
+    int code = queue_ask(s->self, s->run, request, &answer);
     json_decref(request);
     return code;
 }
 
-static void show_file(struct look *l, const char *names, const char *chain_path, const char *key_path)
+static void each_file(struct tls_source *s, const char *names, const char *chain_path, const char *key_path)
 {
     struct vr_buf pem;
     vr_buf_init(&pem, CERTIFICATE_FILE_MAX);
     int status = io_fs_read_file(chain_path, &pem);
     if (status != 0) {
-        fprintf(stderr, "%s: cannot read %s: %s\n", l->self, chain_path, io_error_text(status));
-        l->trouble = true;
+        fprintf(stderr, "%s: cannot read %s: %s\n", s->self, chain_path, io_error_text(status));
+        s->trouble = true;
     } else {
-        show(l, names, chain_path, key_path, vr_buf_str(&pem), false);
+        const struct tls_shown t = {
+            .names = names, .chain_path = chain_path, .key_path = key_path, .pem = vr_buf_str(&pem)};
+        s->each(s->arg, &t);
     }
     vr_buf_fini(&pem);
 }
 
-static void show_files(struct look *l, const struct config *c)
+static void each_of_files(struct tls_source *s)
 {
+    const struct config *c = s->config;
     char own[2][512];
     snprintf(own[0], sizeof own[0], "%s/self-signed.pem", c->state);
     snprintf(own[1], sizeof own[1], "%s/self-signed.key", c->state);
     for (size_t i = 0; i < c->tls_count; i++)
-        if (c->tls[i].certificate != NULL && c->tls[i].key != NULL)
-            show_file(l, c->tls[i].names, c->tls[i].certificate, c->tls[i].key);
+        each_file(s, c->tls[i].names, c->tls[i].certificate, c->tls[i].key);
     if (c->tls_count == 0)
-        show_file(l, "", own[0], own[1]);
+        each_file(s, "", own[0], own[1]);
+}
+
+int tls_each(struct tls_source *s)
+{
+    int code = s->files ? EX_OK : ask_server(s);
+    if (code != EX_OK || !(s->files || s->absent))
+        return code;
+    if (s->config == NULL)
+        return EX_CONFIG;
+    each_of_files(s);
+    return EX_OK;
 }
 
 static int look(struct look *l)
 {
     struct config_load *load = l->run != NULL && !l->files ? NULL : config_load_file(l->config_path);
-    const struct config *c = load != NULL ? load->config : NULL;
-    const char *run = l->run != NULL ? l->run : load->run != NULL ? load->run : CLI_DEFAULT_RUN;
-    int code = EX_OK;
-    if (l->files && c == NULL)
-        code = EX_CONFIG;
-    else if (!l->files)
-        code = ask_server(l, run);
-    if (code == EX_OK && (l->files || l->absent)) {
-        if (c != NULL)
-            show_files(l, c);
-        else
-            code = EX_CONFIG;
-    }
+    struct tls_source s = {.self = l->self,
+                           .run = l->run != NULL      ? l->run
+                                  : load->run != NULL ? load->run
+                                                      : CLI_DEFAULT_RUN,
+                           .config = load != NULL ? load->config : NULL,
+                           .files = l->files,
+                           .each = show,
+                           .arg = l};
+    int code = tls_each(&s);
     if (code == EX_CONFIG)
         fprintf(stderr, "%s: %s%s cannot be used; `veredus check %s` says why\n", l->self,
-                l->absent ? "the server does not run, and the configuration " : "", l->config_path,
+                s.absent ? "the server does not run, and the configuration " : "", l->config_path,
                 l->config_path);
-    if (load != NULL)
-        config_load_free(load);
-    return code != EX_OK ? code : l->trouble ? EXIT_TROUBLE : EX_OK;
+    config_load_free(load);
+    return code != EX_OK ? code : l->trouble || s.trouble ? EXIT_TROUBLE : EX_OK;
 }
 
 int cli_tls(int argc, char **argv)

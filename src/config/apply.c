@@ -158,6 +158,7 @@ static void begin_domain(struct loader *l, struct config_domain *x, struct vr_st
     x->delimiter = '+';
     x->smtputf8 = true;
     x->sign = true;
+    x->publish.mta_sts_max_age = 7 * 86400000ll;
     x->deliver = DELIVER_MAILDIR;
     x->next_hop = (struct next_hop){.route = UINT32_MAX, .domain = UINT32_MAX};
 }

@@ -47,6 +47,20 @@ struct config_tls { /* tls "name [name…]" { certificate key } */
 
 enum deliver_kind { DELIVER_MAILDIR, DELIVER_LMTP, DELIVER_SMTP };
 enum mailboxes_kind { MAILBOXES_ACCOUNTS, MAILBOXES_SYSTEM, MAILBOXES_ANY };
+/* What a domain publishes of itself: `veredus dns`, and the MTA-STS policy that is served. */
+enum config_mta_sts { MTA_STS_NONE, MTA_STS_TESTING, MTA_STS_ENFORCE };
+struct config_published {
+    struct vr_str *mx; /* A-labels; none: the hostname */
+    size_t mx_count;
+    struct vr_str spf, dmarc;   /* records, whole; empty: made of the rest */
+    struct vr_str *tls_reports; /* URIs; none: mailto:postmaster@ the domain */
+    size_t tls_report_count;
+    enum config_mta_sts mta_sts;
+    int64_t mta_sts_max_age;
+    struct vr_str imaps_host; /* empty: none is told */
+    uint16_t imaps_port;
+};
+
 struct alias_table; /* loaded aliases, see routing.h */
 struct config_domain {
     struct vr_str name;  /* lower case, in U-labels or A-labels as it was written: what {domain} stands for */
@@ -65,6 +79,7 @@ struct config_domain {
     const char *virtual_file; /* "address  targets" and "@domain targets"; NULL: none */
     struct alias_table *aliases;
     struct config_askers etrn;
+    struct config_published publish;
     const char *file;
     int line;
 };

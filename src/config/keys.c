@@ -52,6 +52,13 @@ const struct config_key config_keys[] = {
     {"domain", "owner", "system user", "the local process's user", "Who owns the mailboxes of accounts.", "virtual_uid_maps", CONFIG_TEXT, false, DOMAIN_AT(owner), 0, 0},
     {"domain", "sign", "yes or no", "yes", "Whether mail of our users from this domain is signed (DKIM), once there is a key.", "smtpd_milters (OpenDKIM)", CONFIG_BOOL, false, DOMAIN_AT(sign), 0, 0},
     {"domain", "smtputf8", "yes or no", "yes", "Whether mail whose addresses or header are beyond ASCII is taken for it.", "smtputf8_enable", CONFIG_BOOL, false, DOMAIN_AT(smtputf8), 0, 0},
+    {"domain", "mx", "host names", "the hostname", "The hosts that take its mail, by preference, for `veredus dns` and the MTA-STS policy.", NULL, CONFIG_SPECIAL, true, 0, 0, 0},
+    {"domain", "spf_record", "SPF record", "made of mx and the addresses that mail leaves from", "What `veredus dns` says to publish as SPF record.", NULL, CONFIG_SPECIAL, false, DOMAIN_AT(publish.spf), 0, 0},
+    {"domain", "dmarc_record", "DMARC record", "v=DMARC1; p=none; rua=mailto:postmaster@DOMAIN", "What `veredus dns` says to publish as DMARC record.", NULL, CONFIG_SPECIAL, false, DOMAIN_AT(publish.dmarc), 0, 0},
+    {"domain", "tls_reports", "mailto: and https: URIs", "mailto:postmaster@DOMAIN", "Where others are asked to send their reports on TLS (TLS-RPT).", NULL, CONFIG_SPECIAL, true, 0, 0, 0},
+    {"domain", "mta_sts", "none, testing or enforce", "none", "The mode of its MTA-STS policy.", NULL, CONFIG_SPECIAL, false, 0, 0, 0},
+    {"domain", "mta_sts_max_age", "time", "7d", "How long others keep its MTA-STS policy.", NULL, CONFIG_TIME, false, DOMAIN_AT(publish.mta_sts_max_age), 3600 * SECOND, 365 * DAY},
+    {"domain", "imaps", "host name, or host:port", "none", "The IMAP server of its users, for the SRV record that mail programs look for.", NULL, CONFIG_SPECIAL, false, 0, 0, 0},
     {"domain", "etrn", "networks and accounts", "nobody", "Who may ask by ETRN for the mail that waits for this domain.", "smtpd_etrn_restrictions, fast_flush_domains", CONFIG_SPECIAL, true, DOMAIN_AT(etrn), 0, 0},
 
     {"route", "to", "smtp:, smtps:, lmtp:, mx or error:", "required", "Where mail for these domains goes.", "relayhost, transport_maps", CONFIG_SPECIAL, false, 0, 0, 0},

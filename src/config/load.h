@@ -159,6 +159,11 @@ void set_mechanisms(const struct setting *s);
 void set_networks(const struct setting *s);
 void set_audience(const struct setting *s);
 void set_etrn(const struct setting *s);
+void set_published_mx(const struct setting *s); /* settings_publish.c */
+void set_published_record(const struct setting *s);
+void set_tls_reports(const struct setting *s);
+void set_mta_sts(const struct setting *s);
+void set_imaps(const struct setting *s);
 void set_no_soliciting(const struct setting *s);
 /* Of `accounts` and `oauth` (settings_accounts.c), and the rules across their keys (checks_accounts.c). */
 void set_accounts_from(const struct setting *s);

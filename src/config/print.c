@@ -157,6 +157,33 @@ static void put_titled(struct vr_buf *out, const char *section, struct vr_str ti
     vr_buf_add(out, VR_STR(" {\n"));
 }
 
+static void put_texts(struct vr_buf *out, const char *key, const struct vr_str *items, size_t n)
+{
+    if (n == 0)
+        return;
+    vr_buf_addf(out, "    %s = {", key);
+    for (size_t i = 0; i < n; i++) {
+        vr_buf_add(out, i ? VR_STR(", ") : VR_STR(" "));
+        put_text(out, items[i]);
+    }
+    vr_buf_add(out, VR_STR(" }\n"));
+}
+
+static void put_published(struct vr_buf *out, const struct config_published *p)
+{
+    static const char *const modes[] = {"none", "testing", "enforce"};
+    put_texts(out, "mx", p->mx, p->mx_count);
+    put_if(out, "spf_record", p->spf);
+    put_if(out, "dmarc_record", p->dmarc);
+    put_texts(out, "tls_reports", p->tls_reports, p->tls_report_count);
+    put_line(out, "mta_sts", vr_str_from(modes[p->mta_sts]));
+    vr_buf_add(out, VR_STR("    mta_sts_max_age = "));
+    write_amount(out, CONFIG_TIME, (uint64_t)p->mta_sts_max_age);
+    vr_buf_add_byte(out, '\n');
+    if (p->imaps_host.n > 0)
+        vr_buf_addf(out, "    imaps = \"%.*s:%u\"\n", VR_STR_ARG(p->imaps_host), p->imaps_port);
+}
+
 static void put_domain(struct vr_buf *out, const struct config_domain *d)
 {
     put_titled(out, "domain", d->name);
@@ -179,6 +206,7 @@ static void put_domain(struct vr_buf *out, const struct config_domain *d)
     put_if(out, "owner", d->owner);
     put_line(out, "sign", d->sign ? VR_STR("yes") : VR_STR("no"));
     put_line(out, "smtputf8", d->smtputf8 ? VR_STR("yes") : VR_STR("no"));
+    put_published(out, &d->publish);
     put_etrn(out, &d->etrn);
     vr_buf_add(out, VR_STR("}\n"));
 }

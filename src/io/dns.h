@@ -10,12 +10,12 @@ enum io_dns_status {
     IO_DNS_NXDOMAIN,  /* the name does not exist */
     IO_DNS_FAILED     /* SERVFAIL, timeout, bogus: ask again later */
 };
-enum io_dns_type { IO_DNS_A = 1, IO_DNS_CNAME = 5, IO_DNS_PTR = 12, IO_DNS_MX = 15, IO_DNS_TXT = 16, IO_DNS_AAAA = 28, IO_DNS_TLSA = 52 };
+enum io_dns_type { IO_DNS_A = 1, IO_DNS_CNAME = 5, IO_DNS_PTR = 12, IO_DNS_MX = 15, IO_DNS_TXT = 16, IO_DNS_AAAA = 28, IO_DNS_SRV = 33, IO_DNS_TLSA = 52 };
 
 struct io_dns_record {
     struct vr_str name;   /* host name of MX, CNAME, PTR: text without the trailing dot ("" is the root); else empty */
     uint16_t preference;  /* MX */
-    struct vr_str data;   /* raw rdata: 4/16 bytes of A/AAAA; strings joined for TXT; TLSA raw */
+    struct vr_str data;   /* raw rdata: 4/16 bytes of A/AAAA; strings joined for TXT; TLSA, SRV raw */
 };
 
 struct io_dns_answer {

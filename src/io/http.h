@@ -8,6 +8,7 @@
 #include "io/io.h"
 
 #define IO_HTTP_RUNNING_MAX 64
+#define IO_HTTP_RESOLVE_MAX 1200 /* characters */
 
 struct io_http;
 /* ca_file: PEM, read now; NULL: the system's. Call it before the process is confined. NULL on failure, with a sentence. */
@@ -16,6 +17,8 @@ void io_http_free(struct io_http *h); /* requests under way are cancelled */
 
 struct io_http_request {
     const char *url;
+    const char *resolve; /* "host:port:address,address" (IPv6 in brackets): where the host of the URL is; NULL: the system's resolver is asked */
+    const char *accept;  /* a media type; NULL: application/json */
     struct vr_str body;       /* p NULL: GET, else POST */
     const char *content_type; /* of the body */
     const char *user, *password; /* HTTP Basic; NULL: none */
@@ -25,6 +28,7 @@ struct io_http_request {
 struct io_http_answer {
     unsigned status;    /* 200, …; 0: there was no answer, and `error` says why */
     struct vr_str body;
+    const char *content_type; /* as the server wrote it; "": it did not */
     const char *error;  /* a phrase for the log: "Connection refused", …; "" when there is a status */
 };
 struct io_http_call;

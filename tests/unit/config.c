@@ -70,6 +70,20 @@ static const struct wrong {
     {HOST "domain \"a.test\" {\netrn = { \"host.test\" } }",
      {"2: `etrn` has \"host.test\"; expected networks"}},
     {HOST "domain \"a.test\" { etrn = { \"@a.test\" } }", {"1: `etrn` has \"@a.test\""}},
+    {HOST "domain \"a.test\" { mx = { \"mx\" } }", {"1: `mx` has \"mx\"; expected host names"}},
+    {HOST "domain \"a.test\" { spf_record = \"v=DMARC1\" }",
+     {"1: `spf_record` is \"v=DMARC1\"; expected a record such as \"v=spf1 mx -all\""}},
+    {HOST "domain \"a.test\" { dmarc_record = \"p=reject\" }",
+     {"1: `dmarc_record` is \"p=reject\"; expected a record such as \"v=DMARC1; p=reject;"}},
+    {HOST "domain \"a.test\" { tls_reports = { \"tls@a.test\" } }",
+     {"1: `tls_reports` has \"tls@a.test\"; expected URIs such as \"mailto:tls@example.org\""}},
+    {HOST "domain \"a.test\" { tls_reports = \"mailto:a@a.test,mailto:b@a.test\" }",
+     {"1: `tls_reports` has"}},
+    {HOST "domain \"a.test\" { mta_sts = yes }",
+     {"1: `mta_sts` is \"yes\"; expected none, testing (others report what would fail) or enforce"}},
+    {HOST "domain \"a.test\" { mta_sts_max_age = 1m }", {"1: `mta_sts_max_age` is \"1m\"; expected a time"}},
+    {HOST "domain \"a.test\" { imaps = \"imap.a.test:0\" }",
+     {"1: `imaps` is \"imap.a.test:0\"; expected a host name"}},
     {HOST "domain \"a.test\" { }\nlisten \":25\" { proxy = lb.test }",
      {"2: `proxy` has \"lb.test\"; expected a network"}},
     {HOST "domain \"a.test\" { }\nlisten \":25\" { proxy = { \"0.0.0.0/0\" } }",
@@ -404,7 +418,10 @@ static void everything_can_be_set(void **state)
              "domain \"b.test\" { deliver = \"lmtp:unix:/run/dovecot/lmtp\" mailboxes = any etrn = { "
              "\"192.0.2.0/24\", "
              "\"Ann@b.test\" } etrn += { \"::1\" } }\n"
-             "domain \"c.test\" { deliver = \"smtp:[192.0.2.1]:2525\" smtputf8 = no sign = no }\n"
+             "domain \"c.test\" { deliver = \"smtp:[192.0.2.1]:2525\" smtputf8 = no sign = no "
+             "mx = { \"MX1.c.test\" } mx += \"mx2.c.test\" spf_record = \"v=spf1 -all\" "
+             "dmarc_record = \"v=DMARC1; p=reject\" tls_reports = \"https://c.test/t\" "
+             "mta_sts = enforce mta_sts_max_age = 1d imaps = \"imap.c.test\" }\n"
              "domain \"d.test\" { deliver = \"lmtp:LMTP.test\" mailboxes = system delimiter = \"-\" }\n"
              "route \"x.test\" { to = \"smtp:[2001:db8::1]\" tls = none chunking = yes }\n"
              "route \".x.test\" { tls = required to = \"smtp:h.test:587\" chunking = \"no\" }\n"
@@ -453,6 +470,15 @@ static void everything_can_be_set(void **state)
     assert_int_equal(c->domains[1].next_hop.port, 0);
     assert_int_equal(c->domains[1].next_hop.domain, 1);
     assert_true(vr_str_equal(c->domains[1].next_hop.host, VR_STR("/run/dovecot/lmtp")));
+    const struct config_published *p = &c->domains[2].publish;
+    assert_int_equal(p->mx_count, 2);
+    assert_true(vr_str_equal(p->mx[0], VR_STR("mx1.c.test")) && vr_str_equal(p->mx[1], VR_STR("mx2.c.test")));
+    assert_true(vr_str_equal(p->spf, VR_STR("v=spf1 -all")) &&
+                vr_str_equal(p->dmarc, VR_STR("v=DMARC1; p=reject")));
+    assert_true(p->tls_report_count == 1 && vr_str_equal(p->tls_reports[0], VR_STR("https://c.test/t")));
+    assert_true(p->mta_sts == MTA_STS_ENFORCE && p->mta_sts_max_age == 86400000);
+    assert_true(vr_str_equal(p->imaps_host, VR_STR("imap.c.test")) && p->imaps_port == 993);
+    assert_true(c->domains[1].publish.mta_sts == MTA_STS_NONE && c->domains[1].publish.mx_count == 0);
     assert_false(c->domains[2].smtputf8);
     assert_false(c->domains[2].sign);
     assert_true(c->domains[1].sign);

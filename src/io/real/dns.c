@@ -168,6 +168,8 @@ static bool record_read(enum io_dns_type type, struct vr_str rdata, struct vr_ar
         return rdata.n == 16;
     case IO_DNS_TXT:
         return strings_joined(rdata, memory, &out->data);
+    case IO_DNS_SRV:
+        return rdata.n > 6; /* RFC 2782 */
     case IO_DNS_TLSA:
         return rdata.n > 3; /* RFC 6698 §2.1 */
     case IO_DNS_MX:

@@ -21,7 +21,7 @@
 struct io_http_call {
     struct io_http *http;
     CURL *easy;
-    struct curl_slist *headers;
+    struct curl_slist *headers, *resolve;
     void (*answer)(void *arg, const struct io_http_answer *a);
     void *arg;
     struct vr_buf body;
@@ -122,6 +122,7 @@ static void call_free(struct io_http_call *c)
     curl_multi_remove_handle(h->multi, c->easy);
     curl_easy_cleanup(c->easy);
     curl_slist_free_all(c->headers);
+    curl_slist_free_all(c->resolve);
     if (c->body.p != NULL)
         explicit_bzero(c->body.p, c->body.capacity);
     vr_buf_fini(&c->body);
@@ -130,12 +131,15 @@ static void call_free(struct io_http_call *c)
 
 static void call_finish(struct io_http_call *c, CURLcode result)
 {
-    struct io_http_answer a = {.error = ""};
+    struct io_http_answer a = {.error = "", .content_type = ""};
     long status = 0;
     curl_easy_getinfo(c->easy, CURLINFO_RESPONSE_CODE, &status);
     if (result == CURLE_OK && status > 0) {
+        const char *type = NULL;
         a.status = (unsigned)status;
         a.body = vr_buf_str(&c->body);
+        if (curl_easy_getinfo(c->easy, CURLINFO_CONTENT_TYPE, &type) == CURLE_OK && type != NULL)
+            a.content_type = type;
     } else if (c->body.too_big) {
         a.error = "the answer is too long";
     } else {
@@ -197,7 +201,18 @@ static bool call_set_up(struct io_http_call *c, const struct io_http_request *r)
         good = good && curl_easy_setopt(e, CURLOPT_POSTFIELDSIZE, (long)r->body.n) == CURLE_OK &&
                curl_easy_setopt(e, CURLOPT_COPYPOSTFIELDS, r->body.p) == CURLE_OK;
     }
-    c->headers = curl_slist_append(c->headers, "Accept: application/json");
+    if (r->resolve != NULL) {
+        char entry[IO_HTTP_RESOLVE_MAX + 2];
+        snprintf(entry, sizeof entry, "+%s", r->resolve); /* not for ever, and until the next one that says */
+        c->resolve = curl_slist_append(NULL, entry);
+        good = good && curl_easy_setopt(e, CURLOPT_RESOLVE, c->resolve) == CURLE_OK &&
+               curl_easy_setopt(e, CURLOPT_FRESH_CONNECT, 1L) ==
+                   CURLE_OK && /* to there, not to where it was before */
+               curl_easy_setopt(e, CURLOPT_FORBID_REUSE, 1L) == CURLE_OK;
+    }
+    char accept[128];
+    snprintf(accept, sizeof accept, "Accept: %s", r->accept != NULL ? r->accept : "application/json");
+    c->headers = curl_slist_append(c->headers, accept);
     return good && curl_easy_setopt(e, CURLOPT_HTTPHEADER, c->headers) == CURLE_OK;
 }
 
