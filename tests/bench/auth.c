@@ -1,11 +1,14 @@
 /* auth.c - DKIM beside the bare mathematics, in one process and by turns.
  *
- *   bench_auth [ROUNDS]      (9) a line a row: name, ours, bare (both a second), ours by bare
+ *   bench_auth [ROUNDS [NAME]]      (9) a line a row whose name has NAME in it: name, ours, bare (both a second), ours by bare
  *
  * Rows of 4 KiB messages: signing and verifying from the first byte to the field or the verdict, beside the one public key operation as
  * `openssl speed` does it. Rows of 10 MiB: MiB a second, beside SHA-256 of the same bytes; `text` is words with a few double blanks and tabs, `base64` is
- * what attachments are. The figure of a row is the median of the rounds.
+ * what attachments are. Rows of OpenDKIM: the same work on the same messages by libopendkim, where it was there when this was built. The figure of a row is the median of
+ * the rounds.
  */
+#include "opendkim.h"
+
 #include <veredus/dkim.h>
 
 #include <openssl/evp.h>
@@ -29,6 +32,7 @@ struct bench {
     struct vr_str small, large; /* messages */
     struct vr_str small_signed, large_signed;
     enum mail_canon canon;
+    struct opendkim *peer; /* NULL: there is none */
     unsigned char digest[32], signature[512];
     size_t signature_n;
 };
@@ -215,6 +219,28 @@ static void bare_hash(struct bench *b)
     assert(good);
 }
 
+/* ---- OpenDKIM ---------------------------------------------------------------------------------------------------------- */
+
+static void peer_sign_small(struct bench *b)
+{
+    opendkim_sign(b->peer, b->small);
+}
+
+static void peer_verify_small(struct bench *b)
+{
+    opendkim_verify(b->peer, b->small_signed);
+}
+
+static void peer_sign_large(struct bench *b)
+{
+    opendkim_sign(b->peer, b->large);
+}
+
+static void peer_verify_large(struct bench *b)
+{
+    opendkim_verify(b->peer, b->large_signed);
+}
+
 /* ---- rows ------------------------------------------------------------------------------------------------------------------ */
 
 static double rate(struct bench *b, void (*f)(struct bench *))
@@ -235,10 +261,14 @@ static int order(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+static const char *wanted = ""; /* a part of the names of the rows to measure */
+
 static void row(struct bench *b, const char *name, void (*ours)(struct bench *), void (*bare)(struct bench *),
                 double unit, size_t rounds)
 {
     double a[ROUNDS], c[ROUNDS];
+    if (strstr(name, wanted) == NULL)
+        return;
     for (size_t i = 0; i < rounds; i++) {
         a[i] = rate(b, ours) * unit;
         c[i] = rate(b, bare) * unit;
@@ -271,6 +301,17 @@ static void load(struct bench *b, EVP_PKEY *pkey)
     dkim_key_record(b->key, &b->record);
     b->canon = MAIL_CANON_RELAXED;
     b->small_signed = with_signature(b, b->small);
+    bare_sign(b); /* something for bare_verify */
+}
+
+static void meet_peer(struct bench *b)
+{
+    struct vr_buf pem;
+    vr_buf_init(&pem, 8192);
+    bool good = dkim_key_pem(b->key, &pem) && vr_buf_add_byte(&pem, '\0');
+    assert(good);
+    b->peer = opendkim_new(vr_buf_str(&pem).p, vr_buf_str(&b->record));
+    vr_buf_fini(&pem);
 }
 
 static void unload(struct bench *b)
@@ -295,6 +336,12 @@ static void bodies(struct bench *b, const char *what, bool base64, size_t rounds
         row(b, name, ours_sign_large, bare_hash, 10, rounds);
         snprintf(name, sizeof name, "verify-10m-%s-%s", canons[canon], what);
         row(b, name, ours_verify_large, bare_hash, 10, rounds);
+        if (b->peer != NULL && canon == MAIL_CANON_RELAXED) {
+            snprintf(name, sizeof name, "sign-10m-%s-opendkim", what);
+            row(b, name, ours_sign_large, peer_sign_large, 10, rounds);
+            snprintf(name, sizeof name, "verify-10m-%s-opendkim", what);
+            row(b, name, ours_verify_large, peer_verify_large, 10, rounds);
+        }
         free((char *)b->large_signed.p);
     }
     free((char *)b->large.p);
@@ -306,6 +353,8 @@ int main(int argc, char **argv)
     size_t rounds = argc > 1 ? (size_t)strtoul(argv[1], NULL, 10) : 9;
     if (rounds < 1 || rounds > ROUNDS)
         rounds = 9;
+    if (argc > 2)
+        wanted = argv[2];
     printf("%-28s %12s %12s %6s\n", "# a second", "ours", "bare", "ratio");
     load(&b, EVP_PKEY_Q_keygen(NULL, NULL, "ED25519"));
     row(&b, "sign-4k-ed25519", ours_sign_small, bare_sign, 1, rounds);
@@ -314,8 +363,14 @@ int main(int argc, char **argv)
     load(&b, EVP_RSA_gen(2048));
     row(&b, "sign-4k-rsa2048", ours_sign_small, bare_sign, 1, rounds);
     row(&b, "verify-4k-rsa2048", ours_verify_small, bare_verify, 1, rounds);
+    meet_peer(&b);
+    if (b.peer != NULL) {
+        row(&b, "sign-4k-opendkim", ours_sign_small, peer_sign_small, 1, rounds);
+        row(&b, "verify-4k-opendkim", ours_verify_small, peer_verify_small, 1, rounds);
+    }
     bodies(&b, "text", false, rounds);
     bodies(&b, "base64", true, rounds);
+    opendkim_free(b.peer);
     unload(&b);
     free((char *)b.small.p);
     return 0;

@@ -14,6 +14,7 @@ import json
 import os
 import re
 import statistics
+import subprocess
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -78,6 +79,24 @@ def cpu(field):
     return milliseconds("veredus"), milliseconds("postfix")
 
 
+@functools.lru_cache(maxsize=None)
+def auth_figures(rounds):
+    """What bench_auth measures: {its row: (ours, theirs)}."""
+    program = os.path.join(os.path.dirname(harness.VEREDUS), "..", "tests", "bench", "bench_auth")
+    done = subprocess.run([program, str(3 * rounds)], stdout=subprocess.PIPE, universal_newlines=True, check=True)
+    found = {}
+    for line in done.stdout.splitlines():
+        name, *numbers = line.split()
+        if name != "#":
+            found[name] = tuple(map(float, numbers[:2]))
+    return found
+
+
+def auth(name):
+    """A row of bench_auth, which has its peers in the same process, by turns."""
+    return lambda field: auth_figures(field.options.rounds)[name]
+
+
 class Row:
     def __init__(self, measure, peer, mark, at_most=False):
         self.measure, self.peer, self.mark, self.at_most = measure, peer, mark, at_most
@@ -110,6 +129,16 @@ ROWS = {
     "deferred-restart": Row(lambda f: (the_depth(f).restart, 5), "allowed", 1, at_most=True),
     "dead": Row(deaths(fields.Refusing), "alone", 2, at_most=True),
     "dead-silent": Row(deaths(dead.Silent), "alone", 2, at_most=True),
+    "dkim-sign": Row(auth("sign-4k-rsa2048"), "OpenSSL", 0.85),
+    "dkim-sign-ed25519": Row(auth("sign-4k-ed25519"), "OpenSSL", None),
+    "dkim-verify": Row(auth("verify-4k-rsa2048"), "OpenSSL", None),
+    "dkim-verify-ed25519": Row(auth("verify-4k-ed25519"), "OpenSSL", None),
+    "dkim-body": Row(auth("hash-10m-relaxed-text"), "SHA-256", 0.70),
+    "dkim-body-base64": Row(auth("hash-10m-relaxed-base64"), "SHA-256", 0.70),
+    "dkim-sign-peer": Row(auth("sign-4k-opendkim"), "OpenDKIM", None),
+    "dkim-verify-peer": Row(auth("verify-4k-opendkim"), "OpenDKIM", None),
+    "dkim-sign-large-peer": Row(auth("sign-10m-text-opendkim"), "OpenDKIM", None),
+    "dkim-verify-large-peer": Row(auth("verify-10m-text-opendkim"), "OpenDKIM", None),
     "cpu": Row(cpu, "postfix", 0.10, at_most=True),
 }
 
