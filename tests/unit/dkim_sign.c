@@ -465,6 +465,34 @@ static void records_of_keys(void **state)
     vr_buf_fini(&out);
 }
 
+/* What is written is read again as the same key. */
+static void keys_as_pem(void **state)
+{
+    (void)state;
+    const struct dkim_key *const keys[] = {ed25519, rsa};
+    for (size_t i = 0; i < 2; i++) {
+        struct dkim_key *again;
+        struct vr_buf pem, one, two;
+        const char *why;
+        vr_buf_init(&pem, 8192);
+        vr_buf_init(&one, 4096);
+        vr_buf_init(&two, 4096);
+        assert_true(dkim_key_pem(keys[i], &pem));
+        assert_true(vr_str_starts(vr_buf_str(&pem), VR_STR("-----BEGIN PRIVATE KEY-----\n")));
+        assert_int_equal(dkim_key_load(vr_buf_str(&pem), &again, &why), VR_OK);
+        assert_true(dkim_key_record(keys[i], &one) && dkim_key_record(again, &two));
+        assert_true(vr_str_equal(vr_buf_str(&one), vr_buf_str(&two)));
+        dkim_key_free(again);
+        vr_buf_fini(&pem);
+        vr_buf_init(&pem, 40);
+        assert_false(dkim_key_pem(keys[i], &pem));
+        vr_buf_fini(&pem);
+        vr_buf_fini(&one);
+        vr_buf_fini(&two);
+    }
+    assert_int_equal(ERR_peek_error(), 0);
+}
+
 /* RSA by PKCS #1 v1.5 and Ed25519 both give one signature for one digest. */
 static void the_signature_is_deterministic(void **state)
 {
@@ -503,6 +531,7 @@ int main(void)
         T(refusals),
         T(forms_of_keys),
         T(records_of_keys),
+        T(keys_as_pem),
         T(the_signature_is_deterministic),
     };
     return cmocka_run_group_tests(tests, keys_setup, keys_teardown);
