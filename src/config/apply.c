@@ -12,8 +12,9 @@
 #include <string.h>
 
 const char *const section_names[SECTION_COUNT] = {
-    "",         "listen", "tls",   "domain",  "route", "limits", "authentication", "submission",
-    "accounts", "oauth",  "srs", "queue", "sending", "dns",   "log",    "processes"};
+    "",           "listen",   "tls",      "domain", "route", "limits",  "authentication",
+    "submission", "accounts", "oauth",    "srs",    "queue", "sending", "dns",
+    "reports",    "log",      "processes"};
 
 /* ---- keys and sections ------------------------------------------------------------------------------------------- */
 
@@ -242,7 +243,7 @@ static void unknown_section(struct loader *l, const struct statement *s)
     else
         problem_error(&l->problems, s->at,
                       "unknown section `%.*s`; expected listen, tls, domain, route, limits, authentication, "
-                      "submission, accounts, oauth, srs, queue, sending, dns, log or processes",
+                      "submission, accounts, oauth, srs, queue, sending, dns, reports, log or processes",
                       VR_STR_ARG(s->word));
 }
 

@@ -139,6 +139,14 @@ struct config_srs { /* reverse paths of mail that is forwarded */
     size_t secret_count;
 };
 
+struct config_reports { /* to owners of domains */
+    bool dmarc, tls;
+    struct vr_str from;         /* address; empty: postmaster at the host name */
+    struct vr_str organization; /* empty: the domain of `from` */
+    struct vr_str contact;      /* how to reach a person; empty: none */
+    int64_t interval;           /* 1d */
+};
+
 struct config {
     struct vr_arena arena;
     struct vr_str hostname;   /* default: the system's */
@@ -215,6 +223,8 @@ struct config {
     const char *ca_file;               /* trusted CAs; NULL: the system's */
     const char **dns_servers;          /* NULL-terminated; NULL: resolv.conf */
     const char *trust_anchor;
+
+    struct config_reports reports;
 
     /* users of the privileged mode */
     const char *user, *user_keeper, *user_queue; /* _veredus _veredusk _veredusq */

@@ -142,6 +142,13 @@ const struct config_key config_keys[] = {
     {"dns", "servers", "addresses", "those of /etc/resolv.conf", "DNS servers to ask: \"192.0.2.1\" or \"127.0.0.1@5353\".", NULL, CONFIG_SPECIAL, true, AT(dns_servers), 0, 0},
     {"dns", "trust_anchor", "file", "the distribution's, when it exists", "The root key for DNSSEC.", NULL, CONFIG_PATH, false, AT(trust_anchor), 0, 0},
 
+    {"reports", "dmarc", "yes or no", "no", "Whether owners of domains are sent DMARC aggregate reports, where they ask for them (rua=).", NULL, CONFIG_BOOL, false, AT(reports.dmarc), 0, 0},
+    {"reports", "tls", "yes or no", "no", "Whether owners of domains are sent TLS reports, where they ask for them (_smtp._tls).", NULL, CONFIG_BOOL, false, AT(reports.tls), 0, 0},
+    {"reports", "from", "address", "postmaster at the host name", "Whom reports come from.", NULL, CONFIG_SPECIAL, false, AT(reports.from), 0, 0},
+    {"reports", "organization", "text", "the domain of `from`", "Who reports, for people.", NULL, CONFIG_TEXT, false, AT(reports.organization), 0, 0},
+    {"reports", "contact", "text", "none", "How to reach a person, in DMARC reports: an address or a URL.", NULL, CONFIG_TEXT, false, AT(reports.contact), 0, 0},
+    {"reports", "interval", "time", "1d", "What one report covers; a day is what all expect.", NULL, CONFIG_TIME, false, AT(reports.interval), SECOND, DAY},
+
     {"log", "format", "text or json", "text", "The form of the event lines on standard error.", NULL, CONFIG_SPECIAL, false, 0, 0, 0},
     {"log", "level", "debug, info, notice, warning or error", "info", "What is less important than this is not written.", "debug_peer_level", CONFIG_SPECIAL, false, 0, 0, 0},
 

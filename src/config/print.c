@@ -328,6 +328,8 @@ static void put_special(struct vr_buf *out, const struct config *c, enum section
         for (const char **s = c->dns_servers; *s; s++)
             vr_buf_addf(out, "%s\"%s\"", s == c->dns_servers ? " " : ", ", *s);
         vr_buf_add(out, VR_STR(" }\n"));
+    } else if (id == SECTION_REPORTS) {
+        put_if(out, "from", c->reports.from);
     } else if (id == SECTION_LOG) {
         put_line(out, "format", vr_str_from(c->log_format == EVENT_JSON ? "json" : "text"));
         put_line(out, "level", vr_str_from(level_names[c->log_level]));

@@ -162,6 +162,11 @@ static void set_postmaster(const struct setting *s)
     read_address(s, vr_str(NULL, 0), &s->l->c->postmaster);
 }
 
+static void set_reports_from(const struct setting *s)
+{
+    read_address(s, s->l->c->hostname, &s->l->c->reports.from);
+}
+
 static void set_role(const struct setting *s)
 {
     static const struct word_value roles[] = {{"mx", LISTENER_MX},
@@ -479,6 +484,7 @@ static const struct {
     {"sending", "source", set_source4},
     {"sending", "source6", set_source6},
     {"dns", "servers", set_dns_servers},
+    {"reports", "from", set_reports_from},
     {"log", "format", set_log_format},
     {"log", "level", set_log_level},
 };

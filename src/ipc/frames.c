@@ -1,8 +1,9 @@
 /* frames.c - the table of frames: who may send what to whom. */
 #include "ipc/ipc.h"
 
-#define CHILDREN  (IPC_RECEIVER | IPC_KEEPER | IPC_QUEUE | IPC_SENDER | IPC_LOCAL | IPC_ADMIN | IPC_PAM | \
-                   IPC_REPORTER | IPC_RESOLVER)
+#define CHILDREN                                                                                             \
+    (IPC_RECEIVER | IPC_KEEPER | IPC_QUEUE | IPC_SENDER | IPC_LOCAL | IPC_ADMIN | IPC_PAM | IPC_REPORTER |   \
+     IPC_RESOLVER)
 #define DELIVERER (IPC_SENDER | IPC_LOCAL)
 
 const struct ipc_frame_row ipc_frames[] = {
@@ -14,8 +15,8 @@ const struct ipc_frame_row ipc_frames[] = {
     {IPC_BODY_OPEN, "body-open", IPC_RECEIVER, IPC_QUEUE, false},
     {IPC_BODY_FILE, "body-file", IPC_QUEUE, IPC_RECEIVER, true},
     {IPC_BODY_DROP, "body-drop", IPC_RECEIVER, IPC_QUEUE, false},
-    {IPC_SUBMIT, "submit", IPC_RECEIVER, IPC_QUEUE, false},
-    {IPC_SUBMITTED, "submitted", IPC_QUEUE, IPC_RECEIVER, false},
+    {IPC_SUBMIT, "submit", IPC_RECEIVER | IPC_REPORTER, IPC_QUEUE, false},
+    {IPC_SUBMITTED, "submitted", IPC_QUEUE, IPC_RECEIVER | IPC_REPORTER, false},
     {IPC_FLUSH, "flush", IPC_RECEIVER, IPC_QUEUE, false},
     {IPC_FLUSHED, "flushed", IPC_QUEUE, IPC_RECEIVER, false},
     {IPC_SASL_START, "sasl-start", IPC_RECEIVER, IPC_KEEPER, false},
@@ -28,10 +29,10 @@ const struct ipc_frame_row ipc_frames[] = {
     {IPC_ANSWER, "answer", IPC_KEEPER, IPC_RECEIVER | IPC_LOCAL, false},
     {IPC_PAM_ASK, "pam-ask", IPC_KEEPER, IPC_PAM, false},
     {IPC_PAM_ANSWER, "pam-answer", IPC_PAM, IPC_KEEPER, false},
-    {IPC_SIGNERS_ASK, "signers-ask", IPC_RECEIVER, IPC_KEEPER, false},
-    {IPC_SIGNERS, "signers", IPC_KEEPER, IPC_RECEIVER, false},
-    {IPC_SIGN_ASK, "sign-ask", IPC_RECEIVER, IPC_KEEPER, false},
-    {IPC_SIGNED, "signed", IPC_KEEPER, IPC_RECEIVER, false},
+    {IPC_SIGNERS_ASK, "signers-ask", IPC_RECEIVER | IPC_REPORTER, IPC_KEEPER, false},
+    {IPC_SIGNERS, "signers", IPC_KEEPER, IPC_RECEIVER | IPC_REPORTER, false},
+    {IPC_SIGN_ASK, "sign-ask", IPC_RECEIVER | IPC_REPORTER, IPC_KEEPER, false},
+    {IPC_SIGNED, "signed", IPC_KEEPER, IPC_RECEIVER | IPC_REPORTER, false},
     {IPC_DELIVER, "deliver", IPC_QUEUE, DELIVERER, true},
     {IPC_RESULT, "result", DELIVERER, IPC_QUEUE, false},
     {IPC_INFLIGHT, "inflight", DELIVERER, IPC_QUEUE, false},
@@ -39,8 +40,8 @@ const struct ipc_frame_row ipc_frames[] = {
     {IPC_CONTROL_PART, "control-part", IPC_QUEUE, IPC_ADMIN, false},
     {IPC_CONTROL_TAKEN, "control-taken", IPC_ADMIN, IPC_QUEUE, false},
     {IPC_CONTROL_CANCEL, "control-cancel", IPC_ADMIN, IPC_QUEUE, false},
-    {IPC_DNS_ASK, "dns-ask", IPC_RECEIVER, IPC_RESOLVER, false},
-    {IPC_DNS_ANSWERS, "dns-answers", IPC_RESOLVER, IPC_RECEIVER, false},
+    {IPC_DNS_ASK, "dns-ask", IPC_RECEIVER | IPC_REPORTER, IPC_RESOLVER, false},
+    {IPC_DNS_ANSWERS, "dns-answers", IPC_RESOLVER, IPC_RECEIVER | IPC_REPORTER, false},
     {IPC_DMARC_SEEN, "dmarc-seen", IPC_RECEIVER, IPC_REPORTER, false},
     {IPC_TLS_SEEN, "tls-seen", IPC_SENDER, IPC_REPORTER, false},
 };
@@ -51,9 +52,8 @@ static const struct {
     const char *name;
 } roles[] = {
     {IPC_SUPERVISOR, "supervisor"}, {IPC_RECEIVER, "receiver"}, {IPC_KEEPER, "keeper"}, {IPC_QUEUE, "queue"},
-    {IPC_SENDER, "sender"},         {IPC_LOCAL, "local"},       {IPC_ADMIN, "admin"},
-    {IPC_PAM, "pam"},               {IPC_REPORTER, "reporter"},
-    {IPC_RESOLVER, "resolver"},
+    {IPC_SENDER, "sender"},         {IPC_LOCAL, "local"},       {IPC_ADMIN, "admin"},   {IPC_PAM, "pam"},
+    {IPC_REPORTER, "reporter"},     {IPC_RESOLVER, "resolver"},
 };
 
 const char *ipc_role_name(enum ipc_role r)

@@ -37,8 +37,8 @@ enum ipc_type {
     IPC_BODY_OPEN = 16, /* receiver → queue: u64 id. A file for a large body, please */
     IPC_BODY_FILE,      /* queue → receiver: u64 id, i32 status (0 or negative errno), with the descriptor when 0 */
     IPC_BODY_DROP,      /* receiver → queue: u64 id. The transaction ended without a message */
-    IPC_SUBMIT,         /* receiver → queue: envelope (ipc_envelope_*), then slice body (empty when large) */
-    IPC_SUBMITTED,      /* queue → receiver: u64 id, u8 enum ipc_submitted. Durable when IPC_SUBMIT_OK */
+    IPC_SUBMIT,         /* receiver, reporter → queue: envelope (ipc_envelope_*), then slice body (empty when large) */
+    IPC_SUBMITTED,      /* queue → receiver, reporter: u64 id, u8 enum ipc_submitted. Durable when IPC_SUBMIT_OK */
     IPC_FLUSH,          /* receiver → queue: u64 ask, u8 enum ipc_flush, slice name. Mail that waits for it is wanted now (ETRN) */
     IPC_FLUSHED,        /* queue → receiver: u64 ask, u8 enum ipc_flushed, u64 messages. Its attempts come */
     /* identity (receiver, local ↔ keeper) */
@@ -52,10 +52,10 @@ enum ipc_type {
     IPC_ANSWER,          /* keeper → receiver, local: u64 ask, u8 enum ipc_answer, u32 uid, u32 gid, slice home (system users only), i64 owner since: seconds since 1970, 1 always, 0 unknown */
     IPC_PAM_ASK,         /* keeper → pam: u64 ask, u32 which of config.accounts[], slice user, slice password, slice client ip */
     IPC_PAM_ANSWER,      /* pam → keeper: u64 ask, u8 enum ipc_answer: is it right?, slice why (for the log) */
-    IPC_SIGNERS_ASK,     /* receiver → keeper: u64 ask, slice domain (A-labels, lower case). Which keys sign for it now? */
-    IPC_SIGNERS,         /* keeper → receiver: u64 ask, u8 enum ipc_answer (NO: none), signers (ipc_put_signers; empty unless YES) */
-    IPC_SIGN_ASK,        /* receiver → keeper: u64 ask, slice domain, signers with what each is to sign: a digest of 32 octets */
-    IPC_SIGNED,          /* keeper → receiver: u64 ask, u8 enum ipc_answer (NO: some key does not sign any more), signers with their signatures (empty unless YES) */
+    IPC_SIGNERS_ASK,     /* receiver, reporter → keeper: u64 ask, slice domain (A-labels, lower case). Which keys sign for it now? */
+    IPC_SIGNERS,         /* keeper → receiver, reporter: u64 ask, u8 enum ipc_answer (NO: none), signers (ipc_put_signers; empty unless YES) */
+    IPC_SIGN_ASK,        /* receiver, reporter → keeper: u64 ask, slice domain, signers with what each is to sign: a digest of 32 octets */
+    IPC_SIGNED,          /* keeper → receiver, reporter: u64 ask, u8 enum ipc_answer (NO: some key does not sign any more), signers with their signatures (empty unless YES) */
     /* delivery (queue ↔ sender, local) */
     IPC_DELIVER = 48,    /* queue → sender, local: struct delivery (ipc_delivery_*), with the descriptor of a large body */
     IPC_RESULT,          /* sender, local → queue: struct delivery_result (ipc_result_*) */
@@ -66,8 +66,8 @@ enum ipc_type {
     IPC_CONTROL_TAKEN,   /* admin → queue: u64 request, u64 bytes of parts that the client's kernel has taken. Who sends parts waits for it */
     IPC_CONTROL_CANCEL,  /* admin → queue: u64 request. Nobody listens any more: stop */
     /* the DNS, for who has no network (ipc/answers.h) */
-    IPC_DNS_ASK = 80,    /* receiver → resolver: u64 ask, u32 n, n × (u32 enum dns_type, slice name) */
-    IPC_DNS_ANSWERS,     /* resolver → receiver: u64 ask, u32 n, n × answer (ipc_put_answers) */
+    IPC_DNS_ASK = 80,    /* receiver, reporter → resolver: u64 ask, u32 n, n × (u32 enum dns_type, slice name) */
+    IPC_DNS_ANSWERS,     /* resolver → receiver, reporter: u64 ask, u32 n, n × answer (ipc_put_answers) */
     /* reports (receiver, sender → reporter), see ipc/seen.h; no answers */
     IPC_DMARC_SEEN = 96, /* receiver → reporter: struct dmarc_seen (ipc_put_dmarc_seen). A message that DMARC was evaluated for */
     IPC_TLS_SEEN         /* sender → reporter: struct tls_seen (ipc_put_tls_seen). A session to a server, or why there was none */

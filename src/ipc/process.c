@@ -10,6 +10,7 @@
 #include "io/fs.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,10 +18,20 @@
 #define EXIT_GRACE_MS     1000
 #define ORPHAN_DRAIN_MS   5000
 
-enum { PATH_NONE, PATH_SPOOL, PATH_STATE, PATH_ANY, PATH_CERTIFICATES, PATH_ACCOUNTS };
+enum {
+    PATH_NONE,
+    PATH_SPOOL,
+    PATH_STATE,
+    PATH_ANY,
+    PATH_CERTIFICATES,
+    PATH_ACCOUNTS,
+    PATH_REPORTS,
+    PATH_HTTPS
+};
 enum {
     NETWORK_NONE,
     NETWORK_ANY,
+    NETWORK_REPORTS, /* only when reports go by https (reports.tls) */
     NETWORK_ENDPOINT /* only when tokens are checked by an endpoint (oauth.introspection) */
 };
 
@@ -41,6 +52,7 @@ static const struct {
     {IPC_ADMIN, USER_COMMON, PATH_NONE, PATH_NONE, NETWORK_NONE, false},
     {IPC_PAM, USER_ROOT, PATH_ANY, PATH_ANY, NETWORK_ANY, false}, /* what PAM's modules may need: anything */
     {IPC_RESOLVER, USER_COMMON, PATH_NONE, PATH_NONE, NETWORK_ANY, false},
+    {IPC_REPORTER, USER_COMMON, PATH_HTTPS, PATH_REPORTS, NETWORK_REPORTS, false},
 };
 
 static const char *const certificate_paths[] = {"/etc/ssl", "/usr/lib/ssl", "/usr/share/ca-certificates",
@@ -96,7 +108,14 @@ static void paths_of(const struct config *c, int which, struct paths *out)
         paths_add(out, (const char *const[]){"/", NULL});
     else if (which == PATH_ACCOUNTS)
         paths_add_accounts(out, c);
-    else if (which == PATH_CERTIFICATES)
+    else if (which == PATH_REPORTS) {
+        snprintf(out->folders[0], sizeof out->folders[0], "%s/reports", c->state);
+        paths_add(out, (const char *const[]){out->folders[0], NULL});
+    } else if (which == PATH_HTTPS) {
+        paths_add(out, (const char *const[]){"/etc", NULL}); /* hosts, resolv.conf */
+        paths_add(out, certificate_paths);
+        paths_add(out, resolver_paths);
+    } else if (which == PATH_CERTIFICATES)
         paths_add(out, certificate_paths);
 }
 
@@ -134,6 +153,7 @@ static bool confine(struct process *p)
     paths_of(p->config, confinements[i].read, &readable);
     paths_of(p->config, confinements[i].write, &writable);
     bool network = confinements[i].network == NETWORK_ANY ||
+                   (confinements[i].network == NETWORK_REPORTS && p->config->reports.tls) ||
                    (confinements[i].network == NETWORK_ENDPOINT && p->config->oauth.introspection != NULL);
     struct io_confine c = {.uid = user.uid,
                            .gid = user.gid,

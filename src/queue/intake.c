@@ -21,7 +21,7 @@
 static void answer(struct queue *q, uint32_t slot, uint64_t id, enum ipc_submitted what)
 {
     for (struct peer *p = q->process->peers; p != NULL; p = p->next) {
-        if (p->role != IPC_RECEIVER || p->slot != slot)
+        if ((p->role & (IPC_RECEIVER | IPC_REPORTER)) == 0 || p->slot != slot)
             continue;
         struct vr_buf *frame = process_frame(q->process);
         ipc_put_u64(frame, id);

@@ -19,6 +19,7 @@
 #include "queue/queue.h"
 #include "receiver/crowd.h"
 #include "receiver/receiver.h"
+#include "reporter/reporter.h"
 #include "resolver/resolver.h"
 #include "sender/sender.h"
 #include "supervisor/folders.h"
@@ -64,7 +65,7 @@ static const struct {
 } programs[] = {
     {IPC_QUEUE, &queue_ops},   {IPC_KEEPER, &keeper_ops},     {IPC_LOCAL, &local_ops},
     {IPC_SENDER, &sender_ops}, {IPC_RECEIVER, &receiver_ops}, {IPC_ADMIN, &admin_ops},
-    {IPC_PAM, &pam_ops},       {IPC_RESOLVER, &resolver_ops},
+    {IPC_PAM, &pam_ops},       {IPC_RESOLVER, &resolver_ops}, {IPC_REPORTER, &reporter_ops},
 };
 
 static void say(struct supervisor *s, enum event_level level, const char *name, const char *key,
@@ -180,6 +181,8 @@ static unsigned wanted(const struct supervisor *s, enum ipc_role role)
         return s->senders;
     case IPC_PAM:
         return config_has_accounts(s->config, ACCOUNTS_FROM_PAM);
+    case IPC_REPORTER:
+        return s->config->reports.dmarc || s->config->reports.tls;
     default:
         return 1;
     }

@@ -10,9 +10,11 @@
 static const struct {
     enum ipc_role client, server;
 } wires[] = {
-    {IPC_RECEIVER, IPC_QUEUE}, {IPC_RECEIVER, IPC_KEEPER}, {IPC_SENDER, IPC_QUEUE},
-    {IPC_LOCAL, IPC_QUEUE},    {IPC_LOCAL, IPC_KEEPER},    {IPC_ADMIN, IPC_QUEUE},
-    {IPC_KEEPER, IPC_PAM},     {IPC_RECEIVER, IPC_RESOLVER},
+    {IPC_RECEIVER, IPC_QUEUE},    {IPC_RECEIVER, IPC_KEEPER},   {IPC_SENDER, IPC_QUEUE},
+    {IPC_LOCAL, IPC_QUEUE},       {IPC_LOCAL, IPC_KEEPER},      {IPC_ADMIN, IPC_QUEUE},
+    {IPC_KEEPER, IPC_PAM},        {IPC_RECEIVER, IPC_RESOLVER}, {IPC_RECEIVER, IPC_REPORTER},
+    {IPC_SENDER, IPC_REPORTER},   {IPC_REPORTER, IPC_QUEUE},    {IPC_REPORTER, IPC_KEEPER},
+    {IPC_REPORTER, IPC_RESOLVER},
 };
 
 struct child *children_add(struct children *c, enum ipc_role role, unsigned number, uint32_t generation)
