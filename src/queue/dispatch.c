@@ -191,8 +191,9 @@ static struct vr_str orcpt_of(struct vr_arena *arena, const struct envelope_rcpt
 static bool is_forwarded(const struct queue *q, const struct message *m, uint32_t index,
                          const struct next_hop *h)
 {
-    return q->config->srs.domain.n > 0 && m->recipients[index].parent != index && m->reverse_path_n > 0 &&
-           h->kind != NEXT_HOP_MAILDIR && h->domain == UINT32_MAX;
+    bool elsewhere = (h->kind == NEXT_HOP_MX || h->kind == NEXT_HOP_SMTP) && h->domain == UINT32_MAX;
+    return elsewhere && q->config->srs.domain.n > 0 && m->recipients[index].parent != index &&
+           m->reverse_path_n > 0;
 }
 
 struct vr_str dispatch_reverse_path(struct queue *q, struct vr_arena *arena, const struct message *m,

@@ -6,15 +6,18 @@
  */
 #include "receiver/session.h"
 
-static const struct {
+struct refusal {
     struct smtp_reply reply;
     const char *why;
-} refusals[] = {
-    [SRS_NONE] =
-        {{550, "5.7.1",
-          VR_STR_INIT(
-              "this address takes reports only: mail to it must have the null reverse-path (MAIL FROM:<>)")},
-         "an SRS address, and this is no report"},
+};
+
+static const struct refusal no_report = {
+    {550, "5.7.1",
+     VR_STR_INIT(
+         "this address takes reports only: mail to it must have the null reverse-path (MAIL FROM:<>)")},
+    "an SRS address, and this is no report"};
+
+static const struct refusal refusals[] = {
     [SRS_BROKEN] = {{550, "5.1.3",
                      VR_STR_INIT(
                          "this SRS address is not whole; it cannot be told where the report should go")},
@@ -38,8 +41,8 @@ enum srs_verdict srs_rcpt(struct session *s, const struct address *to)
     bool report = s->transaction->envelope.reverse_path.n == 0;
     if (v == SRS_NONE || (v == SRS_GOOD && (report || policy_is_known(s))))
         return v;
-    size_t which = v == SRS_GOOD ? SRS_NONE : (size_t)v;
-    policy_refused(s, "rcpt.refused", address_text(&s->transaction->arena, to), refusals[which].why);
-    session_answer(s, refusals[which].reply);
+    const struct refusal *refusal = v == SRS_GOOD ? &no_report : &refusals[v];
+    policy_refused(s, "rcpt.refused", address_text(&s->transaction->arena, to), refusal->why);
+    session_answer(s, refusal->reply);
     return v == SRS_GOOD ? SRS_FORGED : v;
 }
