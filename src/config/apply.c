@@ -12,9 +12,9 @@
 #include <string.h>
 
 const char *const section_names[SECTION_COUNT] = {
-    "",           "listen",   "tls",      "domain", "route", "limits",  "authentication",
-    "submission", "accounts", "oauth",    "srs",    "queue", "sending", "dns",
-    "reports",    "log",      "processes"};
+    "",           "listen",   "tls",   "domain", "route",    "limits",  "authentication",
+    "submission", "accounts", "oauth", "srs",    "queue",    "sending", "dns",
+    "reports",    "verify",   "arc",   "log",    "processes"};
 
 /* ---- keys and sections ------------------------------------------------------------------------------------------- */
 
@@ -241,10 +241,11 @@ static void unknown_section(struct loader *l, const struct statement *s)
         problem_error(&l->problems, s->at, "unknown section `%.*s`; did you mean `%s`?", VR_STR_ARG(s->word),
                       guess);
     else
-        problem_error(&l->problems, s->at,
-                      "unknown section `%.*s`; expected listen, tls, domain, route, limits, authentication, "
-                      "submission, accounts, oauth, srs, queue, sending, dns, reports, log or processes",
-                      VR_STR_ARG(s->word));
+        problem_error(
+            &l->problems, s->at,
+            "unknown section `%.*s`; expected listen, tls, domain, route, limits, authentication, "
+            "submission, accounts, oauth, srs, queue, sending, dns, reports, verify, arc, log or processes",
+            VR_STR_ARG(s->word));
 }
 
 static void prepare_sections(struct loader *l, const struct statement *statements)

@@ -546,6 +546,7 @@ static void check_users(struct loader *l)
 void config_check(struct loader *l)
 {
     check_host(l);
+    settle_verify(l->c);
     check_tls(l);
     check_listeners(l);
     check_domains(l);

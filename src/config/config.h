@@ -45,6 +45,13 @@ struct config_tls { /* tls "name [name…]" { certificate key } */
     int line;
 };
 
+/* What is done with a message that fails, at the most. VERIFY_NONE: nobody looks. VERIFY_UNSET: as `verify` says (while loading only). */
+enum verify_action { VERIFY_UNSET, VERIFY_NONE, VERIFY_MARK, VERIFY_QUARANTINE, VERIFY_REJECT };
+extern const char *const verify_action_names[];
+struct config_verify {
+    enum verify_action spf, dkim, dmarc;
+};
+
 enum deliver_kind { DELIVER_MAILDIR, DELIVER_LMTP, DELIVER_SMTP };
 enum mailboxes_kind { MAILBOXES_ACCOUNTS, MAILBOXES_SYSTEM, MAILBOXES_ANY };
 /* What a domain publishes of itself: `veredus dns`, and the MTA-STS policy that is served. */
@@ -80,6 +87,7 @@ struct config_domain {
     struct alias_table *aliases;
     struct config_askers etrn;
     struct config_published publish;
+    struct config_verify verify;
     const char *file;
     int line;
 };
@@ -168,6 +176,14 @@ struct config {
     enum config_audience vrfy, expn;
     struct vr_str no_soliciting; /* keywords, separated by commas (RFC 3865) */
     bool any_etrn;               /* some domain or route has it */
+    struct vr_str authserv_id;   /* our name in Authentication-Results; the hostname when none is given */
+    struct config_verify verify; /* of strangers' mail, for domains that say nothing else */
+    struct config_verify verify_any; /* the most that any domain wants */
+    bool verify_accepts_temperror;   /* what cannot be verified now is taken all the same */
+    struct config_networks verify_skip; /* clients that are not strangers; default: this machine's own */
+    int64_t verify_timeout;          /* for each of SPF, DKIM, ARC and DMARC: then the DNS has failed */
+    struct vr_str *arc_trusted;      /* domains whose ARC seals count */
+    size_t arc_trusted_count;
     struct config_domain *domains;
     size_t domain_count;
     struct config_route *routes;

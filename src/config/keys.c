@@ -30,6 +30,7 @@ const struct config_key config_keys[] = {
     {"", "vrfy", "nobody, known or everybody", "nobody", "Who is told by VRFY whether a mailbox exists.", "disable_vrfy_command", CONFIG_SPECIAL, false, AT(vrfy), 0, 0},
     {"", "expn", "nobody or known", "nobody", "Who is told by EXPN whom an alias stands for.", NULL, CONFIG_SPECIAL, false, AT(expn), 0, 0},
     {"", "no_soliciting", "keywords", "none", "Solicitations that are refused (RFC 3865).", NULL, CONFIG_SPECIAL, true, AT(no_soliciting), 0, 0},
+    {"", "authserv_id", "host name", "that of hostname", "Our name in Authentication-Results.", NULL, CONFIG_SPECIAL, false, AT(authserv_id), 0, 0},
     {"", "spool", "folder", "/var/spool/veredus", "The queue on disk.", "queue_directory", CONFIG_PATH, false, AT(spool), 0, 0},
     {"", "state", "folder", "/var/lib/veredus", "Accounts, certificates made at the first start, default mailboxes.", "data_directory", CONFIG_PATH, false, AT(state), 0, 0},
     {"", "run", "folder", "/run/veredus", "The control and submit sockets.", NULL, CONFIG_PATH, false, AT(run), 0, 0},
@@ -60,6 +61,10 @@ const struct config_key config_keys[] = {
     {"domain", "mta_sts_max_age", "time", "7d", "How long others keep its MTA-STS policy.", NULL, CONFIG_TIME, false, DOMAIN_AT(publish.mta_sts_max_age), 3600 * SECOND, 365 * DAY},
     {"domain", "imaps", "host name, or host:port", "none", "The IMAP server of its users, for the SRV record that mail programs look for.", NULL, CONFIG_SPECIAL, false, 0, 0, 0},
     {"domain", "etrn", "networks and accounts", "nobody", "Who may ask by ETRN for the mail that waits for this domain.", "smtpd_etrn_restrictions, fast_flush_domains", CONFIG_SPECIAL, true, DOMAIN_AT(etrn), 0, 0},
+
+    {"domain", "verify_spf", "reject, quarantine, mark or none", "that of verify", "What is done with mail for this domain whose client SPF does not allow.", NULL, CONFIG_SPECIAL, false, DOMAIN_AT(verify.spf), 0, 0},
+    {"domain", "verify_dkim", "reject, quarantine, mark or none", "that of verify", "What is done with mail for this domain of whose signatures none holds.", NULL, CONFIG_SPECIAL, false, DOMAIN_AT(verify.dkim), 0, 0},
+    {"domain", "verify_dmarc", "reject, quarantine, mark or none", "that of verify", "What is done, at the most, with mail for this domain that fails DMARC.", NULL, CONFIG_SPECIAL, false, DOMAIN_AT(verify.dmarc), 0, 0},
 
     {"route", "to", "smtp:, smtps:, lmtp:, mx or error:", "required", "Where mail for these domains goes.", "relayhost, transport_maps", CONFIG_SPECIAL, false, 0, 0, 0},
     {"route", "tls", "may, none, required or verify", "may; verify when there is a user", "How much TLS the next hop must do.", "smtp_tls_security_level, smtp_tls_policy_maps", CONFIG_SPECIAL, false, 0, 0, 0},
@@ -148,6 +153,15 @@ const struct config_key config_keys[] = {
     {"reports", "organization", "text", "the domain of `from`", "Who reports, for people.", NULL, CONFIG_TEXT, false, AT(reports.organization), 0, 0},
     {"reports", "contact", "text", "none", "How to reach a person, in DMARC reports: an address or a URL.", NULL, CONFIG_TEXT, false, AT(reports.contact), 0, 0},
     {"reports", "interval", "time", "1d", "What one report covers; a day is what all expect.", NULL, CONFIG_TIME, false, AT(reports.interval), SECOND, DAY},
+
+    {"verify", "spf", "reject, quarantine, mark or none", "mark", "What is done with strangers' mail whose client SPF does not allow.", "policyd-spf", CONFIG_SPECIAL, false, AT(verify.spf), 0, 0},
+    {"verify", "dkim", "reject, quarantine, mark or none", "mark", "What is done with strangers' mail of whose signatures none holds.", "opendkim", CONFIG_SPECIAL, false, AT(verify.dkim), 0, 0},
+    {"verify", "dmarc", "reject, quarantine, mark or none", "reject", "What is done, at the most, with strangers' mail that fails DMARC: as the owner of its domain asks.", "opendmarc", CONFIG_SPECIAL, false, AT(verify.dmarc), 0, 0},
+    {"verify", "temperror", "later or accept", "later", "What becomes of mail that would have to be judged while the DNS does not answer.", NULL, CONFIG_SPECIAL, false, AT(verify_accepts_temperror), 0, 0},
+    {"verify", "skip", "networks or none", "this machine: 127.0.0.0/8 and ::1", "Clients whose mail is not verified.", "skip_addresses", CONFIG_SPECIAL, true, AT(verify_skip), 0, 0},
+    {"verify", "timeout", "time", "20s", "How long the DNS may take for each of SPF, DKIM, ARC and DMARC.", NULL, CONFIG_TIME, false, AT(verify_timeout), SECOND, 60 * SECOND},
+
+    {"arc", "trusted", "domains", "none", "Forwarders whose ARC seals are believed where DMARC fails.", NULL, CONFIG_SPECIAL, true, AT(arc_trusted), 0, 0},
 
     {"log", "format", "text or json", "text", "The form of the event lines on standard error.", NULL, CONFIG_SPECIAL, false, 0, 0, 0},
     {"log", "level", "debug, info, notice, warning or error", "info", "What is less important than this is not written.", "debug_peer_level", CONFIG_SPECIAL, false, 0, 0, 0},

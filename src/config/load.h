@@ -113,6 +113,8 @@ enum section_id {
     SECTION_SENDING,
     SECTION_DNS,
     SECTION_REPORTS,
+    SECTION_VERIFY,
+    SECTION_ARC,
     SECTION_LOG,
     SECTION_PROCESSES,
     SECTION_COUNT
@@ -166,6 +168,14 @@ void set_tls_reports(const struct setting *s);
 void set_mta_sts(const struct setting *s);
 void set_imaps(const struct setting *s);
 void set_no_soliciting(const struct setting *s);
+/* settings_verify.c: who is who he says he is */
+void set_verify_action(const struct setting *s);
+void set_verify_temperror(const struct setting *s);
+void set_verify_skip(const struct setting *s);
+void default_verify(struct config *c);
+void set_authserv_id(const struct setting *s);
+void set_arc_trusted(const struct setting *s);
+void settle_verify(struct config *c); /* what was not written, when all was read */
 /* Of `accounts` and `oauth` (settings_accounts.c), and the rules across their keys (checks_accounts.c). */
 void set_accounts_from(const struct setting *s);
 void set_accounts_domain(const struct setting *s);

@@ -184,6 +184,15 @@ static void put_published(struct vr_buf *out, const struct config_published *p)
         vr_buf_addf(out, "    imaps = \"%.*s:%u\"\n", VR_STR_ARG(p->imaps_host), p->imaps_port);
 }
 
+static void put_verify(struct vr_buf *out, const struct config_verify *v, const char *prefix)
+{
+    const char *actions[] = {verify_action_names[v->spf], verify_action_names[v->dkim],
+                             verify_action_names[v->dmarc]};
+    static const char *const names[] = {"spf", "dkim", "dmarc"};
+    for (size_t i = 0; i < 3; i++)
+        vr_buf_addf(out, "    %s%s = \"%s\"\n", prefix, names[i], actions[i]);
+}
+
 static void put_domain(struct vr_buf *out, const struct config_domain *d)
 {
     put_titled(out, "domain", d->name);
@@ -208,6 +217,7 @@ static void put_domain(struct vr_buf *out, const struct config_domain *d)
     put_line(out, "smtputf8", d->smtputf8 ? VR_STR("yes") : VR_STR("no"));
     put_published(out, &d->publish);
     put_etrn(out, &d->etrn);
+    put_verify(out, &d->verify, "verify_");
     vr_buf_add(out, VR_STR("}\n"));
 }
 
@@ -330,6 +340,20 @@ static void put_special(struct vr_buf *out, const struct config *c, enum section
         vr_buf_add(out, VR_STR(" }\n"));
     } else if (id == SECTION_REPORTS) {
         put_if(out, "from", c->reports.from);
+    } else if (id == SECTION_VERIFY) {
+        put_verify(out, &c->verify, "");
+        put_line(out, "temperror", c->verify_accepts_temperror ? VR_STR("accept") : VR_STR("later"));
+        if (c->verify_skip.count > 0)
+            put_networks(out, "skip", &c->verify_skip);
+        else
+            put_line(out, "skip", VR_STR("none"));
+    } else if (id == SECTION_ARC && c->arc_trusted_count > 0) {
+        vr_buf_add(out, VR_STR("    trusted = {"));
+        for (size_t i = 0; i < c->arc_trusted_count; i++) {
+            vr_buf_add(out, i ? VR_STR(", ") : VR_STR(" "));
+            put_text(out, c->arc_trusted[i]);
+        }
+        vr_buf_add(out, VR_STR(" }\n"));
     } else if (id == SECTION_LOG) {
         put_line(out, "format", vr_str_from(c->log_format == EVENT_JSON ? "json" : "text"));
         put_line(out, "level", vr_str_from(level_names[c->log_level]));
@@ -346,6 +370,7 @@ static void put_top(struct vr_buf *out, const struct config *c)
     put_line(out, "vrfy", vr_str_from(audience_names[c->vrfy]));
     put_line(out, "expn", vr_str_from(audience_names[c->expn]));
     put_keywords(out, c->no_soliciting);
+    put_line(out, "authserv_id", c->authserv_id);
     put_simple(out, c, "");
 }
 

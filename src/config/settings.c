@@ -443,6 +443,7 @@ static const struct {
     {"", "vrfy", set_audience},
     {"", "expn", set_audience},
     {"", "no_soliciting", set_no_soliciting},
+    {"", "authserv_id", set_authserv_id},
     {"listen", "role", set_role},
     {"listen", "proxy", set_networks},
     {"listen", "bare_lf", set_networks},
@@ -457,6 +458,15 @@ static const struct {
     {"domain", "tls_reports", set_tls_reports},
     {"domain", "mta_sts", set_mta_sts},
     {"domain", "imaps", set_imaps},
+    {"domain", "verify_spf", set_verify_action},
+    {"domain", "verify_dkim", set_verify_action},
+    {"domain", "verify_dmarc", set_verify_action},
+    {"verify", "spf", set_verify_action},
+    {"verify", "dkim", set_verify_action},
+    {"verify", "dmarc", set_verify_action},
+    {"verify", "temperror", set_verify_temperror},
+    {"verify", "skip", set_verify_skip},
+    {"arc", "trusted", set_arc_trusted},
     {"route", "to", set_to},
     {"route", "tls", set_tls},
     {"route", "password", set_password},
@@ -518,6 +528,7 @@ void settings_default(struct config *c)
     memcpy(c->retry, retry, sizeof retry);
     c->retry_count = sizeof retry / sizeof retry[0];
     c->log_level = EVENT_INFO;
+    default_verify(c);
     for (size_t i = 0; i < sasl_mechanism_count; i++)
         if (sasl_mechanisms[i].bit != SASL_CRAM_MD5)
             c->mechanisms |= (unsigned)sasl_mechanisms[i].bit;

@@ -38,6 +38,7 @@ static const char *danger_of(const char *key)
         const char *key, *danger;
     } rows[] = {{"trusted", "an open relay"},
                 {"bare_lf", "messages could be smuggled"},
+                {"skip", "nothing would be verified"},
                 {"xforward", "anybody could write what he wants into the log"}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         if (strcmp(rows[i].key, key) == 0)

@@ -160,7 +160,8 @@ enum envelope_asks {
     ENVELOPE_TLS_OPTIONAL = 1 << 2, /* "TLS-Required: No" in the header: delivery matters more than TLS (RFC 8689 §5) */
     ENVELOPE_BY_TRACE = 1 << 3,     /* BY=…T */
     ENVELOPE_HOLD_FOR = 1 << 4,     /* hold_until was given as HOLDFOR: so many seconds after the arrival (RFC 4865) */
-    ENVELOPE_UTF8_HEADER = 1 << 5   /* with ENVELOPE_UTF8: a header, be it of a part, is in UTF-8: each hop must know SMTPUTF8 (RFC 6532) */
+    ENVELOPE_UTF8_HEADER = 1 << 5,  /* with ENVELOPE_UTF8: a header, be it of a part, is in UTF-8: each hop must know SMTPUTF8 (RFC 6532) */
+    ENVELOPE_QUARANTINE = 1 << 6    /* it failed verification: into Junk with it (why stands in its X-Quarantine field) */
 };
 
 struct envelope {

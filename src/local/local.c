@@ -58,6 +58,7 @@ struct copy {
     int64_t asked_ms;
     struct maildir_write write;
     char *folder;
+    char *inbox; /* the Maildir, when the message goes to its Junk */
     int status;
     UT_hash_handle hh; /* local->asking */
 };
@@ -142,6 +143,7 @@ static void copy_done(struct copy *c, enum delivery_status status, const char *e
     if (c->ask != 0)
         HASH_DEL(l->asking, c);
     free(c->folder);
+    free(c->inbox);
     free(c);
     if (job->open == 0)
         inflight_report(l->inflight, job);
@@ -219,6 +221,17 @@ static char *folder_of(const struct copy *c)
     return folder;
 }
 
+/* What failed verification: into the folder that mail programs know by this name (Maildir++). False: no memory. */
+static bool choose_junk(struct copy *c)
+{
+    if (c->folder == NULL || !(c->job->d.asks & ENVELOPE_QUARANTINE))
+        return c->folder != NULL;
+    struct vr_str junk = vr_arena_printf(&c->job->arena, "%s/.Junk", c->folder);
+    c->inbox = c->folder;
+    c->folder = junk.p != NULL ? strdup(junk.p) : NULL;
+    return c->folder != NULL;
+}
+
 static struct vr_str head_of(struct copy *c)
 {
     const struct delivery *d = &c->job->d;
@@ -237,12 +250,13 @@ static void copy_write(struct copy *c)
         struct vr_str path = vr_arena_printf(&c->job->arena, "%s/postmaster", l->process->config->state);
         c->folder = path.p != NULL ? strdup(path.p) : NULL;
     }
+    bool foldered = choose_junk(c);
     struct vr_str head = head_of(c);
     int64_t now = io_now_us(l->process->io);
     struct vr_str name = vr_arena_printf(&c->job->arena, "%lld.M%06lldP%dQ%llu.%s",
                                          (long long)(now / 1000000), (long long)(now % 1000000),
                                          io_process_id(), (unsigned long long)++l->written, l->host);
-    if (c->folder == NULL || head.n == 0 || name.n == 0) {
+    if (!foldered || head.n == 0 || name.n == 0) {
         copy_done(c, DELIVERY_TEMPORARY, "4.3.0", "the message's header fields are too big to be delivered");
         return;
     }
@@ -250,6 +264,7 @@ static void copy_write(struct copy *c)
         known_find(&l->folders, vr_str_from(c->folder), io_monotonic_ms(l->process->io)) != NULL;
     c->write =
         (struct maildir_write){.folder = c->folder,
+                               .inbox = c->inbox,
                                .name = name.p,
                                .uid = c->owner.uid,
                                .gid = c->owner.gid,

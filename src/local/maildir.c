@@ -52,19 +52,42 @@ static int sync_folders(const char *folder, size_t stood)
     return status;
 }
 
-static int make_folders(const struct maildir_write *m)
+static int make_maildir(const char *folder, bool *made)
 {
     static const char *const names[] = {"tmp", "new", "cur"};
     char path[PATH_MAX_BYTES];
     struct io_fs_stat st;
     int status = 0;
-    bool made = false;
-    size_t whole = strlen(m->folder), stood = standing(m->folder);
     for (size_t i = 0; status == 0 && i < sizeof names / sizeof *names; i++) {
-        snprintf(path, sizeof path, "%s/%s", m->folder, names[i]);
-        made = made || io_fs_stat(path, &st) != 0;
+        snprintf(path, sizeof path, "%s/%s", folder, names[i]);
+        *made = *made || io_fs_stat(path, &st) != 0;
         status = io_fs_mkdir_all(path, 0700);
     }
+    return status;
+}
+
+/* An empty file says that this is a folder of the Maildir around it, and not another Maildir (Maildir++). */
+static int mark_folder(const char *folder, bool *made)
+{
+    char path[PATH_MAX_BYTES];
+    struct io_fs_stat st;
+    snprintf(path, sizeof path, "%s/maildirfolder", folder);
+    if (io_fs_stat(path, &st) == 0)
+        return 0;
+    *made = true;
+    int fd = io_fs_open(path, IO_FS_WRITE | IO_FS_CREATE | IO_FS_NO_FOLLOW, 0600);
+    return fd < 0 ? fd : io_fs_close(fd);
+}
+
+static int make_folders(const struct maildir_write *m)
+{
+    bool made = false;
+    size_t whole = strlen(m->folder), stood = standing(m->folder);
+    int status = m->inbox != NULL ? make_maildir(m->inbox, &made) : 0;
+    if (status == 0)
+        status = make_maildir(m->folder, &made);
+    if (status == 0 && m->inbox != NULL)
+        status = mark_folder(m->folder, &made);
     if (status != 0 || (!made && m->durable == whole))
         return status;
     return sync_folders(m->folder, stood < m->durable ? stood : m->durable);

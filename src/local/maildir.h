@@ -11,6 +11,7 @@
 
 struct maildir_write {
     const char *folder; /* absolute */
+    const char *inbox;  /* `folder` is a folder of this Maildir (Maildir++: its name begins with a dot); NULL: it is one itself */
     const char *name;   /* unique: time.unique.host */
     uint32_t uid, gid;  /* whose files they will be */
     bool become;        /* act as that user (the process is root) */

@@ -160,7 +160,7 @@ static json_t *envelope_json(const struct envelope *e)
         vr_buf_fini(&notify);
         json_array_append_new(given, rcpt);
     }
-    return json_pack("{s:o,s:o,s:o,s:o,s:s,s:s,s:s,s:b,s:o}", "client", control_text(e->client), "helo",
+    return json_pack("{s:o,s:o,s:o,s:o,s:s,s:s,s:b,s:s,s:b,s:o}", "client", control_text(e->client), "helo",
                      control_text(e->helo), "user", control_text(e->user), "envid", control_text(e->envid),
                      "ret",
                      e->ret == DSN_RET_FULL   ? "full"
@@ -170,7 +170,7 @@ static json_t *envelope_json(const struct envelope *e)
                      e->asks & ENVELOPE_REQUIRE_TLS    ? "required"
                      : e->asks & ENVELOPE_TLS_OPTIONAL ? "optional"
                                                        : "",
-                     "body_type", e->body == SMTP_BODY_8BITMIME ? "8bitmime" : "7bit", "large", (int)e->large,
+                     "quarantine", (e->asks & ENVELOPE_QUARANTINE) != 0, "body_type", e->body == SMTP_BODY_8BITMIME ? "8bitmime" : "7bit", "large", (int)e->large,
                      "given", given);
 }
 

@@ -47,6 +47,12 @@ bool session_address(const struct session *s, struct io_address *out)
     return s->vouched;
 }
 
+bool session_is_of(const struct session *s, const struct config_networks *networks)
+{
+    struct io_address client;
+    return session_address(s, &client) && lies_in(networks, &client);
+}
+
 void session_grant(struct session *s)
 {
     const struct config *c = s->receiver->config;

@@ -97,8 +97,9 @@ bool transaction_add_rcpt(struct transaction *t, const struct smtp_rcpt *rcpt, b
 /* A message that somebody signs or verifies is hashed as it streams by. */
 static void digest_begin(struct transaction *t)
 {
-    struct mail_digest_config c = {.sign = {[MAIL_CANON_RELAXED] = signing_wanted(t->session)}};
-    if (!c.sign[MAIL_CANON_RELAXED])
+    struct mail_digest_config c = {.sign = {[MAIL_CANON_RELAXED] = signing_wanted(t->session)},
+                                   .verify = verifying_digests(t)};
+    if (!c.sign[MAIL_CANON_RELAXED] && !c.verify)
         return;
     t->digest = mail_digest_new(&c);
     assert(t->digest != NULL);
@@ -128,6 +129,7 @@ static void transaction_free(struct transaction *t)
         io_fs_close(t->fd);
     utf8_forget(t);
     signing_forget(t);
+    verifying_forget(t);
     mail_digest_free(t->digest);
     vr_buf_fini(&t->body);
     vr_buf_fini(&t->writing);
@@ -158,6 +160,7 @@ static void look_at_header(struct transaction *t)
     if (t->header_seen || t->session == NULL)
         return;
     t->header_seen = true;
+    forged_remove(t);
     solicit_look(t, vr_buf_str(&t->body));
     terms_header(t, vr_buf_str(&t->body));
     owners_look(t, vr_buf_str(&t->body));
@@ -166,6 +169,13 @@ static void look_at_header(struct transaction *t)
     t->missing_date = !header_find(vr_buf_str(&t->body), VR_STR("Date"), &f);
     t->missing_message_id = !header_find(vr_buf_str(&t->body), VR_STR("Message-ID"), &f);
 }
+
+static const struct smtp_reply reply_endless = {
+    552, "5.3.4",
+    VR_STR_INIT("the header of the message is too large: 256 KiB and 2,000 fields are the most")};
+static const struct smtp_reply reply_no_disk = {
+    452, "4.3.1",
+    VR_STR_INIT("cannot store the message now, the disk gives errors or is full; try again later")};
 
 static void write_job(void *arg)
 {
@@ -205,9 +215,7 @@ static void advance(struct transaction *t)
     if (t->where == BODY_FAILED) {
         vr_buf_release(&t->body);
         if (t->ended) {
-            finish(t, SMTP_REPLY(
-                          452, "4.3.1",
-                          "cannot store the message now, the disk gives errors or is full; try again later"));
+            finish(t, t->endless_header ? reply_endless : reply_no_disk);
             return;
         }
     } else if (t->where == BODY_FILE && (waiting >= WRITE_AT || (t->ended && waiting > 0))) {
@@ -250,12 +258,35 @@ bool transaction_full(const struct transaction *t)
     return t->where != BODY_INLINE && vr_buf_size(&t->body) >= BUFFERED_MAX;
 }
 
+static void digest_feed(struct transaction *t, struct vr_str data)
+{
+    if (t->digest == NULL)
+        return;
+    bool had_header = mail_digest_has_header(t->digest);
+    (void)mail_digest_feed(t->digest, data); /* its end says whether that was too much */
+    if (!had_header && mail_digest_has_header(t->digest))
+        verifying_header(t);
+}
+
+/* What goes to the file is not changed any more, so forged.c must have seen the header. */
+static void spill_when_header_ended(struct transaction *t)
+{
+    enum forged_header header =
+        forged_matters(t) ? forged_header_state(vr_buf_str(&t->body)) : FORGED_HEADER_ENDED;
+    if (header == FORGED_HEADER_ENDED) {
+        spill(t);
+    } else if (header == FORGED_HEADER_ENDLESS) {
+        t->where = BODY_FAILED;
+        t->endless_header = true;
+        vr_buf_release(&t->body);
+    }
+}
+
 void transaction_chunk(struct transaction *t, struct vr_str data)
 {
     t->body_size += data.n;
     utf8_look(t, data);
-    if (t->digest != NULL)
-        (void)mail_digest_feed(t->digest, data); /* its end says whether that was too much */
+    digest_feed(t, data);
     if (t->where == BODY_FAILED)
         return;
     if (!vr_buf_add(&t->body, data)) { /* more came in one go than a pause could prevent */
@@ -263,7 +294,7 @@ void transaction_chunk(struct transaction *t, struct vr_str data)
         return;
     }
     if (t->where == BODY_INLINE && t->body_size > t->receiver->config->inline_body)
-        spill(t);
+        spill_when_header_ended(t);
     else if (t->where == BODY_FILE && !t->busy && vr_buf_size(&t->body) >= WRITE_AT) {
         t->writing = t->body;
         vr_buf_init(&t->body, t->writing.max);
@@ -313,8 +344,8 @@ static void refuse_utf8(struct transaction *t)
 
 static void submit(struct transaction *t)
 {
-    t->envelope.body_size = t->body_size;
     look_at_header(t);
+    t->envelope.body_size = t->body_size;
     if (t->solicits.n > 0) {
         refuse_solicitation(t);
         return;
@@ -323,7 +354,7 @@ static void submit(struct transaction *t)
         refuse_utf8(t);
         return;
     }
-    if (owners_ask(t))
+    if (verifying_ask(t) || owners_ask(t))
         return;
     if (t->envelope.prefix.n == 0)
         t->envelope.prefix = trace_fields(t, &t->arena);

@@ -117,7 +117,7 @@ void policy_refused(struct session *s, const char *what, struct vr_str address, 
  */
 
 /* RFC 6710 §4.1: a change of the priority is told, the new one first. */
-static void mail_accept(struct session *s)
+void policy_mail_accept(struct session *s)
 {
     session_answer(s,
                    s->transaction->lowered
@@ -193,7 +193,8 @@ void policy_mail(struct session *s, const struct smtp_mail *mail)
     struct vr_str from = s->transaction->envelope.reverse_path, user = vr_str_from(s->user);
     bool checked = s->listener->submission && !c->any_sender && s->user != NULL && from.n > 0;
     if (!checked || own_address(c, &s->transaction->arena, from, user) || routing_alias_of(c, from, user)) {
-        mail_accept(s);
+        if (!verifying_begin(s->transaction))
+            policy_mail_accept(s);
         return;
     }
     struct peer *keeper = policy_keeper_for(s, ASK_SENDER);
@@ -219,8 +220,10 @@ static void rcpt_take(struct session *s, const struct smtp_rcpt *rcpt, bool catc
     s->transaction->rrvs = s->transaction->rrvs || rcpt->rrvs != SMTP_RRVS_NONE;
     if (settled)
         taken.rrvs = SMTP_RRVS_NONE;
-    session_answer(s,
-                   transaction_add_rcpt(s->transaction, &taken, catch_all) ? reply_ok_rcpt : reply_too_big);
+    bool added = transaction_add_rcpt(s->transaction, &taken, catch_all);
+    if (added)
+        verifying_bind(s->transaction, d);
+    session_answer(s, added ? reply_ok_rcpt : reply_too_big);
 }
 
 static void rcpt_of_another(struct session *s, const struct smtp_rcpt *rcpt, const struct smtp_reply *reply)
@@ -244,6 +247,19 @@ static void rcpt_utf8(struct session *s, const struct smtp_rcpt *rcpt)
                    "its domain takes nothing beyond ASCII");
     session_answer(
         s, SMTP_REPLY(553, "5.6.7", "this domain takes mail from and to addresses in ASCII only (SMTPUTF8)"));
+}
+
+static void rcpt_unverified(struct session *s, const struct smtp_rcpt *rcpt, struct smtp_reply reply)
+{
+    struct event_log *l = s->receiver->log;
+    event_begin(l, EVENT_NOTICE, "rcpt.refused", 0);
+    event_text(l, "client", s->client);
+    event_str(l, "from", s->transaction->envelope.reverse_path);
+    event_str(l, "address", address_text(&s->transaction->arena, &rcpt->forward_path));
+    event_u64(l, "code", reply.code);
+    event_str(l, "reason", reply.text);
+    event_end(l);
+    session_answer(s, reply);
 }
 
 static void rcpt_unknown(struct session *s, const struct smtp_rcpt *rcpt)
@@ -283,6 +299,11 @@ void policy_rcpt(struct session *s, const struct smtp_rcpt *rcpt)
     }
     if (a.verdict == RCPT_FOREIGN) {
         rcpt_foreign(s, rcpt);
+        return;
+    }
+    struct smtp_reply unverified = verifying_rcpt(s->transaction, a.domain);
+    if (unverified.code != 0) {
+        rcpt_unverified(s, rcpt, unverified);
         return;
     }
     if (refuses_utf8(s, a.domain, &rcpt->forward_path)) {
@@ -413,7 +434,7 @@ static void mailbox_answered(struct session *s, uint8_t answer, int64_t since)
 static void sender_answered(struct session *s, uint8_t answer)
 {
     if (answer == IPC_YES)
-        mail_accept(s);
+        policy_mail_accept(s);
     else if (answer == IPC_NO)
         mail_refuse(s);
     else {
@@ -459,7 +480,7 @@ void policy_keeper_frame(struct receiver *r, uint16_t type, struct vr_str payloa
 {
     struct ipc_reader reader = ipc_reader(payload);
     struct session *s = session_by_key(r, ipc_get_u64(&reader));
-    if (s == NULL || s->asking == ASK_NOTHING)
+    if (s == NULL || s->asking == ASK_NOTHING || s->asking == ASK_DNS)
         return; /* the client has gone meanwhile */
     int asking = s->asking;
     settled(s);
@@ -485,7 +506,7 @@ void policy_keeper_lost(struct receiver *r)
     HASH_ITER(hh, r->by_key, s, next)
     {
         int asking = s->asking;
-        if (asking == ASK_NOTHING || asking == ASK_FLUSH)
+        if (asking == ASK_NOTHING || asking == ASK_FLUSH || asking == ASK_DNS)
             continue;
         settled(s);
         if (asking == ASK_SASL)

@@ -60,6 +60,8 @@ struct transaction {
     struct smtp_x forwarded;       /* what XFORWARD said; given 0: nothing */
     struct vr_str solicits;        /* keywords of a Solicitation field that are not wanted here */
     struct mail_digest *digest;    /* of the message as it streams by; NULL: nobody verifies or signs it */
+    struct verification *verification; /* verifying.c's; NULL: it is not a stranger's, or nobody asks */
+    bool endless_header;               /* it is beyond all bounds: the message is refused at its end */
     struct signing *signing;       /* signing.c's; NULL: it has not begun */
     struct vr_str signed_for;      /* domain; empty: not signed */
     struct mime_reader *mime;      /* utf8.c's; NULL: not needed, or not any more */
@@ -101,7 +103,8 @@ struct session {
         ASK_OWNER,   /* at the end of the data, */
         ASK_FROM,    /* this, */
         ASK_SIGNING, /* and this too */
-        ASK_FLUSH  /* the queue */
+        ASK_FLUSH,   /* the queue */
+        ASK_DNS      /* verifying.c's; no frame of the keeper or the queue answers it */
     } asking;
     char *asked_name;             /* VRFY: the mailbox; ETRN: the node */
     const struct smtp_rcpt *rcpt; /* the one that the keeper is asked about */
@@ -154,6 +157,7 @@ void arrival_xclient(struct session *s, const struct smtp_x *x);
 void session_grant(struct session *s);
 /* The address by which the client may be granted something. False: it has none. */
 bool session_address(const struct session *s, struct io_address *out);
+bool session_is_of(const struct session *s, const struct config_networks *networks); /* by that address */
 
 /* asks.c: VRFY, EXPN, ETRN */
 void asks_vrfy(struct session *s, struct vr_str argument, bool utf8);
@@ -166,6 +170,7 @@ void asks_queue_lost(struct receiver *r);
 
 /* policy.c: who may send what to whom */
 void policy_mail(struct session *s, const struct smtp_mail *mail);
+void policy_mail_accept(struct session *s);
 void policy_rcpt(struct session *s, const struct smtp_rcpt *rcpt);
 void policy_auth(struct session *s, struct vr_str mechanism, bool has_initial, struct vr_str initial);
 void policy_auth_response(struct session *s, struct vr_str response);
@@ -247,6 +252,23 @@ void signing_may(struct session *s, uint8_t answer);                            
 void signing_frame(struct session *s, uint16_t type, struct ipc_reader *reader); /* ASK_SIGNING */
 void signing_later(struct session *s);                                            /* no answer comes */
 void signing_forget(struct transaction *t);
+
+/* verifying.c, verdicts.c: SPF, DKIM, ARC, DMARC of strangers' mail. Each does nothing for others */
+bool verifying_begin(struct transaction *t); /* at MAIL. True: the session waits, and policy_mail_accept follows */
+/* At RCPT, for a recipient in this domain (NULL: in none of ours). code 0: it may be taken; and when it was, verifying_bind. */
+struct smtp_reply verifying_rcpt(struct transaction *t, const struct config_domain *d);
+void verifying_bind(struct transaction *t, const struct config_domain *d);
+bool verifying_digests(struct transaction *t); /* at DATA: is the message to be hashed? */
+void verifying_header(struct transaction *t);  /* t->digest has all of it */
+bool verifying_ask(struct transaction *t);     /* at the end. True: it waits for the DNS, or was refused */
+void verifying_fields(const struct transaction *t, struct vr_buf *out); /* Authentication-Results, X-Quarantine */
+void verifying_forget(struct transaction *t);
+
+/* forged.c: Authentication-Results in our name */
+bool forged_matters(const struct transaction *t); /* may this client not write them? */
+enum forged_header { FORGED_HEADER_OPEN, FORGED_HEADER_ENDED, FORGED_HEADER_ENDLESS };
+enum forged_header forged_header_state(struct vr_str message); /* of its bytes so far */
+void forged_remove(struct transaction *t);                     /* its header is at hand */
 
 /* trace.c: the header fields put on top */
 void trace_forwarded_ip(const struct smtp_x *x, char out[IO_ADDRESS_TEXT]);

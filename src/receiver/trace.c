@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define FIELDS_MAX    8192
+#define FIELDS_MAX    32768
 #define SOLICIT_SHOWN 900 /* a line has its limit, and the keywords cannot be folded */
 
 /* RFC 3848, RFC 6531 §4.3: which protocol it was, SMTPUTF8, TLS and AUTH included. */
@@ -110,6 +110,7 @@ struct vr_str trace_fields(struct transaction *t, struct vr_arena *arena)
     message_date_write(date, seconds, 0);
     struct vr_buf b;
     vr_buf_init(&b, FIELDS_MAX);
+    verifying_fields(t, &b);
     add_received(&b, t, date);
     if (t->missing_date)
         vr_buf_addf(&b, "Date: %s\r\n", date);

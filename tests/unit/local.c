@@ -361,6 +361,35 @@ static void test_large_binary(void **state)
     assert_int_equal(files_in(r, "any.test/ann/new").count, 1);
 }
 
+/* What failed verification goes to Junk: a folder of the Maildir, made as Maildir++ has it, which nothing else is put into. */
+static void test_junk(void **state)
+{
+    struct rig *r = *state;
+    struct stat st;
+    char path[160];
+    struct delivery_rcpt to = {.address = VR_STR("ann@any.test")};
+    struct delivery d = delivery(ANY, &to, 1);
+    d.asks = ENVELOPE_QUARANTINE;
+    expect(rig_deliver(r, &d, -1), 0, DELIVERY_OK, "2.0.0", "");
+    assert_int_equal(files_in(r, "any.test/ann/.Junk/new").count, 1);
+    assert_int_equal(files_in(r, "any.test/ann/new").count, 0);
+    static const char *const there[] = {"cur", "tmp", ".Junk/cur", ".Junk/tmp", ".Junk/maildirfolder"};
+    for (size_t i = 0; i < sizeof there / sizeof *there; i++) {
+        snprintf(path, sizeof path, "%s/any.test/ann/%s", r->folder, there[i]);
+        if (stat(path, &st) != 0)
+            fail_msg("%s is missing", path);
+    }
+    d = delivery(ANY, &to, 1);
+    expect(rig_deliver(r, &d, -1), 0, DELIVERY_OK, "2.0.0", "");
+    d = delivery(ANY, &to, 1);
+    d.asks = ENVELOPE_QUARANTINE;
+    expect(rig_deliver(r, &d, -1), 0, DELIVERY_OK, "2.0.0", "");
+    assert_int_equal(files_in(r, "any.test/ann/.Junk/new").count, 2);
+    assert_int_equal(files_in(r, "any.test/ann/new").count, 1);
+    snprintf(path, sizeof path, "%s/any.test/ann/maildirfolder", r->folder);
+    assert_int_not_equal(stat(path, &st), 0); /* the inbox is a Maildir itself */
+}
+
 static void test_many(void **state)
 {
     struct rig *r = *state;
@@ -630,23 +659,12 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
-        T(test_one),
-        T(test_bytes),
-        T(test_large),
-        T(test_binary),
-        T(test_large_binary),
-        T(test_many),
-        T(test_accounts),
-        T(test_answered_twice),
-        T(test_keeper_dies),
-        T(test_beyond_ascii),
-        T(test_names_that_lead_away),
-        T(test_trouble),
-        T(test_disk),
-        T(test_new_folders_are_durable),
-        T(test_permission),
-        T(test_postmaster),
-        T(test_drain),
+        T(test_one),         T(test_bytes),        T(test_large),
+        T(test_binary),      T(test_large_binary), T(test_junk),
+        T(test_many),        T(test_accounts),     T(test_answered_twice),
+        T(test_keeper_dies), T(test_beyond_ascii), T(test_names_that_lead_away),
+        T(test_trouble),     T(test_disk),         T(test_new_folders_are_durable),
+        T(test_permission),  T(test_postmaster),   T(test_drain),
         T(test_drain_ends),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
