@@ -469,7 +469,7 @@ static void records_of_keys(void **state)
 static void keys_as_pem(void **state)
 {
     (void)state;
-    const struct dkim_key *const keys[] = {ed25519, rsa};
+    const struct dkim_key *const both[] = {ed25519, rsa};
     for (size_t i = 0; i < 2; i++) {
         struct dkim_key *again;
         struct vr_buf pem, one, two;
@@ -477,15 +477,15 @@ static void keys_as_pem(void **state)
         vr_buf_init(&pem, 8192);
         vr_buf_init(&one, 4096);
         vr_buf_init(&two, 4096);
-        assert_true(dkim_key_pem(keys[i], &pem));
+        assert_true(dkim_key_pem(both[i], &pem));
         assert_true(vr_str_starts(vr_buf_str(&pem), VR_STR("-----BEGIN PRIVATE KEY-----\n")));
         assert_int_equal(dkim_key_load(vr_buf_str(&pem), &again, &why), VR_OK);
-        assert_true(dkim_key_record(keys[i], &one) && dkim_key_record(again, &two));
+        assert_true(dkim_key_record(both[i], &one) && dkim_key_record(again, &two));
         assert_true(vr_str_equal(vr_buf_str(&one), vr_buf_str(&two)));
         dkim_key_free(again);
         vr_buf_fini(&pem);
         vr_buf_init(&pem, 40);
-        assert_false(dkim_key_pem(keys[i], &pem));
+        assert_false(dkim_key_pem(both[i], &pem));
         vr_buf_fini(&pem);
         vr_buf_fini(&one);
         vr_buf_fini(&two);
