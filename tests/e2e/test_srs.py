@@ -9,7 +9,7 @@ import smtplib
 import socket
 import time
 
-from harness import Sink, Skip, case, free_port, wait_until
+from harness import Sink, Skip, case, free_port, run, wait_until
 
 MESSAGE = "From: ann@org.test\r\nTo: joe@fwd.test\r\nSubject: %s\r\nMessage-ID: <%s@org.test>\r\n\r\nhello\r\n"
 SRS0 = re.compile(r"<SRS0=[^=]{4}=[A-Z2-7]{2}=org\.test=ann@fwd\.test>")
@@ -177,6 +177,44 @@ def never_an_open_relay(world):
     s.program.process.send_signal(1)
     wait_until("the reload is refused", lambda: s.events("server.reload_refused"), 20)
     assert "is empty" in s.log() and rcpt(s, "", new)[0] == 250
+
+
+def holds(pid, secret):
+    """Is it anywhere in the process's memory?"""
+    with open("/proc/%d/maps" % pid) as maps, open("/proc/%d/mem" % pid, "rb", 0) as memory:
+        for line in maps:
+            span, rights = line.split()[:2]
+            first, last = (int(x, 16) for x in span.split("-"))
+            if "rw" not in rights or "[v" in line or last - first > 1 << 30:
+                continue
+            memory.seek(first)
+            try:
+                if secret in memory.read(last - first):
+                    return True
+            except OSError:
+                continue
+    return False
+
+
+@case
+def who_has_the_secret(world):
+    """As separate users: the secret is made, read before that, kept by receivers and the queue, and wiped by all others."""
+    if os.geteuid() != 0:
+        raise Skip("needs root")
+    for user in ("_veredus", "_veredusk", "_veredusq"):
+        run("useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", user, ok=False)
+    far = Sink(world)
+    s = forwarder(world, "fwd", {"joe": "joe@far.test"}, {"far.test": "smtp:127.0.0.1:%d" % far.port}, 'srs { domain = "fwd.test" }', foreground=False)
+    bring(s, "ann@org.test", "joe@fwd.test")
+    wait_until("it is forwarded", lambda: far.messages, 20)
+    path = path_of(far.messages[0][0])
+    assert SRS0.fullmatch(path) and rcpt(s, "", path.strip("<>"))[0] == 250
+    file = os.path.join(s.state, "srs.secret")
+    assert (os.stat(file).st_uid, os.stat(file).st_mode & 0o777) == (0, 0o600)
+    with open(file, "rb") as f:
+        secret = f.read().strip()
+    having = {role for role in ("receiver", "keeper", "queue", "sender", "local", "admin", "resolver") for pid in s.pids(role) if holds(pid, secret)}
+    assert having == {"receiver", "queue"}, having
 
 
 def reload(s):
