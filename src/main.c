@@ -21,6 +21,7 @@ static const struct command {
     {"etrn", cli_etrn, "ask a server for the mail that waits there (ETRN)"},
     {"dns", cli_dns, "print the DNS records that a domain should publish, or check those that it has"},
     {"tls", cli_tls, "show the certificates that the server has loaded, and when they expire"},
+    {"report", cli_report, "read DMARC and TLS reports of others"},
     {"sendmail", cli_sendmail, "hand a message to this machine's server, as sendmail(1) does"},
     {"mailq", cli_mailq, NULL},
     {"newaliases", cli_newaliases, NULL},

@@ -20,6 +20,7 @@ int cli_queue_verify(const char *self, const char *spool, const char *config_pat
 int cli_send(int argc, char **argv);
 int cli_etrn(int argc, char **argv);
 int cli_dns(int argc, char **argv);
+int cli_report(int argc, char **argv);
 int cli_tls(int argc, char **argv);
 int cli_version(int argc, char **argv);
 

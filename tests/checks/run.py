@@ -165,7 +165,7 @@ def check_manual_pages_and_help_name_the_same_options():
     if not os.path.exists(program):
         return ["%s was not built" % program]
     for command, page, section in (("serve", "veredus.1", "veredus serve"), ("check", "veredus.1", "veredus check"), ("account", "veredus-account.1", None),
-                                   ("queue", "veredus-queue.1", None), ("send", "veredus-send.1", None), ("etrn", "veredus-etrn.1", None),
+                                   ("queue", "veredus-queue.1", None), ("send", "veredus-send.1", None), ("etrn", "veredus-etrn.1", None), ("report", "veredus-report.1", None),
                                    ("tls", "veredus-tls.1", None), ("dns", "veredus-dns.1", None)):
         printed = subprocess.run([program, command, "--help"], stdout=subprocess.PIPE, universal_newlines=True).stdout
         helped, described = set(re.findall(r"--([a-z][a-z0-9-]+)", printed)) | {"help"}, man_options(page, section) | {"help"}
