@@ -63,7 +63,7 @@ static bool read_mail(struct vr_str mail, struct vr_arena *arena)
     enum report_kind kind;
     const char *why;
     vr_buf_init(&content, 1 << 20);
-    bool good = report_open(&content, mail, &kind, &why) == VR_OK && kind == REPORT_TLS &&
+    bool good = report_extract(&content, mail, &kind, &why) == VR_OK && kind == REPORT_TLS &&
                 tlsrpt_read(arena, vr_buf_str(&content), &r, &why) == VR_OK && r.policy_count == 1;
     for (size_t i = 0; good && i < r.policies[0].detail_count; i++)
         printf("%.*s: %llu sessions with %.*s\n", VR_STR_ARG(r.policies[0].details[i].result_type),

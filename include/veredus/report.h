@@ -22,6 +22,6 @@ enum report_kind {
 
 /* Takes the report out of whatever it came in: a mail message (the first part of it that looks like one), gzip, zip, or nothing. Appends it to out and
  * says which kind it is. VR_ERR_NOT_FOUND: there is none; other errors as of report_unpack. */
-enum vr_err report_open(struct vr_buf *out, struct vr_str file, enum report_kind *kind, const char **why);
+enum vr_err report_extract(struct vr_buf *out, struct vr_str file, enum report_kind *kind, const char **why);
 
 #endif

@@ -143,7 +143,7 @@ static bool is_message(struct vr_str file)
     return header_next(&r, &f) && f.name.n > 0 && f.name.p[0] != '<' && f.name.p[0] != '{';
 }
 
-enum vr_err report_open(struct vr_buf *out, struct vr_str file, enum report_kind *kind, const char **why)
+enum vr_err report_extract(struct vr_buf *out, struct vr_str file, enum report_kind *kind, const char **why)
 {
     struct opening o = {.out = out, .kind = kind, .why = why};
     struct vr_buf crlf;

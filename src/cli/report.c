@@ -361,7 +361,7 @@ static int report_file(const char *self, const char *path, const struct wish *w)
     if (status < 0) {
         fprintf(stderr, "%s: %s cannot be read: %s\n", self, path, io_error_text(status));
         code = EX_NOINPUT;
-    } else if (report_open(&content, vr_buf_str(&file), &kind, &why) != VR_OK ||
+    } else if (report_extract(&content, vr_buf_str(&file), &kind, &why) != VR_OK ||
                print_report(kind, vr_buf_str(&content), w, &why) != VR_OK) {
         fprintf(stderr, "%s: %s: %s\n", self, path, why);
         code = EX_DATAERR;

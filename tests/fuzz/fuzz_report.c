@@ -14,7 +14,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     enum report_kind kind;
     const char *why = NULL;
     vr_buf_init(&out, 1 << 18);
-    enum vr_err e = report_open(&out, vr_str((const char *)data, size), &kind, &why);
+    enum vr_err e = report_extract(&out, vr_str((const char *)data, size), &kind, &why);
     assert(vr_buf_size(&out) <= 1 << 18);
     if (e == VR_OK)
         assert(vr_str_find(vr_buf_str(&out), kind == REPORT_DMARC ? '<' : '{') != VR_NPOS);

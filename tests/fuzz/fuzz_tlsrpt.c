@@ -41,7 +41,7 @@ static void check_report(const struct tlsrpt_report *r, struct vr_arena *arena)
                                 .gzip = vr_buf_str(&gzip)};
         if (r->contact.n < 1000 && tlsrpt_message(&mail, &m)) {
             vr_buf_reset(&again);
-            assert(report_open(&again, vr_buf_str(&mail), &kind, &why) == VR_OK && kind == REPORT_TLS);
+            assert(report_extract(&again, vr_buf_str(&mail), &kind, &why) == VR_OK && kind == REPORT_TLS);
             assert(vr_str_equal(vr_buf_str(&json), vr_buf_str(&again)));
         }
     } else

@@ -188,7 +188,7 @@ static void test_message(void **state)
     assert_has(vr_buf_str(&buf), "Content-Type: application/gzip\r\n");
     assert_has(vr_buf_str(&buf),
                "filename=\"example.org!d.test!1795824000!1795910399!20261128dtest1.xml.gz\"");
-    assert_int_equal(report_open(&opened, vr_buf_str(&buf), &kind, &why), VR_OK);
+    assert_int_equal(report_extract(&opened, vr_buf_str(&buf), &kind, &why), VR_OK);
     assert_int_equal(kind, REPORT_DMARC);
     assert_int_equal(dmarc_report_read(&arena, vr_buf_str(&opened), &r, &why), VR_OK);
     assert_same(&r);
@@ -216,7 +216,7 @@ static void test_others(void **state)
          VR_OK, NULL},
         {"<?xml version=\"1.0\" encoding=\"iso-8859-1\"?><feedback>" METADATA "\xe9</feedback>", VR_OK, NULL},
         {"<feedback>" METADATA "<extension><record><row/></record></extension><record><x><row><count>9</"
-                               "count></row></x></record></feedback>",
+         "count></row></x></record></feedback>",
          VR_OK, NULL},
         {"<feedback><report_metadata/></feedback>", VR_ERR_SYNTAX, "no date range"},
         {"<feedback><report_metadata><date_range><begin>soon</begin><end>2</end></date_range></"

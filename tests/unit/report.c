@@ -172,7 +172,7 @@ static void test_open(void **state)
         enum report_kind kind;
         const char *why = NULL;
         vr_buf_reset(&out);
-        enum vr_err e = report_open(&out, vr_str_from(rows[i].file), &kind, &why);
+        enum vr_err e = report_extract(&out, vr_str_from(rows[i].file), &kind, &why);
         if (e != rows[i].e || (e != VR_OK && why == NULL) ||
             (e == VR_OK &&
              (kind != rows[i].kind || !vr_str_equal(vr_buf_str(&out), vr_str_from(rows[i].content)))))

@@ -70,7 +70,7 @@ static void read_report(void)
     struct tlsrpt_report tls;
     const char *why;
     vr_buf_init(&content, 1 << 20);
-    assert_int_equal(report_open(&content, world.body, &kind, &why), VR_OK);
+    assert_int_equal(report_extract(&content, world.body, &kind, &why), VR_OK);
     if (kind == REPORT_DMARC) {
         assert_int_equal(dmarc_report_read(&arena, vr_buf_str(&content), &dmarc, &why), VR_OK);
         for (size_t i = 0; i < dmarc.record_count; i++)

@@ -300,7 +300,7 @@ static void test_message(void **state)
     assert_true(header_find(text, VR_STR("Subject"), &f));
     assert_str(header_unfold(&arena, f.body),
                "Report Domain: d.test Submitter: example.org Report-ID: <7.x@example.org>");
-    assert_int_equal(report_open(&opened, text, &kind, &why), VR_OK);
+    assert_int_equal(report_extract(&opened, text, &kind, &why), VR_OK);
     assert_int_equal(kind, REPORT_TLS);
     assert_true(vr_str_equal(vr_buf_str(&opened), vr_buf_str(&json)));
     assert_int_equal(tlsrpt_read(&arena, vr_buf_str(&opened), &r, &why), VR_OK);
