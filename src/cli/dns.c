@@ -168,9 +168,16 @@ static void print_hints(const struct dns_command *d)
         printf("; there is no DKIM key yet: veredus dkim keygen %.*s\n", VR_STR_ARG(domain));
     if (d->plan.policy.n > 0) {
         struct vr_str rest = d->plan.policy, line;
-        printf("; mta-sts.%.*s must lead to a web server with a certificate for that name, which serves as\n"
-               "; https://mta-sts.%.*s/.well-known/mta-sts.txt (text/plain):\n",
-               VR_STR_ARG(domain), VR_STR_ARG(domain));
+        if (d->facts.config->web_count > 0)
+            printf("; this server serves the policy, and needs a certificate for mta-sts.%.*s in a tls "
+                   "section:\n",
+                   VR_STR_ARG(domain));
+        else
+            printf(
+                "; mta-sts.%.*s must lead to a web server with a certificate for that name, which serves as\n"
+                "; https://mta-sts.%.*s/.well-known/mta-sts.txt (text/plain), or see `role = mta-sts` of "
+                "listen:\n",
+                VR_STR_ARG(domain), VR_STR_ARG(domain));
         while (vr_str_split(&rest, '\n', &line))
             printf(";     %.*s\n", VR_STR_ARG(vr_str_trim(line)));
     }

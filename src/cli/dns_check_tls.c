@@ -137,7 +137,11 @@ static struct vr_str place_of(struct dns_checking *c, struct vr_str host)
     }
     if (n > 0)
         return place;
-    dns_tell(c, DNS_MISSING, "MTA-STS", host, NULL,
+    const struct dns_plan_record *own = NULL;
+    for (size_t i = 0; i < c->plan->count; i++)
+        if (c->plan->records[i].kind == DNS_PLAN_MTA_STS && vr_str_equal(c->plan->records[i].name, host))
+            own = &c->plan->records[i];
+    dns_tell(c, DNS_MISSING, "MTA-STS", host, own,
              "it has no address: give it the one of the web server that serves the policy");
     return vr_str(NULL, 0);
 }

@@ -160,6 +160,9 @@ static void add_mta_sts(struct builder *b)
         published_mta_sts_id(b->out->policy, b->out->policy_id);
         add(b, DNS_PLAN_MTA_STS, TEXT(b, "_mta-sts.%.*s", VR_STR_ARG(domain)), "TXT",
             TEXT(b, "v=STSv1; id=%s;", b->out->policy_id));
+        if (b->f->config->web_count > 0) /* served here */
+            add(b, DNS_PLAN_MTA_STS, TEXT(b, "mta-sts.%.*s", VR_STR_ARG(domain)), "CNAME",
+                TEXT(b, "%.*s.", VR_STR_ARG(b->f->config->hostname)));
     }
     vr_buf_fini(&policy);
 }

@@ -120,6 +120,7 @@ static void begin_listen(struct loader *l, struct config_listener *x, struct vr_
                       VR_STR_ARG(title));
         x->address.family = IO_NONE;
     }
+    x->tls = true;
     x->role = x->address.port == 587   ? LISTENER_SUBMISSION
               : x->address.port == 465 ? LISTENER_SUBMISSIONS
               : x->address.port == 24  ? LISTENER_LMTP

@@ -140,6 +140,8 @@ static void check_listeners(struct loader *l)
                           text, before->file, before->line);
         if (x->client_ca)
             check_client_ca(l, x, i);
+        if (i < l->sections[SECTION_LISTEN].count) /* not the default one */
+            check_web(l, x, i);
         if (x->role == LISTENER_LMTP && x->address.port == 25)
             problem_error(
                 &l->problems, at,
@@ -167,6 +169,7 @@ static void check_listeners(struct loader *l)
                             text, c->state, VR_STR_ARG(c->hostname));
         }
     }
+    part_listeners(c);
 }
 
 /* Who connects may refuse what has expired; the server starts all the same: some encryption is better than none. */

@@ -28,12 +28,13 @@ struct config_askers {
     size_t account_count;
 };
 
-enum listener_role { LISTENER_MX, LISTENER_SUBMISSION, LISTENER_SUBMISSIONS, LISTENER_LMTP };
+enum listener_role { LISTENER_MX, LISTENER_SUBMISSION, LISTENER_SUBMISSIONS, LISTENER_LMTP, LISTENER_MTA_STS };
 struct config_listener {
     struct io_address address;
     enum listener_role role;
     struct config_networks proxy;   /* may, and must, speak the PROXY protocol; none: nobody does */
     struct config_networks bare_lf; /* clients whose lines may end in LF alone */
+    bool tls;              /* of MTA_STS: HTTPS, else HTTP for a proxy of this machine */
     const char *client_ca; /* PEM: who signs certificates of clients; NULL: they are not asked for one */
     const char *file;               /* where it was configured, for messages */
     int line;
@@ -168,6 +169,7 @@ struct config {
 
     struct config_listener *listeners;
     size_t listener_count;
+    size_t web_count; /* behind those: listeners of role mta-sts, which are the web process's */
     struct config_tls *tls;
     size_t tls_count;
     struct config_networks trusted; /* may relay without AUTH; default none */

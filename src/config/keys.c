@@ -35,7 +35,8 @@ const struct config_key config_keys[] = {
     {"", "state", "folder", "/var/lib/veredus", "Accounts, certificates made at the first start, default mailboxes.", "data_directory", CONFIG_PATH, false, AT(state), 0, 0},
     {"", "run", "folder", "/run/veredus", "The control and submit sockets.", NULL, CONFIG_PATH, false, AT(run), 0, 0},
 
-    {"listen", "role", "mx, submission, submissions or lmtp", "mx; submission on port 587, submissions on 465, lmtp on 24", "What is spoken on this address.", "master.cf", CONFIG_SPECIAL, false, 0, 0, 0},
+    {"listen", "role", "mx, submission, submissions, lmtp or mta-sts", "mx; submission on port 587, submissions on 465, lmtp on 24", "What is spoken on this address.", "master.cf", CONFIG_SPECIAL, false, 0, 0, 0},
+    {"listen", "tls", "yes or no", "yes", "With role mta-sts: HTTPS; no: HTTP, for a reverse proxy on this machine.", NULL, CONFIG_BOOL, false, LISTENER_AT(tls), 0, 0},
     {"listen", "bare_lf", "networks", "none", "Clients whose lines may end in LF alone.", "smtpd_forbid_bare_newline_exclusions", CONFIG_SPECIAL, true, LISTENER_AT(bare_lf), 0, 0},
     {"listen", "proxy", "networks", "none", "Load balancers that say by the PROXY protocol who the client is; nobody else may connect.", "smtpd_upstream_proxy_protocol, postscreen_upstream_proxy_protocol", CONFIG_SPECIAL, true, LISTENER_AT(proxy), 0, 0},
 

@@ -196,6 +196,9 @@ void settings_default(struct config *c);
 void config_apply(struct loader *l, struct statement *statements);
 /* Where a key was written; when it was not: file NULL. */
 struct place config_place(const struct loader *l, enum section_id section, size_t index, const char *key);
+/* checks_web.c: the i-th listener as it was written; and those of the web process go behind the others. */
+void check_web(struct loader *l, const struct config_listener *x, size_t i);
+void part_listeners(struct config *c);
 void config_check(struct loader *l);
 
 #endif

@@ -113,7 +113,8 @@ static void put_keywords(struct vr_buf *out, struct vr_str words)
 static const char *const role_names[] = {[LISTENER_MX] = "mx",
                                          [LISTENER_SUBMISSION] = "submission",
                                          [LISTENER_SUBMISSIONS] = "submissions",
-                                         [LISTENER_LMTP] = "lmtp"};
+                                         [LISTENER_LMTP] = "lmtp",
+                                         [LISTENER_MTA_STS] = "mta-sts"};
 static const char *const audience_names[] = {"nobody", "known", "everybody"};
 static const char *const mailboxes_names[] = {"accounts", "system", "any"};
 static const char *const tls_names[] = {"may", "none", "required", "verify"};
@@ -392,11 +393,13 @@ static void put_top_flush(struct vr_buf *out, const struct config *c)
 bool config_print(const struct config *c, struct vr_buf *out)
 {
     put_top_flush(out, c);
-    for (size_t i = 0; i < c->listener_count; i++) {
+    for (size_t i = 0; i < c->listener_count + c->web_count; i++) {
         char text[IO_ADDRESS_TEXT];
         io_address_text(&c->listeners[i].address, text);
         put_titled(out, "listen", vr_str_from(text));
         put_line(out, "role", vr_str_from(role_names[c->listeners[i].role]));
+        if (!c->listeners[i].tls)
+            put_line(out, "tls", VR_STR("no"));
         if (c->listeners[i].proxy.count > 0)
             put_networks(out, "proxy", &c->listeners[i].proxy);
         if (c->listeners[i].bare_lf.count > 0)

@@ -172,11 +172,14 @@ static void set_role(const struct setting *s)
     static const struct word_value roles[] = {{"mx", LISTENER_MX},
                                               {"submission", LISTENER_SUBMISSION},
                                               {"submissions", LISTENER_SUBMISSIONS},
-                                              {"lmtp", LISTENER_LMTP}};
+                                              {"lmtp", LISTENER_LMTP},
+                                              {"mta-sts", LISTENER_MTA_STS}};
     int role;
     if (CHOOSE(s, roles,
                "mx (mail from other servers), submission (users, STARTTLS), submissions (users, TLS from "
-               "the start) or lmtp (mail from a server of yours, by LMTP)",
+               "the start), lmtp (mail from a server of yours, by LMTP) or mta-sts (policies of your "
+               "domains, by "
+               "HTTPS)",
                &role))
         ((struct config_listener *)s->target)->role = (enum listener_role)role;
 }

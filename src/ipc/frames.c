@@ -3,14 +3,14 @@
 
 #define CHILDREN                                                                                             \
     (IPC_RECEIVER | IPC_KEEPER | IPC_QUEUE | IPC_SENDER | IPC_LOCAL | IPC_ADMIN | IPC_PAM | IPC_REPORTER |   \
-     IPC_RESOLVER)
+     IPC_RESOLVER | IPC_WEB)
 #define DELIVERER (IPC_SENDER | IPC_LOCAL)
 
 const struct ipc_frame_row ipc_frames[] = {
     {IPC_READY, "ready", CHILDREN, IPC_SUPERVISOR, false},
     {IPC_ATTACH, "attach", IPC_SUPERVISOR, CHILDREN, true},
     {IPC_EXPECT, "expect", IPC_SUPERVISOR, IPC_QUEUE, false},
-    {IPC_CERTIFICATE, "certificate", IPC_SUPERVISOR, IPC_RECEIVER | IPC_ADMIN, false},
+    {IPC_CERTIFICATE, "certificate", IPC_SUPERVISOR, IPC_RECEIVER | IPC_WEB | IPC_ADMIN, false},
     {IPC_DRAIN, "drain", IPC_SUPERVISOR, CHILDREN, false},
     {IPC_BODY_OPEN, "body-open", IPC_RECEIVER, IPC_QUEUE, false},
     {IPC_BODY_FILE, "body-file", IPC_QUEUE, IPC_RECEIVER, true},
@@ -53,7 +53,7 @@ static const struct {
 } roles[] = {
     {IPC_SUPERVISOR, "supervisor"}, {IPC_RECEIVER, "receiver"}, {IPC_KEEPER, "keeper"}, {IPC_QUEUE, "queue"},
     {IPC_SENDER, "sender"},         {IPC_LOCAL, "local"},       {IPC_ADMIN, "admin"},   {IPC_PAM, "pam"},
-    {IPC_REPORTER, "reporter"},     {IPC_RESOLVER, "resolver"},
+    {IPC_REPORTER, "reporter"},     {IPC_RESOLVER, "resolver"}, {IPC_WEB, "web"},
 };
 
 const char *ipc_role_name(enum ipc_role r)

@@ -22,7 +22,8 @@ enum ipc_role {
     IPC_ADMIN = 1 << 6,
     IPC_PAM = 1 << 7,
     IPC_RESOLVER = 1 << 8,
-    IPC_REPORTER = 1 << 9
+    IPC_REPORTER = 1 << 9,
+    IPC_WEB = 1 << 10
 };
 const char *ipc_role_name(enum ipc_role r); /* "receiver" */
 
@@ -31,7 +32,7 @@ enum ipc_type {
     IPC_READY = 1,   /* child → supervisor: prepared, confined, serving. no payload */
     IPC_ATTACH,      /* supervisor → child: u32 role, u32 slot, u32 generation, with the descriptor of a channel to that process */
     IPC_EXPECT,      /* supervisor → queue: u32 number of senders+locals that will be attached before deliveries may begin */
-    IPC_CERTIFICATE, /* supervisor → receiver, admin: u32 which of the tls sections, slice chain (PEM), slice key (PEM; empty to admin). Show this one from now on */
+    IPC_CERTIFICATE, /* supervisor → receiver, web, admin: u32 which of the tls sections, slice chain (PEM), slice key (PEM; empty to admin). Show this one from now on */
     IPC_DRAIN,       /* supervisor → child: u32 milliseconds. Finish what is under way, take nothing new, exit */
     /* intake (receiver ↔ queue) */
     IPC_BODY_OPEN = 16, /* receiver → queue: u64 id. A file for a large body, please */

@@ -53,6 +53,7 @@ static const struct {
     {IPC_PAM, USER_ROOT, PATH_ANY, PATH_ANY, NETWORK_ANY, false}, /* what PAM's modules may need: anything */
     {IPC_RESOLVER, USER_COMMON, PATH_NONE, PATH_NONE, NETWORK_ANY, false},
     {IPC_REPORTER, USER_COMMON, PATH_HTTPS, PATH_REPORTS, NETWORK_REPORTS, false},
+    {IPC_WEB, USER_COMMON, PATH_NONE, PATH_NONE, NETWORK_NONE, false},
 };
 
 static const char *const certificate_paths[] = {"/etc/ssl", "/usr/lib/ssl", "/usr/share/ca-certificates",

@@ -45,7 +45,7 @@ struct process_ops {
     void (*hurry)(struct process *p,
                   int64_t deadline_ms); /* draining already, and now there is less time; may be NULL */
     void (*expect)(struct process *p, uint32_t n); /* queue only; may be NULL */
-    /* receiver, admin: another certificate in the place of the n-th; the key is empty in admin. May be NULL */
+    /* receiver, web, admin: another certificate in the place of the n-th; the key is empty in admin. May be NULL */
     void (*certificate)(struct process *p, uint32_t n, struct vr_str chain, struct vr_str key);
 };
 
@@ -61,7 +61,7 @@ struct process {
     size_t listen_count;
     unsigned number;                   /* which of its role in this generation: 0, 1, … */
     struct crowd *crowd;               /* receiver: what all of them count together */
-    struct certificates *certificates; /* receiver, admin (without keys); NULL: they are in the files */
+    struct certificates *certificates; /* receiver, web, admin (without keys); NULL: they are in the files */
     bool foreground;                   /* no user changes, no confinement */
     bool draining;
     struct io_timer *last; /* of the drain: it ends us, finished or not */

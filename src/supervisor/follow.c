@@ -53,12 +53,12 @@ static void hand_on(struct children *all, uint32_t generation, uint32_t index, c
     for (size_t i = 0; i < CHILD_MAX; i++) {
         const struct child *child = &all->items[i];
         if (child->state != CHILD_RUNNING || child->draining || child->generation != generation ||
-            (child->role & (IPC_RECEIVER | IPC_ADMIN)) == 0)
+            (child->role & (IPC_RECEIVER | IPC_WEB | IPC_ADMIN)) == 0)
             continue;
         vr_buf_reset(&b);
         ipc_put_u32(&b, index);
         ipc_put_str(&b, vr_buf_str(&c->chain));
-        ipc_put_str(&b, child->role == IPC_RECEIVER ? vr_buf_str(&c->key) : vr_str(NULL, 0));
+        ipc_put_str(&b, child->role == IPC_ADMIN ? vr_str(NULL, 0) : vr_buf_str(&c->key));
         io_supervise_send(all->io, child->channel, IPC_CERTIFICATE, vr_buf_str(&b), -1);
     }
     volatile char *p = b.p;

@@ -27,6 +27,12 @@ static bool same_address(const struct io_address *a, const struct io_address *b)
            strcmp(a->path, b->path) == 0;
 }
 
+/* How many processes listen: each has its socket. */
+static unsigned sockets_for(const struct config_listener *l, unsigned receivers)
+{
+    return l->role == LISTENER_MTA_STS ? 1 : receivers;
+}
+
 static struct socket_set *set_find(struct sockets *old, const struct io_address *a, unsigned receivers)
 {
     for (size_t i = 0; old != NULL && i < old->count; i++)
@@ -82,20 +88,22 @@ static int unix_socket(const struct config *c, const char *name, unsigned mode, 
 bool sockets_open(struct sockets *s, struct sockets *old, const struct config *c, unsigned receivers,
                   char error[256])
 {
-    *s = (struct sockets){.count = c->listener_count, .submit = -1, .control = -1};
-    s->listeners = calloc(c->listener_count + 1, sizeof *s->listeners);
+    size_t count = c->listener_count + c->web_count;
+    *s = (struct sockets){.count = count, .submit = -1, .control = -1};
+    s->listeners = calloc(count + 1, sizeof *s->listeners);
     assert(s->listeners != NULL);
-    struct socket_set **source = calloc(c->listener_count + 1, sizeof *source);
+    struct socket_set **source = calloc(count + 1, sizeof *source);
     assert(source != NULL);
     bool good = true;
-    for (size_t i = 0; good && i < c->listener_count; i++) {
-        source[i] = set_find(old, &c->listeners[i].address, receivers);
+    for (size_t i = 0; good && i < count; i++) {
+        source[i] = set_find(old, &c->listeners[i].address, sockets_for(&c->listeners[i], receivers));
         if (source[i] != NULL) {
             source[i]->taken = true;
             s->listeners[i] = *source[i];
             s->listeners[i].taken = false;
         } else {
-            good = set_bind(&s->listeners[i], &c->listeners[i], receivers, error);
+            good =
+                set_bind(&s->listeners[i], &c->listeners[i], sockets_for(&c->listeners[i], receivers), error);
         }
     }
     if (good && old != NULL) {
@@ -106,7 +114,7 @@ bool sockets_open(struct sockets *s, struct sockets *old, const struct config *c
         s->control = s->submit >= 0 ? unix_socket(c, "control", CONTROL_MODE, error) : -1;
         good = s->control >= 0;
     }
-    for (size_t i = 0; i < c->listener_count; i++) {
+    for (size_t i = 0; i < count; i++) {
         if (source[i] == NULL && !good)
             set_close(&s->listeners[i]);
         if (source[i] != NULL && good)

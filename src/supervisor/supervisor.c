@@ -26,6 +26,7 @@
 #include "supervisor/follow.h"
 #include "supervisor/sockets.h"
 #include "supervisor/wiring.h"
+#include "web/web.h"
 
 #include <assert.h>
 #include <signal.h>
@@ -66,6 +67,7 @@ static const struct {
     {IPC_QUEUE, &queue_ops},   {IPC_KEEPER, &keeper_ops},     {IPC_LOCAL, &local_ops},
     {IPC_SENDER, &sender_ops}, {IPC_RECEIVER, &receiver_ops}, {IPC_ADMIN, &admin_ops},
     {IPC_PAM, &pam_ops},       {IPC_RESOLVER, &resolver_ops}, {IPC_REPORTER, &reporter_ops},
+    {IPC_WEB, &web_ops},
 };
 
 static void say(struct supervisor *s, enum event_level level, const char *name, const char *key,
@@ -84,9 +86,12 @@ static size_t sockets_of(const struct supervisor *s, const struct child *child, 
 {
     size_t n = 0;
     if (child->role == IPC_RECEIVER) {
-        for (size_t i = 0; i < s->sockets.count; i++)
+        for (size_t i = 0; i < s->config->listener_count; i++)
             fds[n++] = s->sockets.listeners[i].fds[child->number];
         fds[n++] = s->sockets.submit;
+    } else if (child->role == IPC_WEB) {
+        for (size_t i = s->config->listener_count; i < s->sockets.count; i++)
+            fds[n++] = s->sockets.listeners[i].fds[0];
     } else if (child->role == IPC_ADMIN) {
         fds[n++] = s->sockets.control;
     }
@@ -108,9 +113,10 @@ static int child_run(void *arg)
     if (a->ops->role != IPC_RECEIVER) { /* nothing of theirs */
         crowd_free(a->crowd);
         a->crowd = NULL;
-        certificates_forget_keys(a->certificates);
     }
-    if (a->ops->role != IPC_RECEIVER && a->ops->role != IPC_ADMIN) {
+    if (a->ops->role == IPC_ADMIN)
+        certificates_forget_keys(a->certificates);
+    if (!(a->ops->role & (IPC_RECEIVER | IPC_WEB | IPC_ADMIN))) {
         certificates_free(a->certificates);
         a->certificates = NULL;
     }
@@ -179,6 +185,8 @@ static unsigned wanted(const struct supervisor *s, enum ipc_role role)
         return s->receivers;
     case IPC_SENDER:
         return s->senders;
+    case IPC_WEB:
+        return s->config->web_count > 0;
     case IPC_PAM:
         return config_has_accounts(s->config, ACCOUNTS_FROM_PAM);
     case IPC_REPORTER:
@@ -408,7 +416,8 @@ static void announce(struct supervisor *s)
         static const char *const roles[] = {[LISTENER_MX] = "mx",
                                             [LISTENER_SUBMISSION] = "submission",
                                             [LISTENER_SUBMISSIONS] = "submissions",
-                                            [LISTENER_LMTP] = "lmtp"};
+                                            [LISTENER_LMTP] = "lmtp",
+                                            [LISTENER_MTA_STS] = "mta_sts"};
         struct io_address bound = s->sockets.listeners[i].address;
         char text[IO_ADDRESS_TEXT];
         if (s->sockets.listeners[i].count > 0)

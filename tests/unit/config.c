@@ -81,6 +81,13 @@ static const struct wrong {
      {"1: `tls_reports` has"}},
     {HOST "domain \"a.test\" { mta_sts = yes }",
      {"1: `mta_sts` is \"yes\"; expected none, testing (others report what would fail) or enforce"}},
+    {HOST "listen \"192.0.2.1:80\" { role = mta-sts tls = no } domain \"a.test\" { mta_sts = testing }",
+     {"1: `tls` is no on an address that others reach"}},
+    {HOST "listen \"127.0.0.1:80\" { role = mta-sts tls = no } domain \"a.test\" { }",
+     {"1: warning: policies are to be served here, and no domain has one"}},
+    {HOST "listen \":25\" { tls = yes } domain \"a.test\" { }", {"1: `tls` is for role = mta-sts"}},
+    {HOST "listen \":443\" { role = mta-sts proxy = \"127.0.0.1\" } domain \"a.test\" { mta_sts = testing }",
+     {"1: `proxy` is for listeners of mail"}},
     {HOST "domain \"a.test\" { mta_sts_max_age = 1m }", {"1: `mta_sts_max_age` is \"1m\"; expected a time"}},
     {HOST "domain \"a.test\" { imaps = \"imap.a.test:0\" }",
      {"1: `imaps` is \"imap.a.test:0\"; expected a host name"}},
@@ -413,7 +420,7 @@ static void everything_can_be_set(void **state)
              "listen \"127.0.0.1:2525\" { role = mx } listen \"[::1]:587\" { bare_lf = { \"127.0.0.1\" } "
              "proxy = { \"192.0.2.0/24\" } proxy "
              "+= { \"2001:db8::1\" } } listen \":4650\" { role = "
-             "submissions } listen \"unix:/run/x\" { }\n"
+             "submissions } listen \":443\" { role = mta-sts } listen \"unix:/run/x\" { }\n"
              "domain a.test { deliver = \"maildir:/m/{domain}/{local}\" catch_all = Joe delimiter = \"\" }\n"
              "domain \"b.test\" { deliver = \"lmtp:unix:/run/dovecot/lmtp\" mailboxes = any etrn = { "
              "\"192.0.2.0/24\", "
@@ -459,6 +466,9 @@ static void everything_can_be_set(void **state)
     assert_true(vr_str_equal(c->domains[1].etrn.accounts[0], VR_STR("ann@b.test")));
     assert_int_equal(c->domains[0].etrn.networks.count, 0);
     assert_int_equal(c->listener_count, 4);
+    assert_int_equal(c->web_count, 1); /* behind the others, wherever it was written */
+    assert_int_equal(c->listeners[3].address.family, IO_UNIX);
+    assert_true(c->listeners[4].role == LISTENER_MTA_STS && c->listeners[4].tls);
     assert_int_equal(c->listeners[1].role, LISTENER_SUBMISSION);
     assert_int_equal(c->listeners[1].proxy.count, 2);
     assert_int_equal(c->listeners[1].bare_lf.count, 1);
