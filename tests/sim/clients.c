@@ -22,6 +22,7 @@ struct client {
     struct smtp_client_config smtp;
     bool busy; /* with `mail` */
     bool accepted[RCPT_MAX];
+    int64_t begun_us; /* of `mail` */
     uint32_t mail;
     unsigned left; /* messages in this session */
     char sender[80], rcpts[RCPT_MAX][80];
@@ -84,6 +85,7 @@ static void next_mail(struct client *c)
     sent++;
     c->busy = true;
     c->mail = mail_new();
+    c->begun_us = sim_now_us();
     mail_sender(c->mail, c->sender);
     c->envelope = (struct smtp_mail){.reverse_path = address_of(c->sender)};
     unsigned n = mail_rcpt_count(c->mail);
@@ -124,6 +126,9 @@ static void pump(struct client *c)
             send_body(c);
             break;
         case SMTP_CLIENT_RESULT:
+            if (world_quiet() && sim_now_us() - c->begun_us > ANSWER_MAX_US)
+                violation("mail %u waited %.1f s for its answer, and needs nobody whom the server waits for",
+                          c->mail, (double)(sim_now_us() - c->begun_us) / 1e6);
             for (unsigned k = 0; ev.code == 250 && k < mail_rcpt_count(c->mail); k++)
                 if (c->accepted[k])
                     mail_acknowledged(c->mail, k);

@@ -10,20 +10,23 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SECOND       1000000ll
-#define LOAD_MAX     (3600 * SECOND)      /* virtual time for the load */
-#define SETTLE_MAX   (3 * 86400 * SECOND) /* and for what it left */
-#define IDLE_US      (15 * 60 * SECOND)
-#define QUEUE_MEMORY (6u << 20)   /* of an idle queue: buffers that are kept, tables as large as they had to be */
-#define IDLE_MEMORY  (512u << 10) /* of all others */
-#define CONFIG       "/etc/veredus.conf"
+#define SECOND     1000000ll
+#define LOAD_MAX   (3600 * SECOND)      /* virtual time for the load */
+#define SETTLE_MAX (3 * 86400 * SECOND) /* and for what it left */
+#define IDLE_US    (15 * 60 * SECOND)
+#define QUEUE_MEMORY                                                                                         \
+    (6u << 20) /* of an idle queue: buffers that are kept, tables as large as they had to be */
+#define IDLE_MEMORY (512u << 10) /* of all others */
+#define CONFIG      "/etc/veredus.conf"
 
 static const char config_text[] =
     "hostname = \"mx.sim.example\"\nstate = \"/state\"\nspool = \"/spool\"\nrun = \"/run\"\ntrusted = { "
     "\"10.9.0.0/16\" }\n"
     "listen \"10.0.0.1:25\" { role = mx }\n"
     "domain \"local.example\" { deliver = \"maildir:/mail/{local}\"\n mailboxes = any\n delimiter = \"+\" }\n"
-    "queue { segment_size = 1M\n checkpoint_after = 64K\n minimum_free = 1M\n retry = { 5s, 30s, 2m, 10m }\n expire = 1d }\n"
+    "domain \"strangers.example\" { deliver = \"maildir:/strangers/{local}\"\n mailboxes = any }\n"
+    "queue { segment_size = 1M\n checkpoint_after = 64K\n minimum_free = 1M\n retry = { 5s, 30s, 2m, 10m }\n "
+    "expire = 1d }\n"
     "processes { receivers = 2\n senders = 2 }\n";
 
 struct scenario scenario;
@@ -35,6 +38,12 @@ static int64_t calm_since;
 bool world_calm(void)
 {
     return calm;
+}
+
+bool world_quiet(void)
+{
+    const struct scenario *s = &scenario;
+    return !s->network && !s->kills && !s->power && !s->disk && !s->dns && !s->reloads;
 }
 
 /* ---- the server ------------------------------------------------------------------------------------------------------------- */
@@ -85,7 +94,7 @@ static void file_write(const char *path, const char *text)
 static int world_main(void *arg)
 {
     (void)arg;
-    static const char *const folders[] = {"/etc", "/state", "/spool", "/run", "/mail"};
+    static const char *const folders[] = {"/etc", "/state", "/spool", "/run", "/mail", "/strangers"};
     for (size_t i = 0; i < sizeof folders / sizeof *folders; i++)
         io_fs_mkdir_all(folders[i], 0755);
     io_fs_sync_directory("/");
@@ -93,6 +102,7 @@ static int world_main(void *arg)
     struct io *io = io_new(1);
     sinks_start(io);
     clients_start(io);
+    strangers_start(io);
     io_run(io);
     return 0;
 }
@@ -315,6 +325,7 @@ unsigned world_run(const struct scenario *s)
     }
     sim_power_loss(); /* what was reported as delivered must be there even now */
     oracle_mailboxes();
+    strangers_final();
     oracle_final();
     return violations();
 }

@@ -83,12 +83,14 @@ static int run_one(const struct options *o, uint64_t seed)
         return 0;
     printf("seed %llu (", (unsigned long long)seed);
     scenario_print(&s);
-    printf("): %u acknowledged, %u delivered, %u reported, %u twice, %u kills, %u power losses, %u signals, "
+    printf("): %u acknowledged, %u of strangers, %u delivered, %u reported, %u twice, %u kills, %u power "
+           "losses, %u signals, "
            "slowest %.1f s; %.0f s, "
            "%llu events, digest %016llx%s\n",
-           tally.acknowledged, tally.delivered, tally.reported, tally.duplicates, tally.kills,
-           tally.power_losses, tally.reloads, (double)tally.slowest_us / 1e6, (double)sim_now_us() / 1e6,
-           (unsigned long long)sim_events(), (unsigned long long)sim_digest(), bad > 0 ? " FAILED" : "");
+           tally.acknowledged, tally.strangers, tally.delivered, tally.reported, tally.duplicates,
+           tally.kills, tally.power_losses, tally.reloads, (double)tally.slowest_us / 1e6,
+           (double)sim_now_us() / 1e6, (unsigned long long)sim_events(), (unsigned long long)sim_digest(),
+           bad > 0 ? " FAILED" : "");
     fflush(stdout);
     return bad > 0;
 }

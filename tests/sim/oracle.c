@@ -10,6 +10,9 @@
  *  8. Nothing in the log is found damaged: the simulated disk loses and tears, and does not corrupt what was synced.
  *  9. No destination starves: while seven others fail in all ways, the healthy one's mail is there within WAIT_MAX_US (of a run without deaths
  *     and without trouble of the disk, which stop everybody).
+ * 10. Mail in the name of a domain that does not allow it, or whose DNS is silent, is never taken; that of one who may is never refused, nor put off when nothing is wrong.
+ * 11. Who needs no answer of the DNS is answered at once, while others wait for one that never comes (of a run in which nothing else is wrong).
+ * 12. What a stranger's mail says in our name of its verification is ours.
  */
 #include "world.h"
 
@@ -132,7 +135,7 @@ struct vr_str mail_content(uint32_t id)
     static char text[CONTENT_MAX];
     uint32_t state = id * 2654435761u + 12345;
     uint32_t kind = next(&state) % 20, some = next(&state);
-    size_t size = kind == 0 ? 70000 + some % 80000 /* a file of its own */
+    size_t size = kind == 0  ? 70000 + some % 80000 /* a file of its own */
                   : kind < 3 ? 5000 + some % 50000
                              : 200 + some % 4000;
     size_t n = (size_t)snprintf(

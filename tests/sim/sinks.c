@@ -278,6 +278,8 @@ void sinks_dns(struct vr_str name, enum io_dns_type type, struct io_dns_answer *
             (struct io_dns_answer){.status = IO_DNS_FAILED, .why = "SERVFAIL (simulated)", .canonical = name};
         return;
     }
+    if (strangers_dns(name, type, out, delay_us))
+        return;
     snprintf(text, sizeof text, "%.*s", VR_STR_ARG(name));
     if (strcmp(text, "sender.example") == 0)
         snprintf(text, sizeof text, "d%u.example", SENDER);

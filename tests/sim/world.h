@@ -17,6 +17,8 @@ struct scenario {
 extern struct scenario scenario;
 void scenario_print(const struct scenario *s); /* "network,kills", as --faults takes it */
 bool world_calm(void);                         /* the time of faults is over */
+#define ANSWER_MAX_US 5000000                  /* for a message, when nothing goes wrong */
+bool world_quiet(void);                        /* nothing goes wrong in this run */
 
 /* ---- oracle.c: what was promised, what happened ------------------------------------------------------------------------- */
 
@@ -47,6 +49,7 @@ void violation(const char *format, ...) __attribute__((format(printf, 1, 2)));
 unsigned violations(void);
 
 struct tally {
+    unsigned strangers; /* whose mail was taken */
     unsigned acknowledged, delivered, reported, duplicates, kills, power_losses, reloads;
     int64_t slowest_us; /* to the healthy domain, when nothing went wrong meanwhile */
 };
@@ -60,6 +63,11 @@ void sinks_dns(struct vr_str name, enum io_dns_type type, struct io_dns_answer *
 void sinks_fate(const struct io_address *to, const char *from_title, struct sim_fate *out);
 void clients_start(struct io *io);
 bool clients_done(void);
+
+/* ---- strangers.c: whose mail is verified ---- */
+void strangers_start(struct io *io);
+bool strangers_dns(struct vr_str name, enum io_dns_type type, struct io_dns_answer *out, int64_t *delay_us); /* false: not of theirs */
+void strangers_final(void);
 
 /* ---- shrink.c ---- */
 

@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define TIMEOUT_DEFAULT_MS 20000
+
 static void (*answer_question)(struct vr_str name, enum io_dns_type type, struct io_dns_answer *out,
                                int64_t *delay_us);
 
@@ -21,6 +23,7 @@ void sim_on_dns(void (*answer)(struct vr_str name, enum io_dns_type type, struct
 struct io_dns {
     struct io *io;
     struct sim_actor *actor;
+    int64_t timeout_us;
 };
 
 struct io_dns_query {
@@ -29,17 +32,18 @@ struct io_dns_query {
     struct task task;
     char name[260];
     enum io_dns_type type;
+    bool late; /* the answer would be */
     void (*answer)(void *arg, const struct io_dns_answer *a);
     void *arg;
 };
 
 struct io_dns *io_dns_new(struct io *io, const struct io_dns_config *config, char error[256])
 {
-    (void)config;
     struct io_dns *d = calloc(1, sizeof *d);
     assert(d != NULL);
     d->io = io;
     d->actor = actor_now();
+    d->timeout_us = 1000 * (config->timeout_ms > 0 ? config->timeout_ms : TIMEOUT_DEFAULT_MS);
     error[0] = '\0';
     return d;
 }
@@ -55,7 +59,9 @@ static void answer_task(struct task *t)
     struct io_dns_answer a = {.status = IO_DNS_NXDOMAIN};
     int64_t unused = 0;
     a.canonical = vr_str_from(q->name);
-    if (answer_question != NULL)
+    if (q->late)
+        a = (struct io_dns_answer){.status = IO_DNS_FAILED, .why = "timed out", .canonical = a.canonical};
+    else if (answer_question != NULL)
         answer_question(vr_str_from(q->name), q->type, &a, &unused);
     void (*answer)(void *, const struct io_dns_answer *) = q->answer;
     void *arg = q->arg;
@@ -87,7 +93,8 @@ struct io_dns_query *io_dns_ask(struct io_dns *d, struct vr_str name, enum io_dn
     struct io_dns_answer unused = {0};
     if (answer_question != NULL)
         answer_question(vr_str_from(q->name), type, &unused, &delay);
-    event_start(&q->event, delay);
+    q->late = delay > d->timeout_us;
+    event_start(&q->event, q->late ? d->timeout_us : delay);
     return q;
 }
 
