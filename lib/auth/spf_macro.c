@@ -8,7 +8,7 @@
 #include <string.h>
 
 #define EXPANDED_MAX 16384 /* what is longer is no name and no explanation */
-#define NAME_MAX_253 253
+#define TARGET_MAX   253
 #define LABEL_MAX    63
 #define CLEAN_MAX    80
 
@@ -40,7 +40,6 @@ static struct vr_str ipv6_text(struct vr_arena *arena, const uint8_t ip[16])
             best_n = run;
         }
     }
-    struct vr_str out = VR_STR("");
     for (int i = 0; i < 8; i++) {
         if (i == best) {
             text[n++] = ':';
@@ -60,8 +59,7 @@ static struct vr_str ipv6_text(struct vr_arena *arena, const uint8_t ip[16])
         if (i < 7)
             text[n++] = ':';
     }
-    out = vr_arena_dup(arena, vr_str(text, n));
-    return out;
+    return vr_arena_dup(arena, vr_str(text, n));
 }
 
 struct vr_str spf_address_text(struct vr_arena *arena, const struct dns_address *a)
@@ -85,7 +83,7 @@ bool spf_name_valid(struct vr_str name)
 {
     size_t labels = 0;
     struct vr_str label;
-    if (name.n > NAME_MAX_253 || name.n == 0 || name.p[name.n - 1] == '.')
+    if (name.n > TARGET_MAX || name.n == 0 || name.p[name.n - 1] == '.')
         return false;
     for (size_t i = 0; i < name.n; i++)
         if (name.p[i] < ' ' || name.p[i] >= 0x7f || name.p[i] == '\\')
@@ -200,7 +198,39 @@ static size_t part_end(struct vr_str value, size_t from, struct vr_str delimiter
     return from;
 }
 
-/* The parts of a value, the last `keep` of them after reversal, joined by dots. */
+/* Parts `from` to `to` - 1 of the value, joined by dots. */
+static void put_forwards(struct vr_buf *out, struct vr_str value, struct vr_str delimiters, size_t from,
+                         size_t to, bool escape)
+{
+    for (size_t i = 0, at = 0; i < to; i++) {
+        size_t end = part_end(value, at, delimiters);
+        if (i > from)
+            vr_buf_add_byte(out, '.');
+        if (i >= from)
+            put(out, vr_str_sub(value, at, end - at), escape);
+        at = end + 1;
+    }
+}
+
+/* The first `count` parts, the last of them first. */
+static void put_backwards(struct vr_buf *out, struct vr_str value, struct vr_str delimiters, size_t count,
+                          bool escape)
+{
+    size_t end = part_end(value, 0, delimiters);
+    for (size_t i = 1; i < count; i++)
+        end = part_end(value, end + 1, delimiters);
+    for (size_t i = 0; i < count; i++) {
+        size_t at = end;
+        while (at > 0 && vr_str_find(delimiters, value.p[at - 1]) == VR_NPOS)
+            at--;
+        if (i > 0)
+            vr_buf_add_byte(out, '.');
+        put(out, vr_str_sub(value, at, end - at), escape);
+        end = at > 0 ? at - 1 : 0;
+    }
+}
+
+/* Split, reversed, and of that the right-hand parts. */
 static void put_parts(struct vr_buf *out, struct vr_str value, const struct spf_macro *m)
 {
     struct vr_str delimiters = m->delimiters.n > 0 ? m->delimiters : VR_STR(".");
@@ -208,32 +238,10 @@ static void put_parts(struct vr_buf *out, struct vr_str value, const struct spf_
     for (size_t at = part_end(value, 0, delimiters); at < value.n; at = part_end(value, at + 1, delimiters))
         parts++;
     size_t keep = m->parts == 0 || m->parts > parts ? parts : m->parts;
-    size_t drop = m->reverse ? 0 : parts - keep, at = 0, end;
-    if (!m->reverse) {
-        for (; drop > 0; drop--)
-            at = part_end(value, at, delimiters) + 1;
-        for (size_t i = 0; i < keep; i++, at = end + 1) {
-            end = part_end(value, at, delimiters);
-            if (i > 0)
-                vr_buf_add_byte(out, '.');
-            put(out, vr_str_sub(value, at, end - at), m->escape);
-        }
-        return;
-    }
-    size_t stop =
-        value.n; /* reversed: the right-hand parts are the first ones of the value, from the last of them */
-    at = 0;
-    for (size_t i = 0; i < keep; i++)
-        stop = part_end(value, i == 0 ? 0 : stop + 1, delimiters);
-    for (size_t i = 0; i < keep; i++) {
-        size_t begin = stop;
-        while (begin > 0 && vr_str_find(delimiters, value.p[begin - 1]) == VR_NPOS)
-            begin--;
-        if (i > 0)
-            vr_buf_add_byte(out, '.');
-        put(out, vr_str_sub(value, begin, stop - begin), m->escape);
-        stop = begin > 0 ? begin - 1 : 0;
-    }
+    if (m->reverse)
+        put_backwards(out, value, delimiters, keep, m->escape);
+    else
+        put_forwards(out, value, delimiters, parts - keep, parts, m->escape);
 }
 
 /* ---- expansion -------------------------------------------------------------------------------------------------------------- */
@@ -288,7 +296,7 @@ enum spf_step spf_target(struct spf_run *r, struct vr_str spec, struct vr_str do
     *out = vr_str(NULL, 0);
     if (step == SPF_GOES_ON && usable) {
         struct vr_str name = without_dot(vr_buf_str(&b));
-        while (name.n > NAME_MAX_253) { /* §7.3: labels go from the left */
+        while (name.n > TARGET_MAX) { /* §7.3: labels go from the left */
             size_t dot = vr_str_find(name, '.');
             name = vr_str_from_pos(name, dot == VR_NPOS ? name.n : dot + 1);
         }
