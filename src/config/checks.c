@@ -392,7 +392,7 @@ static void check_secret_way(struct loader *l, struct config_route *r, struct pl
                       "a user, but `to` names no host to log in at; expected to = \"smtp:host:port\"");
     if (!config_place(l, SECTION_ROUTE, i, "tls").file && r->next_hop.tls == NEXT_HOP_TLS_MAY)
         r->next_hop.tls = NEXT_HOP_TLS_VERIFY; /* a password goes only to whom it belongs */
-    bool clear = r->next_hop.tls == NEXT_HOP_TLS_MAY ||
+    bool clear = r->next_hop.tls == NEXT_HOP_TLS_MAY || r->next_hop.tls == NEXT_HOP_TLS_DANE ||
                  (r->next_hop.tls == NEXT_HOP_TLS_NONE && r->next_hop.port != 0);
     if (clear && l->c->auth_in_clear)
         problem_warning(&l->problems, user_at, "the %s goes over the network without TLS", secret);

@@ -238,6 +238,8 @@ struct config {
     int64_t command_timeout_sending;   /* 0: the RFC's table */
     uint16_t mx_port;                  /* 25; for labs */
     struct io_address source, source6; /* family IO_NONE: any */
+    bool dane, mta_sts;                /* mail exchangers are verified as their domains publish it */
+    uint16_t mta_sts_port;             /* 443; for labs */
     const char *ca_file;               /* trusted CAs; NULL: the system's */
     const char **dns_servers;          /* NULL-terminated; NULL: resolv.conf */
     const char *trust_anchor;

@@ -68,7 +68,7 @@ const struct config_key config_keys[] = {
     {"domain", "verify_dmarc", "reject, quarantine, mark or none", "that of verify", "What is done, at the most, with mail for this domain that fails DMARC.", NULL, CONFIG_SPECIAL, false, DOMAIN_AT(verify.dmarc), 0, 0},
 
     {"route", "to", "smtp:, smtps:, lmtp:, mx or error:", "required", "Where mail for these domains goes.", "relayhost, transport_maps", CONFIG_SPECIAL, false, 0, 0, 0},
-    {"route", "tls", "may, none, required or verify", "may; verify when there is a user", "How much TLS the next hop must do.", "smtp_tls_security_level, smtp_tls_policy_maps", CONFIG_SPECIAL, false, 0, 0, 0},
+    {"route", "tls", "may, none, required, verify, dane or dane-only", "may; verify when there is a user", "How much TLS the next hop must do.", "smtp_tls_security_level, smtp_tls_policy_maps", CONFIG_SPECIAL, false, 0, 0, 0},
     {"route", "user", "text", "none: no login", "The name for the login at the next hop.", "smtp_sasl_password_maps", CONFIG_TEXT, false, ROUTE_AT(user), 0, 0},
     {"route", "password", "text", "none", "The password of `user`.", "smtp_sasl_password_maps", CONFIG_SPECIAL, false, 0, 0, 0},
     {"route", "password_file", "file", "none", "A file whose first line is the password of `user`.", "smtp_sasl_password_maps", CONFIG_SPECIAL, false, 0, 0, 0},
@@ -143,6 +143,9 @@ const struct config_key config_keys[] = {
     {"sending", "mx_port", "port", "25", "The port of mail exchangers (laboratories only).", NULL, CONFIG_PORT, false, AT(mx_port), 1, 65535},
     {"sending", "source", "IPv4 address", "any", "The local address of outgoing IPv4 connections.", "smtp_bind_address", CONFIG_SPECIAL, false, 0, 0, 0},
     {"sending", "source6", "IPv6 address", "any", "The local address of outgoing IPv6 connections.", "smtp_bind_address6", CONFIG_SPECIAL, false, 0, 0, 0},
+    {"sending", "dane", "yes or no", "yes", "Whether TLSA records that DNSSEC vouches for say how mail exchangers are verified (DANE).", "smtp_tls_security_level = dane", CONFIG_BOOL, false, AT(dane), 0, 0},
+    {"sending", "mta_sts", "yes or no", "yes", "Whether domains' MTA-STS policies are fetched and kept to.", NULL, CONFIG_BOOL, false, AT(mta_sts), 0, 0},
+    {"sending", "mta_sts_port", "port", "443", "The port of the hosts that serve MTA-STS policies (laboratories only).", NULL, CONFIG_PORT, false, AT(mta_sts_port), 1, 65535},
     {"sending", "ca_file", "file (PEM)", "the system's", "Certificate authorities that are trusted where TLS is verified.", "smtp_tls_CAfile", CONFIG_PATH, false, AT(ca_file), 0, 0},
 
     {"dns", "servers", "addresses", "those of /etc/resolv.conf", "DNS servers to ask: \"192.0.2.1\" or \"127.0.0.1@5353\".", NULL, CONFIG_SPECIAL, true, AT(dns_servers), 0, 0},

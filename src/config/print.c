@@ -117,7 +117,9 @@ static const char *const role_names[] = {[LISTENER_MX] = "mx",
                                          [LISTENER_MTA_STS] = "mta-sts"};
 static const char *const audience_names[] = {"nobody", "known", "everybody"};
 static const char *const mailboxes_names[] = {"accounts", "system", "any"};
-static const char *const tls_names[] = {"may", "none", "required", "verify"};
+static const char *const tls_names[] = {
+    [NEXT_HOP_TLS_MAY] = "may",       [NEXT_HOP_TLS_NONE] = "none", [NEXT_HOP_TLS_REQUIRED] = "required",
+    [NEXT_HOP_TLS_VERIFY] = "verify", [NEXT_HOP_TLS_DANE] = "dane", [NEXT_HOP_TLS_DANE_ONLY] = "dane-only"};
 static const char *const level_names[] = {"debug", "info", "notice", "warning", "error"};
 
 /* The rows of a section that have no title and are of a simple kind. */

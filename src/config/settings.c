@@ -243,9 +243,15 @@ static bool route_writes_tls(const struct setting *s)
 static void join_tls(const struct setting *s, enum next_hop_tls tls)
 {
     struct config_route *r = s->target;
-    bool demands = tls == NEXT_HOP_TLS_REQUIRED || tls == NEXT_HOP_TLS_VERIFY;
+    bool dane = tls == NEXT_HOP_TLS_DANE || tls == NEXT_HOP_TLS_DANE_ONLY;
+    bool demands = tls == NEXT_HOP_TLS_REQUIRED || tls == NEXT_HOP_TLS_VERIFY || dane;
     if (r->next_hop.tls == NEXT_HOP_TLS_IMPLICIT) {
-        if (!demands)
+        if (dane)
+            problem_error(
+                &s->l->problems, s->at,
+                "`tls` wants DANE for smtps:, whose certificate is verified by authorities; expected "
+                "no `tls`, or `to` with smtp:");
+        else if (!demands)
             problem_error(&s->l->problems, s->at,
                           "`tls` turns TLS off for smtps:, which is always under TLS and verified; expected "
                           "no `tls`, or `to` with smtp:");
@@ -276,13 +282,14 @@ static void set_to(const struct setting *s)
 
 static void set_tls(const struct setting *s)
 {
-    static const struct word_value words[] = {{"may", NEXT_HOP_TLS_MAY},
-                                              {"none", NEXT_HOP_TLS_NONE},
-                                              {"required", NEXT_HOP_TLS_REQUIRED},
-                                              {"verify", NEXT_HOP_TLS_VERIFY}};
+    static const struct word_value words[] = {
+        {"may", NEXT_HOP_TLS_MAY},       {"none", NEXT_HOP_TLS_NONE}, {"required", NEXT_HOP_TLS_REQUIRED},
+        {"verify", NEXT_HOP_TLS_VERIFY}, {"dane", NEXT_HOP_TLS_DANE}, {"dane-only", NEXT_HOP_TLS_DANE_ONLY}};
     int tls;
     if (CHOOSE(s, words,
-               "may (when offered), none, required (any certificate) or verify (a valid certificate)", &tls))
+               "may (when offered), none, required (any certificate), verify (a valid certificate), dane or "
+               "dane-only",
+               &tls))
         join_tls(s, (enum next_hop_tls)tls);
 }
 
@@ -525,6 +532,8 @@ void settings_default(struct config *c)
                   row->kind == CONFIG_PORT) &&
                  read_amount(row, vr_str_from(row->fallback), &amount))
             store_amount(row, field, amount);
+        else if (row->kind == CONFIG_BOOL)
+            *(bool *)field = strcmp(row->fallback, "yes") == 0;
     }
     static const int64_t retry[] = {60000, 300000, 900000, 1800000, 3600000};
     c->retry = must_alloc(&c->arena, sizeof retry);

@@ -98,9 +98,10 @@ void io_stream_start_tls(struct io_stream *s, struct io_tls *context, enum io_tl
  * (a PROXY header): `received` is the rest of them. Never what stands behind a command in clear, such as STARTTLS: that is to be dropped. */
 void io_stream_start_tls_with(struct io_stream *s, struct io_tls *context, struct vr_str received);
 /* The same for a client that knows the server's TLSA records (RFC 7672; raw rdata as io_dns_record.data, DNSSEC-validated by the caller): the
- * certificate must match one of them; CAs count for nothing. name: the TLSA base domain. Records that cannot be used (RFC 7672 §3.1.3: PKIX
- * usages) are passed over; when none is left, any certificate will do, and info.dane stays false. */
-void io_stream_start_tls_dane(struct io_stream *s, struct io_tls *context, struct vr_str name, const struct vr_str *tlsa, size_t n);
+ * certificate must match one of them; CAs count for nothing. names: the TLSA base domain, which is the SNI, then others that a certificate under
+ * DANE-TA may name (§3.2.2). Records that cannot be used (RFC 7672 §3.1.3: PKIX usages) are passed over; when none is left, any certificate will do, and
+ * info.dane stays false. All of it is copied. */
+void io_stream_start_tls_dane(struct io_stream *s, struct io_tls *context, const struct vr_str *names, size_t name_count, const struct vr_str *tlsa, size_t n);
 bool io_stream_tls_info(const struct io_stream *s, struct io_tls_info *out); /* false when plain */
 /* False, and all empty, when plain. The exporter's octets are secret. */
 bool io_stream_tls_binding(const struct io_stream *s, struct io_tls_binding *out);

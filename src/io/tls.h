@@ -9,7 +9,8 @@ struct io_tls; /* immutable once a stream uses it, but for io_tls_replace; may b
 
 enum io_tls_verify {
     IO_TLS_OPPORTUNISTIC, /* any certificate will do */
-    IO_TLS_VERIFY         /* chain to a trusted CA, and the name must match */
+    IO_TLS_VERIFY,        /* chain to a trusted CA, and the name must match */
+    IO_TLS_VERIFY_DNS_ID  /* the same, and a common name is no name: MTA-STS (RFC 8461 §4.2) */
 };
 
 struct io_tls_info {

@@ -61,6 +61,8 @@ struct dns_answer dns_answer_from(struct vr_arena *arena, struct dns_question qu
     struct dns_question q = {.name = vr_arena_dup(arena, question.name), .type = question.type};
     struct dns_answer m = {
         .name = q.name, .type = q.type, .status = statuses[a->status], .secure = a->secure};
+    if (!vr_str_equal_nocase(a->canonical, q.name))
+        m.canonical = vr_arena_dup(arena, a->canonical);
     if (a->status == IO_DNS_FAILED)
         m.why = vr_arena_dup(arena, vr_str_from(a->why));
     if (a->status == IO_DNS_OK && !copy_records(arena, a, &m))

@@ -24,7 +24,7 @@ void ipc_put_questions(struct vr_buf *b, const struct dns_question *questions, s
 /* False: malformed, too many, or a type that enum dns_type does not have. Names point into the payload. */
 bool ipc_get_questions(struct ipc_reader *r, struct vr_arena *arena, struct dns_question **out, size_t *n);
 
-/* IPC_DNS_ANSWERS behind its number: u32 n, n answers. One that would make it more than DNS_REPLY_MAX is packed as failed. */
+/* IPC_DNS_ANSWERS behind its number: u32 n, n answers, without canonical names. One that would make it more than DNS_REPLY_MAX is packed as failed. */
 void ipc_put_answers(struct vr_buf *b, const struct dns_answer *answers, size_t n);
 /* Everything is copied into the arena. False: malformed, or the arena is full. */
 bool ipc_get_answers(struct ipc_reader *r, struct vr_arena *arena, struct dns_answer **out, size_t *n);

@@ -42,6 +42,8 @@ const struct ipc_frame_row ipc_frames[] = {
     {IPC_CONTROL_CANCEL, "control-cancel", IPC_ADMIN, IPC_QUEUE, false},
     {IPC_DNS_ASK, "dns-ask", IPC_RECEIVER | IPC_REPORTER, IPC_RESOLVER, false},
     {IPC_DNS_ANSWERS, "dns-answers", IPC_RESOLVER, IPC_RECEIVER | IPC_REPORTER, false},
+    {IPC_STS_ASK, "sts-ask", IPC_SENDER, IPC_RESOLVER, false},
+    {IPC_STS_POLICY, "sts-policy", IPC_RESOLVER, IPC_SENDER, false},
     {IPC_DMARC_SEEN, "dmarc-seen", IPC_RECEIVER, IPC_REPORTER, false},
     {IPC_TLS_SEEN, "tls-seen", IPC_SENDER, IPC_REPORTER, false},
 };

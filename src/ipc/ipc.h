@@ -69,6 +69,9 @@ enum ipc_type {
     /* the DNS, for who has no network (ipc/answers.h) */
     IPC_DNS_ASK = 80,    /* receiver, reporter → resolver: u64 ask, u32 n, n × (u32 enum dns_type, slice name) */
     IPC_DNS_ANSWERS,     /* resolver → receiver, reporter: u64 ask, u32 n, n × answer (ipc_put_answers) */
+    /* MTA-STS policies (RFC 8461) */
+    IPC_STS_ASK = 84,    /* sender → resolver: u64 ask, slice domain (A-labels) */
+    IPC_STS_POLICY,      /* resolver → sender: u64 ask, u8 enum ipc_sts, slice id, slice policy (a file), slice why not */
     /* reports (receiver, sender → reporter), see ipc/seen.h; no answers */
     IPC_DMARC_SEEN = 96, /* receiver → reporter: struct dmarc_seen (ipc_put_dmarc_seen). A message that DMARC was evaluated for */
     IPC_TLS_SEEN         /* sender → reporter: struct tls_seen (ipc_put_tls_seen). A session to a server, or why there was none */
@@ -78,6 +81,12 @@ enum ipc_submitted { IPC_SUBMIT_OK, IPC_SUBMIT_FULL /* 452 4.3.1 */, IPC_SUBMIT_
 enum ipc_flush { IPC_FLUSH_DOMAIN, IPC_FLUSH_BELOW /* the domain and all below it */, IPC_FLUSH_DESTINATION /* named by next_hop_text */ };
 enum ipc_flushed { IPC_FLUSH_COUNTED, IPC_FLUSH_STARTED /* so much waits that nobody has counted it yet */, IPC_FLUSH_BUSY };
 enum ipc_sasl { IPC_SASL_OK, IPC_SASL_BAD /* 535 5.7.8 */, IPC_SASL_TEMPORARY /* 454 4.7.0 */, IPC_SASL_UNKNOWN_MECHANISM /* 504 5.5.4 */, IPC_SASL_MALFORMED /* 501 5.5.2 */ };
+enum ipc_sts {
+    IPC_STS_NONE,
+    IPC_STS_FOUND,
+    IPC_STS_UNSURE, /* none is kept, and it cannot be found out whether there is one */
+    IPC_STS_LATER   /* one may be kept: mail must wait */
+};
 enum ipc_answer { IPC_NO, IPC_YES, IPC_LATER /* data base trouble: 451 */ };
 
 struct ipc_frame_row {
@@ -216,7 +225,15 @@ enum next_hop_kind {
     NEXT_HOP_MAILDIR, /* local: host is the path template resolved by local, see delivery.local_* */
     NEXT_HOP_ERROR    /* routing itself failed: the recipient is refused with `host` as text ("5.4.6 alias loop …") */
 };
-enum next_hop_tls { NEXT_HOP_TLS_MAY, NEXT_HOP_TLS_NONE, NEXT_HOP_TLS_REQUIRED, NEXT_HOP_TLS_VERIFY, NEXT_HOP_TLS_IMPLICIT /* 465: verify too */ };
+enum next_hop_tls {
+    NEXT_HOP_TLS_MAY,
+    NEXT_HOP_TLS_NONE,
+    NEXT_HOP_TLS_REQUIRED,
+    NEXT_HOP_TLS_VERIFY,
+    NEXT_HOP_TLS_IMPLICIT, /* 465: verify too */
+    NEXT_HOP_TLS_DANE,     /* as the TLSA records say; may where there are none */
+    NEXT_HOP_TLS_DANE_ONLY /* only as they say */
+};
 
 struct next_hop {
     enum next_hop_kind kind;

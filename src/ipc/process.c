@@ -26,7 +26,9 @@ enum {
     PATH_CERTIFICATES,
     PATH_ACCOUNTS,
     PATH_REPORTS,
-    PATH_HTTPS
+    PATH_HTTPS,
+    PATH_POLICIES,
+    PATH_POLICIES_AND_CERTIFICATES
 };
 enum {
     NETWORK_NONE,
@@ -51,7 +53,7 @@ static const struct {
     {IPC_LOCAL, USER_ROOT, PATH_ANY, PATH_ANY, NETWORK_NONE, false},
     {IPC_ADMIN, USER_COMMON, PATH_NONE, PATH_NONE, NETWORK_NONE, false},
     {IPC_PAM, USER_ROOT, PATH_ANY, PATH_ANY, NETWORK_ANY, false}, /* what PAM's modules may need: anything */
-    {IPC_RESOLVER, USER_COMMON, PATH_NONE, PATH_NONE, NETWORK_ANY, false},
+    {IPC_RESOLVER, USER_COMMON, PATH_POLICIES_AND_CERTIFICATES, PATH_POLICIES, NETWORK_ANY, false},
     {IPC_REPORTER, USER_COMMON, PATH_HTTPS, PATH_REPORTS, NETWORK_REPORTS, false},
     {IPC_WEB, USER_COMMON, PATH_NONE, PATH_NONE, NETWORK_NONE, false},
 };
@@ -69,6 +71,7 @@ struct paths {
     const char *items[PATHS_MAX + 1];
     size_t count;
     char folders[ACCOUNTS_SOURCES_MAX][1024];
+    char policies[1024];
 };
 
 static void paths_add(struct paths *out, const char *const *more)
@@ -116,8 +119,12 @@ static void paths_of(const struct config *c, int which, struct paths *out)
         paths_add(out, (const char *const[]){"/etc", NULL}); /* hosts, resolv.conf */
         paths_add(out, certificate_paths);
         paths_add(out, resolver_paths);
-    } else if (which == PATH_CERTIFICATES)
+    } else if (which == PATH_CERTIFICATES || which == PATH_POLICIES_AND_CERTIFICATES)
         paths_add(out, certificate_paths);
+    if (which == PATH_POLICIES || which == PATH_POLICIES_AND_CERTIFICATES) {
+        snprintf(out->policies, sizeof out->policies, "%s/mta-sts", c->state);
+        paths_add(out, (const char *const[]){out->policies, NULL});
+    }
 }
 
 static bool confine_user(struct process *p, int kind, struct io_user *out)

@@ -11,6 +11,7 @@
 
 #include "io/fs.h"
 #include "ipc/answers.h"
+#include "resolver/policies.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -38,9 +39,17 @@ struct ask {
 struct resolver {
     struct process *process;
     struct io_dns *dns;
+    struct policies *policies;
     TAILQ_HEAD(ask_list, ask) asks;
     size_t open; /* asks */
 };
+
+static void exit_when_idle(void *arg)
+{
+    struct resolver *r = arg;
+    if (r->process->draining && r->open == 0 && policies_idle(r->policies))
+        process_exit(r->process, 0);
+}
 
 static int prepare(struct process *p, void **data)
 {
@@ -54,18 +63,18 @@ static int prepare(struct process *p, void **data)
                                 .timeout_ms = RESOLVER_TIMEOUT_MS};
     char error[256] = "";
     r->dns = io_dns_new(p->io, &dns, error);
-    if (r->dns != NULL)
+    if (r->dns != NULL && (r->policies = policies_new(p, r->dns, exit_when_idle, r, error)) != NULL)
         return 0;
-    event_begin(p->log, EVENT_ERROR, "dns.failed", 0);
+    event_begin(p->log, EVENT_ERROR, r->dns == NULL ? "dns.failed" : "sts.no_https", 0);
     event_text(p->log, "error", error);
     event_end(p->log);
     return 78; /* EX_CONFIG */
 }
 
-static void exit_when_idle(struct resolver *r)
+static void start(struct process *p)
 {
-    if (r->process->draining && r->open == 0)
-        process_exit(r->process, 0);
+    struct resolver *r = p->data;
+    policies_start(r->policies);
 }
 
 static void ask_free(struct ask *a)
@@ -164,7 +173,8 @@ static void frame(struct process *p, struct peer *peer, uint16_t type, struct vr
 {
     if (fd >= 0)
         io_fs_close(fd);
-    if (type == IPC_DNS_ASK && ask(p->data, peer, payload))
+    struct resolver *r = p->data;
+    if (type == IPC_STS_ASK ? policies_ask(r->policies, peer, payload) : ask(r, peer, payload))
         return;
     event_begin(p->log, EVENT_ERROR, "resolver.malformed_frame", 0);
     event_text(p->log, "from", ipc_role_name(peer->role));
@@ -181,6 +191,7 @@ static void detached(struct process *p, struct peer *peer)
         if (a->peer == peer)
             ask_free(a);
     }
+    policies_forget(r->policies, peer);
     exit_when_idle(r);
 }
 
@@ -192,8 +203,9 @@ static void drain(struct process *p, int64_t deadline_ms)
 
 const struct process_ops resolver_ops = {
     .role = IPC_RESOLVER,
-    .worker_threads = 1, /* none is ever started: libunbound has a thread of its own */
+    .worker_threads = 1, /* for files; libunbound has a thread of its own */
     .prepare = prepare,
+    .start = start,
     .frame = frame,
     .detached = detached,
     .drain = drain,

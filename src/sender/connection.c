@@ -26,9 +26,14 @@ int64_t connection_now(const struct connection *c)
     return io_monotonic_ms(c->sender->io);
 }
 
-static const struct target *target_of(const struct connection *c)
+const struct target *connection_target(const struct connection *c)
 {
     return &c->targets[c->target];
+}
+
+static const struct host_care *care_of(const struct connection *c)
+{
+    return connection_target(c)->care;
 }
 
 /* ---- the end of a stream, a job, a connection ------------------------------------------------------------------------ */
@@ -104,7 +109,7 @@ void connection_next(struct connection *c)
         return;
     }
     assert(c->job->open == 0 || c->troubled);
-    c->job->unreachable = c->job->open == c->job->d.rcpt_count && !c->trouble.permanent &&
+    c->job->unreachable = c->job->open == c->job->d.rcpt_count && !c->trouble.permanent && !c->refused &&
                           !demands_tls(c->job); /* others may go there still */
     inflight_settle_rest(c->job, c->trouble.permanent ? DELIVERY_PERMANENT : DELIVERY_TEMPORARY,
                          c->trouble.code, vr_str_from(c->trouble.enhanced), vr_str_from(c->trouble.text));
@@ -249,7 +254,7 @@ void connection_pump(struct connection *c)
 static void say_cannot_connect(struct connection *c, int status)
 {
     char text[700], where[IO_ADDRESS_TEXT];
-    io_address_text(&target_of(c)->address, where);
+    io_address_text(&connection_target(c)->address, where);
     if (status == 0)
         snprintf(text, sizeof text, "cannot connect to %s (%s)", c->name, where);
     else
@@ -297,10 +302,11 @@ static void on_data(void *arg, struct vr_str bytes)
 static void tls_failed(struct connection *c, const char *why, bool timed_out)
 {
     char text[1000];
-    bool may = c->hop.tls == NEXT_HOP_TLS_MAY;
-    snprintf(text, sizeof text, "the TLS handshake with %s [%s] failed: %s", c->name, c->ip,
-             why[0] != '\0' ? why : "the server closed the connection");
+    bool may = care_of(c)->level == CARE_MAY;
+    snprintf(text, sizeof text, "the TLS handshake with %s [%s] failed: %s%s", c->name, c->ip,
+             why[0] != '\0' ? why : "the server closed the connection", policy_reason(care_of(c)));
     if (!may) {
+        c->refused |= care_of(c)->policy != POLICY_NONE;
         bool required = demands_tls(c->job) && !timed_out && why[0] != '\0'; /* RFC 8689 §4.2.1 */
         connection_trouble(c, required, 0, required ? "5.7.10" : "4.7.5", "STARTTLS", vr_str_from(text));
         connection_next(c);
@@ -385,7 +391,7 @@ static void enter_resolve(struct connection *c)
     c->targets = NULL;
     c->target_count = c->target = 0;
     c->name[0] = c->ip[0] = '\0';
-    c->in_clear = c->troubled = false;
+    c->in_clear = c->troubled = c->refused = false;
     c->resolve = resolve_new(c);
     resolve_go(c->resolve);
 }
@@ -401,12 +407,20 @@ void connection_resolved(struct connection *c, const struct mx_result *bad)
     }
     resolve_free(c->resolve);
     c->resolve = NULL;
-    if (demands_names(c)) {
-        connection_step(c, STEP_CONNECT);
-        return;
-    }
-    c->target = c->target_count; /* none of them is tried */
-    connection_next(c);
+    connection_step(c, STEP_CONNECT);
+}
+
+/* May this host be tried, as far as is known before anything was said? */
+static bool host_may_be_used(struct connection *c)
+{
+    const struct host_care *care = care_of(c);
+    if (!demands_name(c))
+        return false;
+    if (care->refused.n == 0)
+        return true;
+    c->refused = true;
+    connection_trouble(c, false, 0, "4.7.5", "policy", care->refused);
+    return false;
 }
 
 /* The local address to connect from: the route's, else the general one. */
@@ -423,11 +437,15 @@ static const struct io_address *source_for(const struct connection *c, enum io_f
 
 static void enter_connect(struct connection *c)
 {
-    const struct target *t = target_of(c);
+    const struct target *t = connection_target(c);
     const struct config *config = c->sender->config;
     const struct io_address *from = source_for(c, t->address.family);
     snprintf(c->name, sizeof c->name, "%.*s", VR_STR_ARG(vr_str_sub(t->name, 0, sizeof c->name - 1)));
     io_address_ip_text(&t->address, c->ip);
+    if (!host_may_be_used(c)) {
+        connection_next(c);
+        return;
+    }
     c->opened_ms = connection_now(c);
     c->stream =
         io_stream_connect(c->sender->io, &t->address, from != NULL && from->family != IO_NONE ? from : NULL,
@@ -436,23 +454,33 @@ static void enter_connect(struct connection *c)
 
 static void enter_secure(struct connection *c)
 {
-    bool verify = c->hop.tls == NEXT_HOP_TLS_VERIFY || c->hop.tls == NEXT_HOP_TLS_IMPLICIT;
+    const struct host_care *care = care_of(c);
     const struct sender *s = c->sender;
     struct io_tls *tls = c->hop.route < s->config->route_count ? s->route_tls[c->hop.route] : NULL;
     if (tls == NULL)
         tls = s->tls;
     io_timer_start(c->timer, HANDSHAKE_MS, 0);
-    io_stream_start_tls(c->stream, tls, verify ? IO_TLS_VERIFY : IO_TLS_OPPORTUNISTIC, target_of(c)->name);
+    if (care->level == CARE_DANE)
+        io_stream_start_tls_dane(c->stream, tls, care->names, care->name_count, care->records,
+                                 care->record_count);
+    else
+        io_stream_start_tls(c->stream, tls,
+                            care->level < CARE_AUTHORITY ? IO_TLS_OPPORTUNISTIC
+                            : care->dns_id               ? IO_TLS_VERIFY_DNS_ID
+                                                         : IO_TLS_VERIFY,
+                            connection_target(c)->name);
 }
 
 static enum smtp_client_tls engine_tls(const struct connection *c)
 {
-    static const enum smtp_client_tls by_hop[] = {[NEXT_HOP_TLS_MAY] = SMTP_CLIENT_TLS_MAY,
-                                                  [NEXT_HOP_TLS_NONE] = SMTP_CLIENT_TLS_NONE,
-                                                  [NEXT_HOP_TLS_REQUIRED] = SMTP_CLIENT_TLS_MUST,
-                                                  [NEXT_HOP_TLS_VERIFY] = SMTP_CLIENT_TLS_MUST,
-                                                  [NEXT_HOP_TLS_IMPLICIT] = SMTP_CLIENT_TLS_NONE};
-    return c->in_clear || target_of(c)->address.family == IO_UNIX ? SMTP_CLIENT_TLS_NONE : by_hop[c->hop.tls];
+    static const enum smtp_client_tls by_level[] = {[CARE_NEVER] = SMTP_CLIENT_TLS_NONE,
+                                                    [CARE_MAY] = SMTP_CLIENT_TLS_MAY,
+                                                    [CARE_ENCRYPT] = SMTP_CLIENT_TLS_MUST,
+                                                    [CARE_AUTHORITY] = SMTP_CLIENT_TLS_MUST,
+                                                    [CARE_DANE] = SMTP_CLIENT_TLS_MUST};
+    bool none =
+        c->in_clear || c->hop.tls == NEXT_HOP_TLS_IMPLICIT || connection_target(c)->address.family == IO_UNIX;
+    return none ? SMTP_CLIENT_TLS_NONE : by_level[care_of(c)->level];
 }
 
 static void engine_start(struct connection *c)
@@ -471,8 +499,8 @@ static void engine_start(struct connection *c)
         c->smtp.token = r->token;
         c->smtp.certificate = r->tls_certificate != NULL;
         c->smtp.auth_mechanism = r->mechanism;
-        c->smtp.auth_host = target_of(c)->name;
-        c->smtp.auth_port = target_of(c)->address.port;
+        c->smtp.auth_host = connection_target(c)->name;
+        c->smtp.auth_port = connection_target(c)->address.port;
         io_random(c->sender->io, c->smtp.nonce, sizeof c->smtp.nonce);
     }
     c->engine = smtp_client_new(&c->smtp, connection_now(c));

@@ -1,5 +1,5 @@
-/* demands.c - what a message demands of the server that takes it, besides taking it, and what the server demands of us: REQUIRETLS (RFC 8689 §4.2.1),
- * DELIVERBY (RFC 2852 §4.1.4), RRVS (RFC 7293 §5.1.1), LIMITS (RFC 9422).
+/* demands.c - what a message demands of the server that takes it, besides taking it, and what the server demands of us: REQUIRETLS, TLS-Required
+ * (RFC 8689 §4.2), DELIVERBY (RFC 2852 §4.1.4), RRVS (RFC 7293 §5.1.1), LIMITS (RFC 9422).
  *
  * Rules: (1) a host that lacks what REQUIRETLS wants is left for the next one; without a next one the message is returned (5.7.30, 5.7.10)
  *        (2) the hosts of a domain are not searched for one that knows DELIVERBY (§7): the first that can be spoken with decides
@@ -21,28 +21,33 @@ bool demands_tls(const struct inflight_job *j)
            j->d.next_hop.kind != NEXT_HOP_LMTP;
 }
 
+/* REQUIRETLS, which is asked of each hop, is more than the field (RFC 8689 §4.1). */
+bool demands_no_tls(const struct inflight_job *j)
+{
+    return j != NULL && (j->d.asks & ENVELOPE_TLS_OPTIONAL) && !(j->d.asks & ENVELOPE_REQUIRE_TLS) &&
+           j->d.next_hop.kind != NEXT_HOP_LMTP;
+}
+
 void demands_raise(const struct inflight_job *j, struct next_hop *hop)
 {
     if (demands_tls(j) && hop->tls != NEXT_HOP_TLS_IMPLICIT)
         hop->tls = NEXT_HOP_TLS_VERIFY;
 }
 
-static void say_no_names(struct connection *c)
+/* A policy that cannot be had now may be had later: RFC 8461 §5 lets nothing be returned for it. */
+bool demands_name(struct connection *c)
 {
-    char text[600];
-    snprintf(text, sizeof text,
-             "the message requires TLS with a server that is known to be the right one (REQUIRETLS), and the "
-             "MX records of "
-             "%.*s are not signed (DNSSEC)",
-             VR_STR_ARG(vr_str_sub(c->hop.host, 0, 255)));
-    connection_trouble(c, true, 0, "5.7.10", "resolve", vr_str_from(text));
-}
-
-bool demands_names(struct connection *c)
-{
-    if (!demands_tls(c->job) || c->named_securely)
+    const struct host_care *care = connection_target(c)->care;
+    char text[900];
+    if (!demands_tls(c->job) || care->named)
         return true;
-    say_no_names(c);
+    snprintf(text, sizeof text,
+             "the message requires TLS with a server that is known to be the right one (REQUIRETLS), the "
+             "MX records of %.*s are not signed (DNSSEC), and %s",
+             VR_STR_ARG(vr_str_sub(c->hop.host, 0, 255)),
+             care->unsure ? "it is not known now whether it has an MTA-STS policy"
+                          : "no MTA-STS policy names the host");
+    connection_trouble(c, !care->unsure, 0, care->unsure ? "4.7.5" : "5.7.10", "resolve", vr_str_from(text));
     return false;
 }
 
@@ -65,9 +70,11 @@ static bool tls_met(struct connection *c)
     char text[600];
     if (!demands_tls(c->job))
         return true;
-    if (!c->named_securely) {
-        say_no_names(c);
-    } else if (!c->verified) {
+    if (!demands_name(c)) {
+        leave(c);
+        return false;
+    }
+    if (!c->verified) {
         snprintf(text, sizeof text,
                  "the message requires TLS (REQUIRETLS), and the session with %s is not secured", c->name);
         connection_trouble(c, true, 0, "5.7.10", "STARTTLS", vr_str_from(text));

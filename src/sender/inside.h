@@ -1,7 +1,7 @@
 /* inside.h - what the files of the sender share.
  *
  * sender.c (the process) gives a job to a connection: an idle one of its destination (pool.c) or a new one. connection.c walks it through its
- * steps (resolve.c finds the hosts, report.c tells the log), transaction.c speaks about recipients, demands.c compares what message and server
+ * steps (resolve.c finds the hosts, policy.c says how much TLS each must do, sts.c asks for MTA-STS policies, report.c tells the log), transaction.c speaks about recipients, demands.c compares what message and server
  * want of each other, body.c feeds the message.
  */
 #ifndef SENDER_INSIDE_H
@@ -10,8 +10,11 @@
 #include "io/dns.h"
 #include "io/stream.h"
 #include "ipc/inflight.h"
+#include "sender/sts.h"
 
+#include <veredus/dane.h>
 #include <veredus/mime.h>
+#include <veredus/mtasts.h>
 #include <veredus/mx.h>
 #include <veredus/smtp_client.h>
 
@@ -33,6 +36,7 @@ struct sender {
     struct io_dns *dns;
     struct io_tls *tls, **route_tls; /* route_tls[i]: of a route with a certificate of its own; NULL: tls */
     struct inflight *inflight;
+    struct sts_asks *sts;
     struct connection_list connections; /* all */
     struct connection_list idle;        /* those without a job, the longest idle first */
     struct idle_key *idle_keys;         /* pool.c */
@@ -43,8 +47,30 @@ struct sender {
     bool own_wildcard4, own_wildcard6; /* we listen on all addresses */
 };
 
+/* How much TLS a host must do, the least first. */
+enum care_level {
+    CARE_NEVER,
+    CARE_MAY,
+    CARE_ENCRYPT,
+    CARE_AUTHORITY, /* a certificate by an authority, for the host's name */
+    CARE_DANE       /* one that a TLSA record is about */
+};
+enum care_policy { POLICY_NONE, POLICY_DANE, POLICY_STS, POLICY_STS_TESTING /* noted only */ };
+
+struct host_care {
+    enum care_level level;
+    enum care_policy policy;              /* what is published and holds */
+    bool dns_id;                          /* AUTHORITY: the common name does not count */
+    bool named;                           /* DNSSEC or MTA-STS vouches for it as a host of its domain */
+    bool unsure;                          /* there may be an MTA-STS policy that could not be had */
+    struct vr_str refused;                /* why it must not be used now; empty: it may */
+    const struct vr_str *names, *records; /* DANE */
+    size_t name_count, record_count;
+};
+
 /* One place to connect to. */
 struct target {
+    const struct host_care *care;
     struct io_address address;
     struct vr_str name; /* of the host; for verification, logs and reports */
 };
@@ -78,6 +104,7 @@ struct connection {
     bool in_clear;          /* the opportunistic handshake failed with this target: once more without TLS */
     struct trouble trouble; /* of the targets so far: a temporary one stays before a permanent one */
     bool troubled;
+    bool refused; /* a host was left for what is published about TLS: another message may still go there */
     char name[256], ip[IO_ADDRESS_TEXT]; /* the target's; empty: none was tried */
 
     struct io_stream *stream;
@@ -87,10 +114,9 @@ struct connection {
     int64_t opened_ms;
     unsigned deliveries; /* made on this stream */
     bool tls, open;
-    bool verified;       /* under TLS, and the certificate is that of the name */
-    bool named_securely; /* the targets are those that the domain's owner named: mx_result.secure */
-    uint64_t mails;      /* transactions of this session … */
-    uint64_t *domains;   /* … and hashes of its recipients' domains, where the server bounds them */
+    bool verified;     /* under TLS, and the certificate is that of the name */
+    uint64_t mails;    /* transactions of this session … */
+    uint64_t *domains; /* … and hashes of its recipients' domains, where the server bounds them */
     size_t domain_count;
     bool leaving; /* what was written last may still go out when the stream is given up */
 
@@ -101,9 +127,9 @@ struct connection {
     uint32_t *places; /* of rcpts[i] in job->d.rcpts */
     bool *accepted;   /* of rcpts[i] */
     uint32_t rcpt_count, accepted_count;
-    bool reused;   /* the job came to a standing connection */
-    bool answered; /* the server replied to something of this transaction */
-    bool in_mail;  /* between smtp_client_mail and the next READY */
+    bool reused;                /* the job came to a standing connection */
+    bool answered;              /* the server replied to something of this transaction */
+    bool in_mail;               /* between smtp_client_mail and the next READY */
     struct mime_survey *survey; /* of the job's message; NULL: not made yet, or body.c is at work with it */
     enum mime_transport to;     /* what the message is converted to; MIME_BINARY: it goes as it is … */
     enum smtp_body as;          /* … and is called so in MAIL */
@@ -127,6 +153,7 @@ void connection_job_done(struct connection *c); /* reports; the connection has n
 void connection_cancel(struct connection *c, enum delivery_status status, const char *enhanced,
                        const char *text);
 int64_t connection_now(const struct connection *c);
+const struct target *connection_target(const struct connection *c); /* the one at hand */
 
 /* transaction.c: the engine's events between READY and READY. False: the connection has moved on or is gone. */
 bool transaction_ready(struct connection *c);
@@ -139,8 +166,8 @@ void transaction_surveyed(struct connection *c, bool readable); /* c->survey is 
 
 /* body.c */
 void body_begin(struct connection *c);
-void body_feed(struct connection *c); /* as much as the stream takes; again when it drained */
-void body_drop(struct connection *c); /* NULL-safe: also while a worker reads */
+void body_feed(struct connection *c);   /* as much as the stream takes; again when it drained */
+void body_drop(struct connection *c);   /* NULL-safe: also while a worker reads */
 void body_survey(struct connection *c); /* what does the message need? transaction_surveyed, maybe later */
 
 /* report.c: events */
@@ -153,6 +180,26 @@ void report_converted(struct connection *c, const struct mime_survey *survey); /
 void connection_trouble(struct connection *c, bool permanent, uint16_t code, const char *enhanced,
                         const char *stage, struct vr_str text);
 
+/* policy.c */
+struct policy_wishes {
+    bool dane, sts; /* are TLSA records, is the MTA-STS policy looked at? */
+    bool strict;    /* REQUIRETLS */
+    enum next_hop_tls tls;
+};
+struct policy_facts {
+    struct policy_wishes wishes;
+    struct vr_str domain, host;
+    bool by_mx, mx_secure;           /* mx_secure: of mx_result; true without MX records */
+    const struct dane_result *dane;  /* NULL: not looked at */
+    const struct mtasts_policy *sts; /* NULL: none */
+    bool sts_unsure;
+};
+struct policy_wishes policy_wishes(const struct connection *c);
+const struct host_care *policy_of_host(struct vr_arena *arena,
+                                       const struct policy_facts *f); /* all of it in the arena */
+const char *policy_name(const struct host_care *h);   /* "dane", "sts", "sts-testing", "none" */
+const char *policy_reason(const struct host_care *h); /* "; … wants it", "" */
+
 /* resolve.c */
 struct resolve *resolve_new(struct connection *c);
 void resolve_go(struct resolve *r); /* connection_resolved comes, perhaps before the return */
@@ -161,10 +208,12 @@ void connection_resolved(struct connection *c, const struct mx_result *result); 
 
 /* demands.c: what a message demands of a server, what a server demands of us */
 bool demands_tls(const struct inflight_job *j); /* does REQUIRETLS bind this delivery? NULL: no */
+bool demands_no_tls(
+    const struct inflight_job *j); /* does it go whatever is published about TLS (TLS-Required: No)? */
 /* The next hop as this delivery needs it. */
 void demands_raise(const struct inflight_job *j, struct next_hop *hop);
-/* The hosts are found: may they be trusted with the job? False: the trouble was told. */
-bool demands_names(struct connection *c);
+/* May the target be trusted with the job? False: the trouble was told. */
+bool demands_name(struct connection *c);
 /* The session is ready: is it good for the job? False: the connection has moved on or is gone. Recipients that cannot go are settled. */
 bool demands_met(struct connection *c);
 int64_t demands_time_left(const struct connection *c); /* seconds of BY */
@@ -177,7 +226,7 @@ void limits_renew(struct connection *c);         /* the job goes on in another s
 void limits_forget(struct connection *c);
 
 /* pool.c */
-bool pool_key(struct vr_buf *out, const struct next_hop *hop);
+bool pool_key(struct vr_buf *out, const struct next_hop *hop, bool no_tls_policy);
 struct connection *pool_take(struct sender *s, struct vr_str key); /* an idle one, or NULL */
 void pool_put(struct connection *c);
 void pool_remove(struct connection *c);

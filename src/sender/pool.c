@@ -13,9 +13,10 @@ struct idle_key {
 };
 
 /* Connections to one destination may be used for each other when the same credentials and the same care for TLS apply. */
-bool pool_key(struct vr_buf *out, const struct next_hop *hop)
+bool pool_key(struct vr_buf *out, const struct next_hop *hop, bool no_tls_policy)
 {
-    return next_hop_text(out, hop) && vr_buf_addf(out, "#%u#%d", hop->route, (int)hop->tls);
+    return next_hop_text(out, hop) &&
+           vr_buf_addf(out, "#%u#%d%s", hop->route, (int)hop->tls, no_tls_policy ? "-" : "");
 }
 
 static struct idle_key *find(struct sender *s, struct vr_str key)

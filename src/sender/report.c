@@ -28,9 +28,10 @@ void report_open(struct connection *c)
     event_begin(l, EVENT_INFO, "connection.open", connection_queue_id(c));
     report_place(c);
     event_text(l, "tls", c->tls ? info.protocol : "none");
+    event_text(l, "tls_policy", policy_name(connection_target(c)->care));
     if (c->tls) {
         event_text(l, "cipher", info.cipher);
-        event_text(l, "verified", info.verified ? "yes" : "no");
+        event_text(l, "verified", !c->verified ? "no" : connection_target(c)->care->named ? "yes" : "host");
     }
     event_u64(l, "ms", (uint64_t)(connection_now(c) - c->opened_ms));
     event_end(l);

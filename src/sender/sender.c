@@ -89,6 +89,7 @@ static int prepare(struct process *p, void **data)
     if (s->dns == NULL)
         return cannot_prepare(p, "dns.failed", error);
     s->inflight = inflight_new(p);
+    s->sts = sts_new(p);
     know_own_addresses(s);
     uint64_t descriptors = io_raise_descriptor_limit();
     uint64_t spare = descriptors > DESCRIPTORS_OF_OURS ? (descriptors - DESCRIPTORS_OF_OURS) / 3 : 1;
@@ -114,7 +115,7 @@ static void deliver(struct sender *s, struct inflight_job *j)
     vr_buf_init(&key, KEY_MAX);
     struct next_hop hop = j->d.next_hop;
     demands_raise(j, &hop);
-    bool good = pool_key(&key, &hop);
+    bool good = pool_key(&key, &hop, demands_no_tls(j));
     struct connection *c = good ? pool_take(s, vr_buf_str(&key)) : NULL;
     if (!good) {
         turn_away(s, j, DELIVERY_PERMANENT, "5.1.2", "the name of the next hop is too long");
@@ -135,6 +136,10 @@ static void deliver(struct sender *s, struct inflight_job *j)
 static void frame(struct process *p, struct peer *peer, uint16_t type, struct vr_str payload, int fd)
 {
     struct sender *s = p->data;
+    if (type == IPC_STS_POLICY) {
+        sts_frame(s->sts, payload);
+        return;
+    }
     assert(type == IPC_DELIVER); /* the table of frames allows no other */
     struct inflight_job *j = inflight_take(s->inflight, peer, payload, fd);
     if (j == NULL)
@@ -153,6 +158,8 @@ static void attached(struct process *p, struct peer *peer)
     struct sender *s = p->data;
     if (peer->role == IPC_QUEUE)
         inflight_attached(s->inflight, peer);
+    else if (peer->role == IPC_RESOLVER)
+        sts_attached(s->sts);
 }
 
 /* ---- the end ---------------------------------------------------------------------------------------------------------- */
@@ -201,8 +208,10 @@ static void cancel_unheard(struct sender *s)
 
 static void detached(struct process *p, struct peer *peer)
 {
-    (void)peer;
-    cancel_unheard(p->data);
+    struct sender *s = p->data;
+    if (peer->role == IPC_RESOLVER)
+        sts_lost(s->sts, peer);
+    cancel_unheard(s);
 }
 
 static void drain(struct process *p, int64_t deadline_ms)

@@ -366,14 +366,16 @@ bool transaction_failed(struct connection *c, const struct smtp_client_event *ev
         connection_restart(c);
         return false;
     }
-    if (strcmp(ev->command, "STARTTLS") == 0 && c->hop.tls == NEXT_HOP_TLS_MAY) {
+    if (strcmp(ev->command, "STARTTLS") == 0 && connection_target(c)->care->level == CARE_MAY) {
         char why[300];
         snprintf(why, sizeof why, "%.*s", VR_STR_ARG(vr_str_sub(ev->text, 0, sizeof why - 1)));
         connection_tls_failed(c, why);
         return false;
     }
     char enhanced[12], text[900];
-    bool required = demands_tls(c->job) && ev->code == 0 && vr_str_equal(ev->enhanced, VR_STR("4.7.0"));
+    bool no_tls = ev->code == 0 && vr_str_equal(ev->enhanced, VR_STR("4.7.0"));
+    bool required = no_tls && demands_tls(c->job);
+    c->refused |= no_tls && connection_target(c)->care->policy != POLICY_NONE;
     bool auth = strcmp(ev->command, "AUTH") == 0;
     snprintf(enhanced, sizeof enhanced, "%.*s", VR_STR_ARG(vr_str_sub(ev->enhanced, 0, sizeof enhanced - 1)));
     if (enhanced[0] == '\0' || auth)
@@ -385,9 +387,10 @@ bool transaction_failed(struct connection *c, const struct smtp_client_event *ev
     if (ev->code != 0 && !auth)
         snprintf(text, sizeof text, "%.*s", VR_STR_ARG(vr_str_sub(ev->text, 0, sizeof text - 1)));
     else
-        snprintf(text, sizeof text, "%s%s [%s]: %.*s",
+        snprintf(text, sizeof text, "%s%s [%s]: %.*s%s",
                  auth ? "log-in refused (look at the route's user and password) by " : "", c->name, c->ip,
-                 VR_STR_ARG(vr_str_sub(ev->text, 0, 200)));
+                 VR_STR_ARG(vr_str_sub(ev->text, 0, 200)),
+                 no_tls ? policy_reason(connection_target(c)->care) : "");
     connection_trouble(c, required || (ev->permanent && !auth), ev->code, enhanced, ev->command,
                        vr_str_from(text));
     connection_next(c);

@@ -108,11 +108,12 @@ static bool srs_secret(const struct config *c, char error[512])
 
 int folders_prepare(const struct config *c, bool foreground, char error[512])
 {
-    char mail[400], postmaster[400], reports[400];
+    char mail[400], postmaster[400], reports[400], policies[400];
     int status;
     snprintf(mail, sizeof mail, "%s/mail", c->state);
     snprintf(postmaster, sizeof postmaster, "%s/postmaster", c->state);
     snprintf(reports, sizeof reports, "%s/reports", c->state);
+    snprintf(policies, sizeof policies, "%s/mta-sts", c->state);
     const struct {
         const char *path;
         unsigned mode;
@@ -122,7 +123,7 @@ int folders_prepare(const struct config *c, bool foreground, char error[512])
                                                                           postmaster/; the data base is 0600
                                                                         */
         {c->run, 0755, OWNER_ROOT},    {mail, 0711, OWNER_COMMON},     {postmaster, 0700, OWNER_COMMON},
-        {reports, 0700, OWNER_COMMON},
+        {reports, 0700, OWNER_COMMON}, {policies, 0700, OWNER_COMMON},
     };
     for (size_t i = 0; i < sizeof folders / sizeof *folders; i++)
         if ((status = make(c, folders[i].path, folders[i].mode, folders[i].owner, foreground, error)) != 0)

@@ -14,7 +14,7 @@ static const struct {
     {IPC_LOCAL, IPC_QUEUE},       {IPC_LOCAL, IPC_KEEPER},      {IPC_ADMIN, IPC_QUEUE},
     {IPC_KEEPER, IPC_PAM},        {IPC_RECEIVER, IPC_RESOLVER}, {IPC_RECEIVER, IPC_REPORTER},
     {IPC_SENDER, IPC_REPORTER},   {IPC_REPORTER, IPC_QUEUE},    {IPC_REPORTER, IPC_KEEPER},
-    {IPC_REPORTER, IPC_RESOLVER},
+    {IPC_REPORTER, IPC_RESOLVER}, {IPC_SENDER, IPC_RESOLVER},
 };
 
 struct child *children_add(struct children *c, enum ipc_role role, unsigned number, uint32_t generation)

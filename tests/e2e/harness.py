@@ -343,14 +343,15 @@ class Sink:
 
 
 def nsd(world, zones, port=None):
-    """An authoritative DNS server on 127.0.0.1; zones: {origin: text of records}. Returns its port."""
+    """An authoritative DNS server on 127.0.0.1; zones: {origin: text of records, or None: its file stands already}. Returns its port."""
     port = port or free_port()
     parts = ["server:", "  ip-address: 127.0.0.1@%d" % port, '  username: ""', '  chroot: ""', '  zonesdir: "%s"' % world.folder,
              '  zonelistfile: "%s"' % world.path("zone.list"), '  xfrdfile: ""', '  pidfile: ""', "  server-count: 1",
              "remote-control:", "  control-enable: no"]
     for origin, records in zones.items():
-        text = "$ORIGIN %s.\n$TTL 5\n@ SOA ns hostmaster 1 3600 600 86400 5\n@ NS ns\nns A 127.0.0.1\n%s\n" % (origin, records)
-        world.write(origin + ".zone", text)
+        if records is not None:
+            text = "$ORIGIN %s.\n$TTL 5\n@ SOA ns hostmaster 1 3600 600 86400 5\n@ NS ns\nns A 127.0.0.1\n%s\n" % (origin, records)
+            world.write(origin + ".zone", text)
         parts += ["zone:", "  name: %s" % origin, "  zonefile: %s.zone" % origin]
     config = world.write("nsd.conf", "\n".join(parts) + "\n")
     world.start("nsd", [shutil.which("nsd", path="/usr/sbin:/usr/bin"), "-d", "-c", config])

@@ -52,7 +52,7 @@ static void decide(struct vr_arena *arena, const uint8_t *bits, struct vr_str re
                                  .records = records,
                                  .count = (bits[0] & 3) == 0 ? 1 + (bits[0] >> 2 & 1) : 0};
     const struct mtasts_known known = {
-        VR_STR("a"), 1000, {MTASTS_ENFORCE, (uint32_t)bits[1] * 200000, &mx, 1}};
+        VR_STR("a"), 1000, {MTASTS_ENFORCE, (uint32_t)bits[1] * 100000, &mx, 1}};
     const struct mtasts_failure failure = {VR_STR("a"), 1000};
     const struct mtasts_fetched fetched = {bits[2] & 1 ? 200 : 0, VR_STR("text/plain"), body,
                                            VR_STR("timed out")};

@@ -197,6 +197,12 @@ static const struct wrong {
      {"2: `tls` turns TLS off for smtps:"}},
     {HOST "domain \"a.test\" { }\nroute \"*\" { tls = none to = \"smtps:h.test\" }",
      {"2: `tls` turns TLS off for smtps:"}},
+    {HOST "domain \"a.test\" { }\nroute \"*\" { to = \"smtps:h.test\" tls = dane }",
+     {"2: `tls` wants DANE for smtps:, whose certificate is verified by authorities; expected no `tls`, or "
+      "`to` "
+      "with smtp:"}},
+    {HOST "domain \"a.test\" { }\nroute \"*\" { to = \"smtp:h.test\" user = u password = p tls = dane }",
+     {"2: the password would go over the network without TLS"}},
     {HOST "domain \"a.test\" { }\nroute \"*\" { tls = verify to = \"lmtp:unix:/s\" }",
      {"2: `tls` demands TLS on a UNIX socket"}},
     {HOST "domain \"a.test\" { }\nroute \"*\" { to = \"smtp:h.test\" user = u }",
@@ -395,6 +401,8 @@ static void the_smallest_file_has_good_defaults(void **state)
     assert_int_equal(c->inline_body, 65536);
     assert_int_equal(c->concurrency, 20);
     assert_int_equal(c->mx_port, 25);
+    assert_true(c->dane && c->mta_sts);
+    assert_int_equal(c->mta_sts_port, 443);
     assert_int_equal(c->log_level, EVENT_INFO);
     assert_string_equal(c->spool, "/var/spool/veredus");
     assert_string_equal(c->user_queue, "_veredusq");
@@ -435,12 +443,13 @@ static void everything_can_be_set(void **state)
              "route \"*\" { to = \"smtps:smart.test\" user = 'me' password_file = \"%s\" }\n"
              "route \"y.test\" { to = \"smtp:h.test:587\" user = \"me\" password_file = '%s' }\n"
              "route \"e.test\" { to = \"error:5.7.1 we do not write to them\" }\n"
+             "route \"d1.test\" { to = mx tls = dane } route \"d2.test\" { to = mx tls = dane-only }\n"
              "limits { message_size = 1G connections_per_address = 3 data_timeout = 90s }\n"
              "submission { any_sender = yes auth_in_clear = on }\n"
              "srs { domain = a.test max_age = 9d }\n"
              "queue { retry = { 10s, 1m } expire = 12h delay_warning = 0 minimum_free = 1G }\n"
              "sending { source = \"192.0.2.9\" source6 = \"2001:db8::9\" command_timeout = 30s "
-             "connection_idle = 500ms mx_port = 2525 }\n"
+             "connection_idle = 500ms mx_port = 2525 dane = no mta_sts = no mta_sts_port = 8443 }\n"
              "dns { servers = { \"127.0.0.1@5353\", \"2001:db8::53\" } }\n"
              "reports { dmarc = yes tls = yes from = reports organization = \"A & B\" interval = 12h }\n"
              "log { format = json level = debug } processes { receivers = 2 senders = 3 user = mail }\n",
@@ -509,6 +518,10 @@ static void everything_can_be_set(void **state)
     assert_int_equal(c->routes[2].next_hop.port, 465);
     assert_int_equal(c->routes[2].next_hop.route, 2);
     assert_true(vr_str_equal(c->routes[2].password, VR_STR("se\"cret")));
+    assert_false(c->dane || c->mta_sts);
+    assert_int_equal(c->mta_sts_port, 8443);
+    assert_int_equal(c->routes[5].next_hop.tls, NEXT_HOP_TLS_DANE);
+    assert_int_equal(c->routes[6].next_hop.tls, NEXT_HOP_TLS_DANE_ONLY);
     assert_int_equal(c->routes[3].next_hop.tls,
                      NEXT_HOP_TLS_VERIFY); /* a password wants to know whom it goes to */
     assert_true(vr_str_equal(c->routes[4].next_hop.host, VR_STR("5.7.1 we do not write to them")));

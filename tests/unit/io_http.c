@@ -101,7 +101,7 @@ static void client_accept(void *arg, struct io_stream *s)
 
 static struct answer {
     unsigned status;
-    char body[256], error[256];
+    char body[256], error[256], type[64];
     bool came;
 } answers[IO_HTTP_RUNNING_MAX];
 static unsigned came, wanted;
@@ -113,6 +113,7 @@ static void answered(void *arg, const struct io_http_answer *a)
     *out = (struct answer){.status = a->status, .came = true};
     snprintf(out->body, sizeof out->body, "%.*s", VR_STR_ARG(a->body));
     snprintf(out->error, sizeof out->error, "%s", a->error);
+    snprintf(out->type, sizeof out->type, "%s", a->content_type);
     assert_true((a->status == 0) == (a->error[0] != '\0'));
     if (++came == wanted)
         io_stop(io);
@@ -121,9 +122,13 @@ static void answered(void *arg, const struct io_http_answer *a)
 #define PATIENT_MS 60000 /* a busy machine takes long for many handshakes */
 static int64_t patience_ms = PATIENT_MS;
 
+static const char *resolve, *accept_type;
+
 static struct io_http_call *ask(unsigned at, const char *where, struct vr_str body)
 {
     struct io_http_request r = {.url = where,
+                                .resolve = resolve,
+                                .accept = accept_type,
                                 .body = body,
                                 .content_type = "application/x-www-form-urlencoded",
                                 .user = "me",
@@ -182,6 +187,39 @@ static int teardown(void **state)
     io_free(io);
     folder_remove(folder);
     return 0;
+}
+
+/* The name is looked up by whoever asks; the certificate must be of that name all the same. */
+static void a_host_that_is_resolved_already(void **state)
+{
+    (void)state;
+    char at[64], elsewhere[64], where[64];
+    unsigned port = (unsigned)atoi(strrchr(url, ':') + 1);
+    snprintf(at, sizeof at, "localhost:%u:[::1],127.0.0.1", port);
+    snprintf(elsewhere, sizeof elsewhere, "policy.invalid:%u:127.0.0.1", port);
+    snprintf(where, sizeof where, "https://policy.invalid:%u/", port);
+    reply = "HTTP/1.1 200 OK\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 5\r\n\r\nhello";
+    resolve = at;
+    accept_type = "text/plain";
+    struct answer a = ask_one(url, (struct vr_str){NULL, 0});
+    assert_int_equal(a.status, 200);
+    assert_string_equal(a.type, "text/plain; charset=utf-8");
+    assert_non_null(strstr(asked, "Accept: text/plain\r\n"));
+    resolve = elsewhere;
+    a = ask_one(where, (struct vr_str){NULL, 0});
+    assert_int_equal(a.status, 0);
+    if (strstr(a.error, "certificate") == NULL)
+        fail_msg("%s", a.error);
+    snprintf(elsewhere, sizeof elsewhere, "localhost:%u:127.0.0.2", port); /* the last word counts */
+    a = ask_one(url, (struct vr_str){NULL, 0});
+    assert_int_equal(a.status, 0);
+    assert_non_null(strstr(a.error, "connect"));
+    resolve = at;
+    accept_type = NULL;
+    reply = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
+    a = ask_one(url, (struct vr_str){NULL, 0});
+    assert_string_equal(a.type, "");
+    resolve = NULL;
 }
 
 static void a_question_and_its_answer(void **state)
@@ -301,8 +339,13 @@ static void many_at_a_time(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        EACH(a_question_and_its_answer), EACH(whatever_the_status),    EACH(answers_that_are_none),
-        EACH(servers_that_are_none),     EACH(certificates_of_others), EACH(many_at_a_time),
+        EACH(a_host_that_is_resolved_already),
+        EACH(a_question_and_its_answer),
+        EACH(whatever_the_status),
+        EACH(answers_that_are_none),
+        EACH(servers_that_are_none),
+        EACH(certificates_of_others),
+        EACH(many_at_a_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

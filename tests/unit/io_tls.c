@@ -17,8 +17,8 @@ struct end {
     struct io_stream *s;
     struct io_tls *tls;
     enum io_tls_verify verify;
-    const char *name;
-    struct vr_buf got, clear; /* plaintext of TLS; what came before it */
+    const char *name, *other_name; /* with tlsa */
+    struct vr_buf got, clear;      /* plaintext of TLS; what came before it */
     int secured, ended, status, secured_status;
     size_t stop_at;
     size_t header;   /* bytes in clear before the handshake */
@@ -32,7 +32,9 @@ struct end {
 static void start(struct end *e)
 {
     if (e->tlsa_count > 0)
-        io_stream_start_tls_dane(e->s, e->tls, vr_str_from(e->name), e->tlsa, e->tlsa_count);
+        io_stream_start_tls_dane(e->s, e->tls,
+                                 (struct vr_str[]){vr_str_from(e->name), vr_str_from(e->other_name)},
+                                 e->other_name != NULL ? 2 : 1, e->tlsa, e->tlsa_count);
     else
         io_stream_start_tls(e->s, e->tls, e->verify, vr_str_from(e->name));
     assert_int_equal(e->secured, 0); /* never from inside the call */

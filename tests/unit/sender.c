@@ -175,7 +175,7 @@ static int setup(void **state)
         text, sizeof text,
         "hostname = \"sender.test\"\nstate = \"%s\"\nspool = \"%s\"\nrun = \"%s\"\n"
         "dns { servers = { \"127.0.0.1@%u\" } }\n"
-        "sending { mx_port = %u\n connect_timeout = 2s\n ca_file = \"%s\"\n %s }\n"
+        "sending { mx_port = %u\n mta_sts = no\n connect_timeout = 2s\n ca_file = \"%s\"\n %s }\n"
         "route \"auth.test\" { to = \"smtp:127.0.0.1:%u\"\n tls = required\n user = \"joe\"\n password = "
         "\"pencil\" }\n",
         r->folder, r->folder, r->folder, dns_port, f->one.port, f->cert,

@@ -325,17 +325,22 @@ void stream_tls_free(struct io_stream *s)
 struct peer_wish { /* what a client wants of the server's certificate */
     enum io_tls_verify verify;
     struct vr_str name;
+    const struct vr_str *more_names; /* with tlsa */
+    size_t more_count;
     const struct vr_str *tlsa;
     size_t tlsa_count;
 };
 
 /* Whom the certificate must name, and the SNI (RFC 6066 §3: no addresses in it). */
-static bool expect_name(struct stream_tls *t)
+static bool expect_name(struct stream_tls *t, enum io_tls_verify verify)
 {
     unsigned char ip[16];
+    unsigned flags = X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS;
     if (inet_pton(AF_INET, t->name, ip) == 1 || inet_pton(AF_INET6, t->name, ip) == 1)
         return X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(t->ssl), t->name) == 1;
-    SSL_set_hostflags(t->ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+    if (verify == IO_TLS_VERIFY_DNS_ID)
+        flags |= X509_CHECK_FLAG_NEVER_CHECK_SUBJECT;
+    SSL_set_hostflags(t->ssl, flags);
     return SSL_set1_host(t->ssl, t->name) == 1 && SSL_set_tlsext_host_name(t->ssl, t->name) == 1;
 }
 
@@ -346,6 +351,15 @@ static bool expect_tlsa(struct stream_tls *t, const struct peer_wish *w)
     if (w->tlsa_count == 0 || t->name[0] == '\0' || SSL_dane_enable(t->ssl, t->name) != 1)
         return false;
     SSL_dane_set_flags(t->ssl, DANE_FLAG_NO_DANE_EE_NAMECHECKS);
+    SSL_set_hostflags(t->ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+    for (size_t i = 0; i < w->more_count; i++) {
+        char name[256];
+        if (w->more_names[i].n < sizeof name &&
+            memchr(w->more_names[i].p, '\0', w->more_names[i].n) == NULL) {
+            snprintf(name, sizeof name, "%.*s", VR_STR_ARG(w->more_names[i]));
+            SSL_add1_host(t->ssl, name);
+        }
+    }
     for (size_t i = 0; i < w->tlsa_count; i++) {
         const unsigned char *p = (const unsigned char *)w->tlsa[i].p;
         if (w->tlsa[i].n > 3 && (p[0] == 2 || p[0] == 3))
@@ -367,10 +381,10 @@ static bool prepare_client(struct stream_tls *t, const struct peer_wish *w)
 {
     SSL_set_connect_state(t->ssl);
     copy_name(t, w->name);
-    bool verify = w->verify == IO_TLS_VERIFY;
+    bool verify = w->verify != IO_TLS_OPPORTUNISTIC;
     if (expect_tlsa(t, w))
         verify = true; /* and SSL_dane_enable has set the name */
-    else if (t->name[0] == '\0' || !expect_name(t)) {
+    else if (t->name[0] == '\0' || !expect_name(t, w->verify)) {
         if (verify)
             return false;
         t->name[0] = '\0'; /* no name, nothing that could be verified */
@@ -440,11 +454,17 @@ void io_stream_start_tls_with(struct io_stream *s, struct io_tls *context, struc
     stream_pend(s, PENDING_READ);
 }
 
-void io_stream_start_tls_dane(struct io_stream *s, struct io_tls *context, struct vr_str name,
-                              const struct vr_str *tlsa, size_t n)
+void io_stream_start_tls_dane(struct io_stream *s, struct io_tls *context, const struct vr_str *names,
+                              size_t name_count, const struct vr_str *tlsa, size_t n)
 {
+    assert(name_count > 0);
     start(s, context,
-          &(struct peer_wish){.verify = IO_TLS_OPPORTUNISTIC, .name = name, .tlsa = tlsa, .tlsa_count = n});
+          &(struct peer_wish){.verify = IO_TLS_OPPORTUNISTIC,
+                              .name = names[0],
+                              .more_names = names + 1,
+                              .more_count = name_count - 1,
+                              .tlsa = tlsa,
+                              .tlsa_count = n});
 }
 
 /* A server sees a certificate only when it asked for one, and then it was verified. */

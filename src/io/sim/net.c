@@ -494,11 +494,11 @@ void io_stream_start_tls_with(struct io_stream *s, struct io_tls *context, struc
     io_stream_start_tls(s, context, IO_TLS_OPPORTUNISTIC, vr_str(NULL, 0));
 }
 
-void io_stream_start_tls_dane(struct io_stream *s, struct io_tls *context, struct vr_str name,
-                              const struct vr_str *tlsa, size_t n)
+void io_stream_start_tls_dane(struct io_stream *s, struct io_tls *context, const struct vr_str *names,
+                              size_t name_count, const struct vr_str *tlsa, size_t n)
 {
-    (void)tlsa, (void)n;
-    io_stream_start_tls(s, context, IO_TLS_OPPORTUNISTIC, name);
+    (void)name_count, (void)tlsa, (void)n;
+    io_stream_start_tls(s, context, IO_TLS_OPPORTUNISTIC, names[0]);
 }
 
 bool io_stream_tls_info(const struct io_stream *s, struct io_tls_info *out)

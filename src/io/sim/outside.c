@@ -24,7 +24,7 @@ static void due(void *arg)
 {
     struct io_http_call *c = arg;
     if (c->http != NULL)
-        c->http(c->arg, &(struct io_http_answer){.error = "Connection refused"});
+        c->http(c->arg, &(struct io_http_answer){.error = "Connection refused", .content_type = ""});
     else
         c->pam(c->arg, IO_PAM_TROUBLE, "there is no PAM in the simulator");
     io_timer_free(c->timer);
