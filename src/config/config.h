@@ -156,6 +156,10 @@ struct config_reports { /* to owners of domains */
     int64_t interval;           /* 1d */
 };
 
+/* Which mail of strangers is sealed: what leaves again, all of it, none. */
+enum config_arc_seal { ARC_SEAL_FORWARDED, ARC_SEAL_ALWAYS, ARC_SEAL_NEVER };
+extern const char *const arc_seal_names[];
+
 struct config {
     struct vr_arena arena;
     struct vr_str hostname;   /* default: the system's */
@@ -184,6 +188,8 @@ struct config {
     bool verify_accepts_temperror;   /* what cannot be verified now is taken all the same */
     struct config_networks verify_skip; /* clients that are not strangers; default: this machine's own */
     int64_t verify_timeout;          /* for each of SPF, DKIM, ARC and DMARC: then the DNS has failed */
+    enum config_arc_seal arc_seal;
+    struct vr_str arc_domain;        /* A-labels; empty: that of hostname, or above it, which has a key */
     struct vr_str *arc_trusted;      /* domains whose ARC seals count */
     size_t arc_trusted_count;
     struct config_domain *domains;

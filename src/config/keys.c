@@ -165,6 +165,8 @@ const struct config_key config_keys[] = {
     {"verify", "skip", "networks or none", "this machine: 127.0.0.0/8 and ::1", "Clients whose mail is not verified.", "skip_addresses", CONFIG_SPECIAL, true, AT(verify_skip), 0, 0},
     {"verify", "timeout", "time", "20s", "How long the DNS may take for each of SPF, DKIM, ARC and DMARC.", NULL, CONFIG_TIME, false, AT(verify_timeout), SECOND, 60 * SECOND},
 
+    {"arc", "seal", "forwarded, always or never", "forwarded", "Which mail of strangers is sealed (ARC): what leaves again, all, or none.", "openarc", CONFIG_SPECIAL, false, AT(arc_seal), 0, 0},
+    {"arc", "domain", "domain name", "that of hostname, or above it, which has a key", "In whose name mail is sealed: with its DKIM key.", NULL, CONFIG_SPECIAL, false, AT(arc_domain), 0, 0},
     {"arc", "trusted", "domains", "none", "Forwarders whose ARC seals are believed where DMARC fails.", NULL, CONFIG_SPECIAL, true, AT(arc_trusted), 0, 0},
 
     {"log", "format", "text or json", "text", "The form of the event lines on standard error.", NULL, CONFIG_SPECIAL, false, 0, 0, 0},

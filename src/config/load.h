@@ -174,6 +174,8 @@ void set_verify_temperror(const struct setting *s);
 void set_verify_skip(const struct setting *s);
 void default_verify(struct config *c);
 void set_authserv_id(const struct setting *s);
+void set_arc_seal(const struct setting *s);
+void set_arc_domain(const struct setting *s);
 void set_arc_trusted(const struct setting *s);
 void settle_verify(struct config *c); /* what was not written, when all was read */
 /* Of `accounts` and `oauth` (settings_accounts.c), and the rules across their keys (checks_accounts.c). */

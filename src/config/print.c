@@ -315,6 +315,21 @@ static void put_oauth(struct vr_buf *out, const struct config_oauth *o)
     put_list(out, "scope", o->scopes);
 }
 
+static void put_arc(struct vr_buf *out, const struct config *c)
+{
+    put_line(out, "seal", vr_str_from(arc_seal_names[c->arc_seal]));
+    if (c->arc_domain.n > 0)
+        put_line(out, "domain", c->arc_domain);
+    if (c->arc_trusted_count == 0)
+        return;
+    vr_buf_add(out, VR_STR("    trusted = {"));
+    for (size_t i = 0; i < c->arc_trusted_count; i++) {
+        vr_buf_add(out, i ? VR_STR(", ") : VR_STR(" "));
+        put_text(out, c->arc_trusted[i]);
+    }
+    vr_buf_add(out, VR_STR(" }\n"));
+}
+
 static void put_special(struct vr_buf *out, const struct config *c, enum section_id id)
 {
     if (id == SECTION_AUTHENTICATION) {
@@ -350,13 +365,8 @@ static void put_special(struct vr_buf *out, const struct config *c, enum section
             put_networks(out, "skip", &c->verify_skip);
         else
             put_line(out, "skip", VR_STR("none"));
-    } else if (id == SECTION_ARC && c->arc_trusted_count > 0) {
-        vr_buf_add(out, VR_STR("    trusted = {"));
-        for (size_t i = 0; i < c->arc_trusted_count; i++) {
-            vr_buf_add(out, i ? VR_STR(", ") : VR_STR(" "));
-            put_text(out, c->arc_trusted[i]);
-        }
-        vr_buf_add(out, VR_STR(" }\n"));
+    } else if (id == SECTION_ARC) {
+        put_arc(out, c);
     } else if (id == SECTION_LOG) {
         put_line(out, "format", vr_str_from(c->log_format == EVENT_JSON ? "json" : "text"));
         put_line(out, "level", vr_str_from(level_names[c->log_level]));

@@ -476,6 +476,8 @@ static const struct {
     {"verify", "dmarc", set_verify_action},
     {"verify", "temperror", set_verify_temperror},
     {"verify", "skip", set_verify_skip},
+    {"arc", "seal", set_arc_seal},
+    {"arc", "domain", set_arc_domain},
     {"arc", "trusted", set_arc_trusted},
     {"route", "to", set_to},
     {"route", "tls", set_tls},

@@ -61,6 +61,32 @@ void set_authserv_id(const struct setting *s)
         s->l->c->authserv_id = vr_arena_lower(&s->l->c->arena, s->values->text);
 }
 
+const char *const arc_seal_names[] = {
+    [ARC_SEAL_FORWARDED] = "forwarded", [ARC_SEAL_ALWAYS] = "always", [ARC_SEAL_NEVER] = "never"};
+
+void set_arc_seal(const struct setting *s)
+{
+    for (size_t i = 0; i < sizeof arc_seal_names / sizeof *arc_seal_names; i++)
+        if (vr_str_equal_nocase(s->values->text, vr_str_from(arc_seal_names[i]))) {
+            s->l->c->arc_seal = (enum config_arc_seal)i;
+            return;
+        }
+    problem_error(&s->l->problems, s->at, "`seal` is \"%.*s\"; expected forwarded, always or never",
+                  VR_STR_ARG(s->values->text));
+}
+
+void set_arc_domain(const struct setting *s)
+{
+    struct vr_str name = s->values->text;
+    if (address_domain_valid(name, ADDRESS_ALLOW_UTF8) && vr_str_find(name, '.') != VR_NPOS &&
+        name.p[0] != '[')
+        s->l->c->arc_domain = ascii_name(&s->l->c->arena, name);
+    else
+        problem_error(&s->l->problems, s->at,
+                      "`domain` is \"%.*s\"; expected a domain that has a DKIM key, such as \"example.org\"",
+                      VR_STR_ARG(name));
+}
+
 void set_arc_trusted(const struct setting *s)
 {
     struct config *c = s->l->c;

@@ -97,8 +97,9 @@ bool transaction_add_rcpt(struct transaction *t, const struct smtp_rcpt *rcpt, b
 /* A message that somebody signs or verifies is hashed as it streams by. */
 static void digest_begin(struct transaction *t)
 {
-    struct mail_digest_config c = {.sign = {[MAIL_CANON_RELAXED] = signing_wanted(t->session)},
-                                   .verify = verifying_digests(t)};
+    struct mail_digest_config c = {.verify = verifying_digests(t)};
+    t->to_be_sealed = c.verify && sealing_wanted(t);
+    c.sign[MAIL_CANON_RELAXED] = t->to_be_sealed || signing_wanted(t->session);
     if (!c.sign[MAIL_CANON_RELAXED] && !c.verify)
         return;
     t->digest = mail_digest_new(&c);
@@ -129,6 +130,7 @@ static void transaction_free(struct transaction *t)
         io_fs_close(t->fd);
     utf8_forget(t);
     signing_forget(t);
+    sealing_forget(t);
     verifying_forget(t);
     mail_digest_free(t->digest);
     vr_buf_fini(&t->body);
@@ -358,7 +360,7 @@ static void submit(struct transaction *t)
         return;
     if (t->envelope.prefix.n == 0)
         t->envelope.prefix = trace_fields(t, &t->arena);
-    if (signing_ask(t))
+    if (signing_ask(t) || sealing_ask(t))
         return;
     t->submitted = true;
     t->submitted_ms = io_monotonic_ms(t->receiver->io);
@@ -434,6 +436,8 @@ static void report_accepted(const struct transaction *t)
     report_forwarded(l, &t->forwarded);
     if (t->signed_for.n > 0)
         event_str(l, "dkim", t->signed_for);
+    if (t->sealed_for.n > 0)
+        event_str(l, "arc", t->sealed_for);
     event_u64(l, "size", t->body_size);
     event_u64(l, "recipients", e->rcpt_count);
     event_u64(l, "sync_ms", (uint64_t)(io_monotonic_ms(t->receiver->io) - t->submitted_ms));

@@ -453,6 +453,8 @@ static void answered(struct session *s, int asking, uint8_t answer, int64_t owne
         signing_may(s, answer);
     else if (asking == ASK_SIGNING)
         signing_later(s);
+    else if (asking == ASK_SEALING)
+        sealing_later(s);
     else if (asking == ASK_SENDER)
         sender_answered(s, answer);
     else if (asking == ASK_IDENTITY)
@@ -492,7 +494,10 @@ void policy_keeper_frame(struct receiver *r, uint16_t type, struct vr_str payloa
         auth_done(s, status, ipc_get_str(&reader));
     } else if ((type == IPC_SIGNERS || type == IPC_SIGNED) && asking == ASK_SIGNING) {
         signing_frame(s, type, &reader);
-    } else if (type == IPC_ANSWER && asking != ASK_SASL && asking != ASK_FLUSH && asking != ASK_SIGNING) {
+    } else if ((type == IPC_SIGNERS || type == IPC_SIGNED) && asking == ASK_SEALING) {
+        sealing_frame(s, type, &reader);
+    } else if (type == IPC_ANSWER && asking != ASK_SASL && asking != ASK_FLUSH && asking != ASK_SIGNING &&
+               asking != ASK_SEALING) {
         answer_came(s, asking, &reader);
     } else {
         s->asking = asking; /* an answer to something else: go on waiting, the deadline is near */

@@ -407,6 +407,10 @@ static void waited_too_long(struct session *s)
         owners_answered(s, IPC_LATER, 0);
         return;
     }
+    if (asking == ASK_SEALING) {
+        sealing_later(s);
+        return;
+    }
     if (asking == ASK_FROM || asking == ASK_SIGNING) {
         signing_later(s);
         return;

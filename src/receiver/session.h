@@ -64,6 +64,9 @@ struct transaction {
     bool endless_header;               /* it is beyond all bounds: the message is refused at its end */
     struct signing *signing;       /* signing.c's; NULL: it has not begun */
     struct vr_str signed_for;      /* domain; empty: not signed */
+    bool to_be_sealed;             /* its digest is made for it */
+    struct sealing *sealing;       /* sealing.c's; NULL: it has not begun */
+    struct vr_str sealed_for;      /* domain; empty: not sealed */
     struct mime_reader *mime;      /* utf8.c's; NULL: not needed, or not any more */
     uint32_t hold_for;             /* seconds, HOLDFOR */
     bool rrvs;                     /* some recipient came with RRVS */
@@ -102,7 +105,8 @@ struct session {
         ASK_VRFY,
         ASK_OWNER,   /* at the end of the data, */
         ASK_FROM,    /* this, */
-        ASK_SIGNING, /* and this too */
+        ASK_SIGNING, /* and this, */
+        ASK_SEALING, /* or this */
         ASK_FLUSH,   /* the queue */
         ASK_DNS      /* verifying.c's; no frame of the keeper or the queue answers it */
     } asking;
@@ -252,6 +256,13 @@ void signing_may(struct session *s, uint8_t answer);                            
 void signing_frame(struct session *s, uint16_t type, struct ipc_reader *reader); /* ASK_SIGNING */
 void signing_later(struct session *s);                                            /* no answer comes */
 void signing_forget(struct transaction *t);
+
+/* sealing.c: a set of ARC on strangers' mail that leaves again. As of signing.c */
+bool sealing_wanted(const struct transaction *t); /* all recipients are known */
+bool sealing_ask(struct transaction *t);
+void sealing_frame(struct session *s, uint16_t type, struct ipc_reader *reader); /* ASK_SEALING */
+void sealing_later(struct session *s);
+void sealing_forget(struct transaction *t);
 
 /* verifying.c, verdicts.c: SPF, DKIM, ARC, DMARC of strangers' mail. Each does nothing for others */
 bool verifying_begin(struct transaction *t); /* at MAIL. True: the session waits, and policy_mail_accept follows */

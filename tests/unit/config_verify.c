@@ -12,6 +12,7 @@ static void without_any(void **state)
     assert_int_equal(c->verify.dmarc, VERIFY_REJECT);
     assert_int_equal(c->domains[0].verify.dmarc, VERIFY_REJECT);
     assert_true(!c->verify_accepts_temperror && c->verify_timeout == 20000 && c->arc_trusted_count == 0);
+    assert_true(c->arc_seal == ARC_SEAL_FORWARDED && c->arc_domain.n == 0);
     assert_true(vr_str_equal(c->authserv_id, VR_STR("mail.example.org")));
     assert_true(c->verify_skip.count == 2 && c->verify_skip.items[0].bits == 8 && c->verify_skip.items[1].v6);
     config_free(c);
@@ -23,13 +24,14 @@ static void without_any(void **state)
     config_free(c);
 }
 
-static const char all[] = HOST "authserv_id = \"Example.org\"\n"
-                               "domain \"a.test\" { verify_spf = reject verify_dmarc = none }\n"
-                               "domain \"b.test\" { verify_dkim = quarantine }\n"
-                               "verify { spf = none dkim = mark dmarc = quarantine temperror = accept "
-                               "timeout = 5s skip = { \"192.0.2.0/24\" } }\n"
-                               "arc { trusted = { \"Lists.Example\" } trusted += { \"b\xc3\xbc"
-                               "cher.example\" } }\n";
+static const char all[] = HOST
+    "authserv_id = \"Example.org\"\n"
+    "domain \"a.test\" { verify_spf = reject verify_dmarc = none }\n"
+    "domain \"b.test\" { verify_dkim = quarantine }\n"
+    "verify { spf = none dkim = mark dmarc = quarantine temperror = accept "
+    "timeout = 5s skip = { \"192.0.2.0/24\" } }\n"
+    "arc { seal = always domain = \"Example.ORG\" trusted = { \"Lists.Example\" } trusted += { \"b\xc3\xbc"
+    "cher.example\" } }\n";
 
 static void check(const struct config *c)
 {
@@ -44,6 +46,8 @@ static void check(const struct config *c)
     assert_true(c->verify_accepts_temperror && c->verify_timeout == 5000);
     assert_true(c->verify_skip.count == 1 && c->verify_skip.items[0].bits == 24);
     assert_int_equal(c->arc_trusted_count, 2);
+    assert_int_equal(c->arc_seal, ARC_SEAL_ALWAYS);
+    assert_true(vr_str_equal(c->arc_domain, VR_STR("example.org")));
     assert_true(vr_str_equal(c->arc_trusted[0], VR_STR("lists.example")));
     assert_true(vr_str_equal(c->arc_trusted[1], VR_STR("xn--bcher-kva.example")));
 }
@@ -77,6 +81,9 @@ static void wrong_ones_are_told(void **state)
          "2: `timeout` is \"2m\"; expected a time with its unit (ms, s, m, h or d) from 1s to 1m"},
         {"authserv_id = \"a b\"",
          "2: `authserv_id` is \"a b\"; expected a name such as \"mail.example.org\""},
+        {"arc { seal = sometimes }", "2: `seal` is \"sometimes\"; expected forwarded, always or never"},
+        {"arc { domain = \"org\" }",
+         "2: `domain` is \"org\"; expected a domain that has a DKIM key, such as \"example.org\""},
         {"arc { trusted = { \"a..b\" } }", "2: `trusted` has \"a..b\"; expected domains that seal what they "
                                            "forward, such as \"lists.example.org\""},
     };
