@@ -410,7 +410,7 @@ bool config_print(const struct config *c, struct vr_buf *out)
         io_address_text(&c->listeners[i].address, text);
         put_titled(out, "listen", vr_str_from(text));
         put_line(out, "role", vr_str_from(role_names[c->listeners[i].role]));
-        if (!c->listeners[i].tls)
+        if (c->listeners[i].role == LISTENER_MTA_STS && !c->listeners[i].tls)
             put_line(out, "tls", VR_STR("no"));
         if (c->listeners[i].proxy.count > 0)
             put_networks(out, "proxy", &c->listeners[i].proxy);
