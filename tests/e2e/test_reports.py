@@ -4,13 +4,15 @@ import gzip
 import io
 import json
 import os
+import pwd
 import re
+import signal
 import smtplib
 import time
 import xml.etree.ElementTree
 import zipfile
 
-from harness import Sink, case, nsd, wait_until
+from harness import Sink, Skip, case, kill, nsd, run, wait_until
 from test_auth_peers import ask
 
 ZONE = """
@@ -76,9 +78,9 @@ def check_schema(element, path=None):
         check_schema(child, path + "/" + child.tag)
 
 
-def scene(world, sink, reports="dmarc = yes", keygen=True):
+def scene(world, sink, reports="dmarc = yes", keygen=True, interval="2s", **options):
     anchors = world.write("no-anchors", "; this world has no root\n")
-    s = world.server(accounts=["ann@d.test"], start=False, extra="""
+    s = world.server(accounts=["ann@d.test"], start=False, **options, extra="""
 verify { skip = none
  dmarc = mark }
 dns { servers = { "127.0.0.1@%d" }
@@ -86,8 +88,8 @@ dns { servers = { "127.0.0.1@%d" }
 reports { %s
  from = "reports@d.test"
  organization = "Test & Co"
- interval = 2s }
-route "*" { to = "smtp:[127.0.0.1]:%d" tls = none }""" % (nsd(world, {"test": ZONE}), anchors, reports, sink.port))
+ interval = %s }
+route "*" { to = "smtp:[127.0.0.1]:%d" tls = none }""" % (nsd(world, {"test": ZONE}), anchors, reports, interval, sink.port))
     if keygen:
         s.command("dkim", "keygen", "d.test", "--algorithm", "ed25519", "--config", s.config)
     return s.start()
@@ -172,6 +174,36 @@ def owners_of_domains_are_told(world):
         assert all(r["result"] == "fail" for r in failed["records"])
         text = s.command("report", mail).stdout
         assert "DMARC report of Test & Co <reports@d.test> about author.test" in text and "p=quarantine" in text, text
+
+
+@case
+def counts_survive_and_the_reporter_is_confined(world):
+    """In the privileged mode the reporter is a user without rights, and writes its folder; killed and reloaded, it reports what was seen before."""
+    if os.geteuid() != 0:
+        raise Skip("needs root")
+    for user in ("_veredus", "_veredusk", "_veredusq"):
+        run("useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", user, ok=False)
+    sink = Sink(world)
+    s = scene(world, sink, keygen=False, interval="12s", foreground=False, domains={"d.test": "mailboxes = any\n deliver = \"smtp:[127.0.0.1]:%d\"" % sink.port})
+    pid, = s.pids("reporter")
+    uid = pwd.getpwnam("_veredus").pw_uid
+    with open("/proc/%d/status" % pid) as f:
+        status = f.read()
+    assert "Uid:\t%d\t%d" % (uid, uid) in status and "NoNewPrivs:\t1" in status and "Seccomp:\t2" in status, status
+    st = os.stat(os.path.join(s.state, "reports"))
+    assert st.st_uid == uid and st.st_mode & 0o777 == 0o700
+    time.sleep(12.1 - time.time() % 12)  # the beginning of a period: what follows is in one
+    send(s, "x@author.test", "x@author.test")
+    time.sleep(2)  # it commits once a second
+    kill(pid)
+    wait_until("another reporter serves", lambda: set(s.pids("reporter")) - {pid}, 20)
+    time.sleep(1)
+    send(s, "x@author.test", "x@author.test")
+    os.kill(s.program.pid, signal.SIGHUP)
+    wait_until("the second generation is ready", lambda: s.log().count("server.ready") == 2, 30)
+    send(s, "x@author.test", "x@author.test")
+    wait_until("all three messages are reported", lambda: told(reports_to(sink, "reports@author.test")) == 3, 60)
+    assert "reporter.no_counts" not in s.log() and "process.confine" not in s.log(), s.log()[-3000:]
 
 
 @case
