@@ -5,6 +5,7 @@
 
 #include "ipc/answers.h"
 #include "ipc/seen.h"
+#include "io/stream.h"
 #include "reporter/counts.h"
 #include "reporter/reporter.h"
 
@@ -111,10 +112,94 @@ static void on_queue(void *arg, uint16_t type, struct vr_str payload, int fd)
         io_stop(io);
 }
 
+/* ---- a server that takes reports by https --------------------------------------------------------------------------- */
+
+static char tls_record[128] = "v=TLSRPTv1;rua=mailto:tls@d.test";
+static struct io_tls *https_tls;
+static struct io_listener *https_listener;
+static struct io_stream *https_stream;
+static struct vr_buf https_in;
+static const char *https_reply;
+static unsigned posts;
+
+static void https_data(void *arg, struct vr_str bytes)
+{
+    (void)arg;
+    vr_buf_add(&https_in, bytes);
+    struct vr_str text = vr_buf_str(&https_in);
+    size_t end = vr_str_find_str(text, VR_STR("\r\n\r\n")),
+           at = vr_str_find_str(text, VR_STR("Content-Length: "));
+    if (end == VR_NPOS || at == VR_NPOS || text.n < end + 4 + (size_t)atoi(text.p + at + 16))
+        return;
+    assert_true(vr_str_starts(text, VR_STR("POST /tls HTTP/1.1\r\n")));
+    assert_true(vr_str_find_str(text, VR_STR("Content-Type: application/tlsrpt+gzip\r\n")) != VR_NPOS);
+    world.body = vr_arena_dup(&arena, vr_str_from_pos(text, end + 4));
+    posts++;
+    io_stream_write(https_stream, vr_str_from(https_reply));
+    vr_buf_reset(&https_in);
+    read_report();
+    io_stop(io);
+}
+
+static void https_ended(void *arg, int status)
+{
+    (void)arg, (void)status;
+    io_stream_close(https_stream);
+    https_stream = NULL;
+}
+
+static void https_secured(void *arg, int status)
+{
+    (void)arg;
+    assert_int_equal(status, 0);
+}
+
+static void https_accept(void *arg, struct io_stream *s)
+{
+    static const struct io_stream_ops ops = {
+        .data = https_data, .ended = https_ended, .secured = https_secured};
+    (void)arg;
+    assert_null(https_stream);
+    https_stream = s;
+    vr_buf_reset(&https_in);
+    io_stream_set(s, &ops, NULL);
+    io_stream_start_tls(s, https_tls, IO_TLS_OPPORTUNISTIC, VR_STR(""));
+}
+
+/* Before `start`: it trusts this certificate, and knows the port. */
+static void https_start(char certificate[128])
+{
+    char key[128], error[256];
+    struct io_address a = {.family = IO_INET, .ip = {127, 0, 0, 1}};
+    snprintf(certificate, 128, "%s/cert.pem", folder);
+    snprintf(key, sizeof key, "%s/key.pem", folder);
+    assert_int_equal(io_tls_self_signed("localhost", 2, certificate, key), 0);
+    struct io_tls_certificate own = {.names = "", .certificate = certificate, .key = key};
+    https_tls = io_tls_server(&own, 1, error);
+    assert_non_null(https_tls);
+    int fd = io_listen_fd(&a, false, 0);
+    assert_true(fd >= 0 && io_listen_address(fd, &a) == 0);
+    https_listener = io_listener_new(io, fd, https_accept, NULL);
+    snprintf(tls_record, sizeof tls_record, "v=TLSRPTv1;rua=https://localhost:%u/tls", a.port);
+    vr_buf_init(&https_in, 1 << 20);
+    posts = 0;
+}
+
+static void https_stop(void)
+{
+    if (https_stream != NULL)
+        io_stream_close(https_stream);
+    https_stream = NULL;
+    io_listener_close(https_listener);
+    io_tls_free(https_tls);
+    vr_buf_fini(&https_in);
+    snprintf(tls_record, sizeof tls_record, "v=TLSRPTv1;rua=mailto:tls@d.test");
+}
+
 static void on_resolver(void *arg, uint16_t type, struct vr_str payload, int fd)
 {
     (void)arg, (void)fd;
-    static const struct dns_record tls = {.data = VR_STR_INIT("v=TLSRPTv1;rua=mailto:tls@d.test")};
+    const struct dns_record tls = {.data = vr_str_from(tls_record)};
     struct ipc_reader r = ipc_reader(payload);
     uint64_t ask = ipc_get_u64(&r);
     struct dns_question *questions;
@@ -177,26 +262,40 @@ static void end(void)
     io_channel_close(resolver);
 }
 
-static int start(void **state)
+static int start_with(bool https)
 {
-    (void)state;
-    char text[1024], reports[128];
+    char text[1024], reports[128], certificate[128] = "/etc/ssl/certs/ca-certificates.crt";
     assert_true(folder_new(folder));
-    snprintf(reports, sizeof reports, "%s/reports", folder);
-    assert_int_equal(mkdir(reports, 0700), 0);
-    int n = snprintf(text, sizeof text,
-                     "hostname = \"mail.example.org\"\nstate = \"%s\"\nspool = \"%s\"\nrun = \"%s\"\ndomain "
-                     "\"example.org\" { }\n"
-                     "reports { dmarc = yes tls = yes from = \"reports@example.org\" organization = \"Test & "
-                     "Co\" interval = 1s }\n",
-                     folder, folder, folder);
-    config_from(text, (size_t)n);
     memset(&world, 0, sizeof world);
     world.key = IPC_YES;
     vr_arena_init(&arena, 64u << 20);
     io = io_new(1);
+    if (https)
+        https_start(certificate);
+    snprintf(reports, sizeof reports, "%s/reports", folder);
+    assert_int_equal(mkdir(reports, 0700), 0);
+    int n = snprintf(text, sizeof text,
+                     "hostname = \"mail.example.org\"\nstate = \"%s\"\nspool = \"%s\"\nrun = \"%s\"\ndomain "
+                     "\"example.org\" { }\n%s%s%s"
+                     "reports { dmarc = yes tls = yes from = \"reports@example.org\" organization = \"Test & "
+                     "Co\" interval = 1s }\n",
+                     folder, folder, folder, https ? "sending { ca_file = \"" : "", https ? certificate : "",
+                     https ? "\" }\n" : "");
+    config_from(text, (size_t)n);
     spawn();
     return 0;
+}
+
+static int start(void **state)
+{
+    (void)state;
+    return start_with(false);
+}
+
+static int start_https(void **state)
+{
+    (void)state;
+    return start_with(true);
 }
 
 static int stop(void **state)
@@ -309,6 +408,29 @@ static void test_tls(void **state)
     assert_int_equal(world.envelope.asks, ENVELOPE_TLS_OPTIONAL);
 }
 
+/* By https no signature is needed, but a server that says yes. */
+static void test_https(void **state)
+{
+    (void)state;
+    world.key = IPC_NO;
+    https_reply = "HTTP/1.1 503 Later\r\nContent-Length: 0\r\n\r\n";
+    send_tls(TLSRPT_SUCCESS);
+    run(WAIT_MS);
+    assert_false(timed_out);
+    assert_true(posts == 1 && world.sessions == 1);
+    https_reply = "HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n";
+    run(WAIT_MS); /* tried again */
+    assert_false(timed_out);
+    assert_true(posts == 2 && world.sessions == 2);
+    run(2500);
+    assert_int_equal(posts, 2);
+    assert_int_equal(world.submits, 0);
+    end();
+    assert_int_equal(rows_left(), 0);
+    spawn();
+    https_stop();
+}
+
 /* RFC 8460 §3: one without a signature is ignored by all. */
 static void test_tls_without_a_key(void **state)
 {
@@ -402,6 +524,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_dmarc, start, stop),
         cmocka_unit_test_setup_teardown(test_tls, start, stop),
+        cmocka_unit_test_setup_teardown(test_https, start_https, stop),
         cmocka_unit_test_setup_teardown(test_tls_without_a_key, start, stop),
         cmocka_unit_test_setup_teardown(test_dmarc_without_a_key, start, stop),
         cmocka_unit_test_setup_teardown(test_full_queue, start, stop),
