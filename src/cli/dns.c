@@ -49,7 +49,7 @@ static void usage(FILE *out)
           "  --config FILE    the configuration (default " CONFIG_DEFAULT_PATH ")\n"
           "  --dns SERVER     asks this name server, such as 127.0.0.1@5353 (default: dns.servers of the "
           "configuration)\n"
-          "  --ca FILE        trusts these authorities for the MTA-STS policy instead of the system's (PEM)\n"
+          "  --ca FILE        trusts these authorities for MTA-STS instead of the system's (PEM)\n"
           "  --policy-port N  the policy is fetched from this port, in labs (default 443)\n\n"
           "Exit code: 0 all is well, 1 something is missing or wrong, 75 the DNS gave no answer to "
           "something.\n",
@@ -66,6 +66,7 @@ static void take_certificate(void *arg, const struct tls_shown *t)
     if (d->facts.certificate_count == CERTIFICATES_MAX ||
         !io_certificate_read(&d->arena, t->pem, &c->x, error))
         return;
+    c->pem = vr_arena_dup(&d->arena, t->pem);
     c->names = vr_arena_dup(&d->arena, vr_str_from(t->names)).p;
     c->names = c->names != NULL ? c->names : "";
     d->facts.certificate_count++;

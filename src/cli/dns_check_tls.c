@@ -216,6 +216,34 @@ static void check_policy(struct dns_checking *c)
     io_http_free(http);
 }
 
+/* What others will see who hold us to the policy (RFC 8461 §4.2). */
+static void check_certificates(struct dns_checking *c)
+{
+    bool enforced = c->facts->domain->publish.mta_sts == MTA_STS_ENFORCE;
+    enum dns_verdict bad = enforced ? DNS_WRONG : DNS_WARNING;
+    const char *what =
+        enforced ? "others deliver nothing here" : "others would deliver nothing here, were it enforced";
+    for (size_t i = 0; i < c->plan->mx_count; i++) {
+        struct vr_str host = c->plan->mx[i];
+        const struct dns_plan_certificate *cert = dns_plan_certificate_of(c->facts, host);
+        char why[256];
+        if (cert == NULL)
+            continue; /* of a host that is none of ours */
+        if (!io_certificate_is_for(&cert->x, host))
+            dns_tell(c, bad, "MTA-STS", host, NULL, "the certificate that is shown is not for this name: %s",
+                     what);
+        else if (cert->x.not_after <= c->now || cert->x.not_before > c->now)
+            dns_tell(c, bad, "MTA-STS", host, NULL, "the certificate that is shown is not valid now: %s",
+                     what);
+        else if (io_certificate_chain_problem(cert->pem, c->ca_file, c->now, why))
+            dns_tell(c, bad, "MTA-STS", host, NULL,
+                     "the certificate that is shown leads to no authority that is trusted here (%s): %s", why,
+                     what);
+        else
+            dns_tell(c, DNS_OK, "MTA-STS", host, NULL, "the certificate that is shown is good");
+    }
+}
+
 /* A record that nobody wants: an old policy is in force as long as somebody keeps it. */
 static void check_no_mta_sts(struct dns_checking *c)
 {
@@ -259,6 +287,7 @@ void dns_check_mta_sts(struct dns_checking *c)
     else
         dns_tell(c, DNS_OK, "MTA-STS", wanted->name, NULL, "id %.*s", VR_STR_ARG(id));
     check_policy(c);
+    check_certificates(c);
 }
 
 /* ---- TLS-RPT ----------------------------------------------------------------------------------------------------------- */

@@ -40,6 +40,7 @@ struct dns_plan_record {
 
 struct dns_plan_certificate { /* that the server shows */
     const char *names;        /* of its tls section */
+    struct vr_str pem;        /* with its chain */
     struct io_certificate x;
 };
 

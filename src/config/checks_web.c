@@ -13,6 +13,35 @@ static bool is_of_this_machine(const struct io_address *a)
            (a->family == IO_INET6 && memcmp(a->ip, one, sizeof one) == 0);
 }
 
+/* Is there a tls section for this policy host? */
+static bool has_certificate(const struct config *c, struct vr_str domain)
+{
+    for (size_t i = 0; i < c->tls_count; i++) {
+        struct vr_str names = vr_str_from(c->tls[i].names), name;
+        while (vr_str_split(&names, ' ', &name)) {
+            bool wild = vr_str_starts(name, VR_STR("*."));
+            if (wild && vr_str_equal_nocase(vr_str_from_pos(name, 2), domain))
+                return true;
+            if (name.n == domain.n + 8 && vr_str_starts_nocase(name, VR_STR("mta-sts.")) &&
+                vr_str_equal_nocase(vr_str_from_pos(name, 8), domain))
+                return true;
+        }
+    }
+    return false;
+}
+
+static void check_policy_hosts(struct loader *l, struct place at)
+{
+    const struct config *c = l->c;
+    for (size_t i = 0; i < c->domain_count; i++)
+        if (c->domains[i].publish.mta_sts != MTA_STS_NONE && !has_certificate(c, c->domains[i].ascii))
+            problem_warning(&l->problems, at,
+                            "the policy of %.*s is served without a certificate for its host, which nobody "
+                            "believes; expected "
+                            "tls \"mta-sts.%.*s\" { certificate = … key = … }",
+                            VR_STR_ARG(c->domains[i].ascii), VR_STR_ARG(c->domains[i].ascii));
+}
+
 void check_web(struct loader *l, const struct config_listener *x, size_t i)
 {
     struct place at = {x->file, x->line}, tls_at = config_place(l, SECTION_LISTEN, i, "tls");
@@ -30,6 +59,8 @@ void check_web(struct loader *l, const struct config_listener *x, size_t i)
     if (x->proxy.count > 0)
         problem_error(&l->problems, config_place(l, SECTION_LISTEN, i, "proxy"),
                       "`proxy` is for listeners of mail; expected none with role = mta-sts");
+    if (x->tls)
+        check_policy_hosts(l, at);
     for (size_t k = 0; k < l->c->domain_count; k++)
         if (l->c->domains[k].publish.mta_sts != MTA_STS_NONE)
             return;

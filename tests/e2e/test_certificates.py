@@ -7,7 +7,7 @@ import subprocess
 import threading
 import time
 
-from harness import PASSWORD, accepts, case, kill, run, wait_until
+from harness import PASSWORD, accepts, case, free_port, kill, run, wait_until
 
 POLL = 6  # the files are looked at every two seconds, twice
 
@@ -183,6 +183,24 @@ def sni_with_two_certificates(world):
     expected.update({"a.test": first, "c.test": first, None: first})
     assert {name: shown(s, name) for name in expected} == expected, "SNI is lost with the default's certificate"
     assert [e["certificate"] for e in s.events("tls.reloaded")] == [pairs["b"][0], pairs["a"][0]]
+
+
+@case
+def clients_are_asked_for_certificates_as_before(world):
+    """A listener with `client_ca` asks its clients for certificates by the same authorities after the server's own was replaced."""
+    live, port = (world.path("live.pem"), world.path("live.key")), free_port()
+    install(make_certificate(world, "first", "mail.test"), live)
+    ca, _ = make_certificate(world, "clients", "clients.test")
+    s = world.server(head='listen "127.0.0.1:%d" { role = submissions\n client_ca = "%s" }' % (port, ca), extra=tls_section("mail.test", live))
+
+    def asked():
+        return run("openssl", "s_client", "-connect", "127.0.0.1:%d" % port, stdin=subprocess.DEVNULL, ok=False).stdout
+
+    assert "Acceptable client certificate CA names" in asked() and "CN = clients.test" in asked()
+    fresh = make_certificate(world, "second", "mail.test")
+    install(fresh, live)
+    wait_until("the new one is shown", lambda: shown(s, port=port) == fingerprint_of(fresh[0]), POLL + 10, 0.3)
+    assert "Acceptable client certificate CA names" in asked() and "CN = clients.test" in asked()
 
 
 @case

@@ -44,14 +44,10 @@ def verdicts(findings, *which):
 class PolicyHost:
     """An HTTPS server that serves a text as mta-sts.txt, with a certificate of an authority of its own."""
 
-    def __init__(self, world, domain, text, content_type="text/plain"):
-        self.ca = world.path("policy-ca.pem")
-        key, pem, csr = (world.path("policy" + e) for e in (".key", ".pem", ".csr"))
+    def __init__(self, world, domain, text="", content_type="text/plain"):
+        self.world, self.ca = world, world.path("policy-ca.pem")
         run("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", world.path("policy-ca.key"), "-out", self.ca, "-subj", "/CN=CA")
-        run("openssl", "req", "-new", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", csr, "-subj", "/CN=x", "-addext",
-            "subjectAltName=DNS:mta-sts." + domain)
-        run("openssl", "x509", "-req", "-in", csr, "-CA", self.ca, "-CAkey", world.path("policy-ca.key"), "-CAcreateserial", "-copy_extensions", "copy",
-            "-out", pem)
+        pem, key = self.certificate("policy", "mta-sts." + domain)
         host = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -74,6 +70,15 @@ class PolicyHost:
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
         world.cleanups.append(self.close)
 
+    def certificate(self, file, name):
+        """Signed by this authority; (certificate, key)."""
+        key, pem, csr = (self.world.path(file + e) for e in (".key", ".pem", ".csr"))
+        run("openssl", "req", "-new", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", csr, "-subj", "/CN=x", "-addext", "subjectAltName=DNS:" + name)
+        run("openssl", "x509", "-req", "-in", csr, "-CA", self.ca, "-CAkey", self.world.path("policy-ca.key"), "-CAcreateserial", "-copy_extensions", "copy",
+            "-out", pem)
+        os.chmod(key, 0o600)
+        return pem, key
+
     def close(self):
         self.server.shutdown()
         self.server.server_close()
@@ -82,13 +87,12 @@ class PolicyHost:
 @case
 def printed_records_pasted_into_a_zone_are_all_right(world):
     """First everything is missing, with the line that mends it; then what `veredus dns` prints is loaded by a name server, and the check is content."""
-    port = free_port()
+    port, web = free_port(), PolicyHost(world, "d.test")
     s = world.server(hostname=HOST, accounts=["ann@d.test"], domains={"d.test": 'mta_sts = enforce\n imaps = "imap.d.test"'},
-                     extra=conf(port))
+                     extra=conf(port) + 'tls "%s" { certificate = "%s"\n key = "%s" }' % (HOST, *web.certificate("mail", HOST)))
     s.command("dkim", "keygen", "d.test", "--config", s.config)
     printed = records(s)
-    policy = next(r["text"] for r in printed if r["kind"] == "MTA-STS policy")
-    web = PolicyHost(world, "d.test", policy)
+    web.text = next(r["text"] for r in printed if r["kind"] == "MTA-STS policy")
     lab = ["--ca", web.ca, "--policy-port", str(web.port)]
     nsd(world, {"d.test": "", **REVERSE}, port)
     findings, code = check(s, *lab)
@@ -155,6 +159,7 @@ _submission._tcp SRV 0 1 25 other
         ("DMARC", "_dmarc.d.test"): "which is no policy",
         ("MTA-STS", "_mta-sts.d.test"): "its id is 1, of another policy",
         ("MTA-STS", policy): "does not allow mail.d.test",
+        ("MTA-STS", HOST): "nobody but itself has signed it",
         ("TLS-RPT", "_smtp._tls.d.test"): "which names nobody",
         ("TLSA", "_25._tcp.mail.d.test"): "none of its 1 records is for the certificate that is shown",
     }

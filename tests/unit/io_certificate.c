@@ -165,6 +165,7 @@ static void chains(void **state)
     struct made root = make("Root", EVP_EC_gen("P-256"), NULL, NULL, true, 0, 2000000000);
     struct made middle = make("Middle", EVP_EC_gen("P-256"), &root, NULL, true, 0, 1600000000);
     struct made leaf = make("mail.test", EVP_EC_gen("P-256"), &middle, "DNS:mail.test", false, 0, 2000000000);
+    struct made alone = make("alone.test", EVP_EC_gen("P-256"), NULL, "DNS:alone.test", false, 0, 2000000000);
     assert_int_equal(io_fs_replace_file(path, root.pem, 0600), 0);
     struct vr_str whole = joined(leaf.pem, middle.pem);
     const struct {
@@ -178,7 +179,8 @@ static void chains(void **state)
         {joined(leaf.pem, root.pem), now, "certificate 2 of the file (Root) did not sign the one before it"},
         {joined(joined(leaf.pem, root.pem), middle.pem), now, "certificate 2 of the file (Root)"},
         {whole, 1700000000, "the intermediate certificate Middle has expired"},
-        {root.pem, now, "nobody but itself"},
+        {root.pem, now, NULL}, /* trusted as it is */
+        {alone.pem, now, "nobody but itself"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         bool wrong = io_certificate_chain_problem(rows[i].pem, path, rows[i].at, why);
@@ -194,7 +196,7 @@ static void chains(void **state)
     struct made theirs = make("x.test", EVP_EC_gen("P-256"), &stranger, NULL, false, 0, 2000000000);
     assert_true(io_certificate_chain_problem(joined(theirs.pem, stranger.pem), path, now, why));
     assert_non_null(strstr(why, "its authority (Other) is none that this machine trusts"));
-    struct made *all[] = {&root, &middle, &leaf, &stranger, &theirs};
+    struct made *all[] = {&root, &middle, &leaf, &alone, &stranger, &theirs};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         unmake(all[i]);
     folder_remove(folder);

@@ -245,11 +245,6 @@ bool io_certificate_chain_problem(struct vr_str pem, const char *ca_file, int64_
     if (all == NULL || trusted == NULL || ctx == NULL || sk_X509_num(all) == 0) {
         snprintf(out, 256, "there is no certificate");
         wrong = true;
-    } else if (X509_self_signed(sk_X509_value(all, 0), 1) == 1) {
-        snprintf(out, 256,
-                 "nobody but itself has signed it: only who pins it by DANE, or looks at no certificate, "
-                 "accepts it");
-        wrong = true;
     } else if (!(wrong = order_problem(all, now, out))) {
         if (ca_file == NULL)
             X509_STORE_set_default_paths(trusted);
@@ -260,7 +255,11 @@ bool io_certificate_chain_problem(struct vr_str pem, const char *ca_file, int64_
             X509_STORE_CTX_set_flags(ctx, X509_V_FLAG_NO_CHECK_TIME | X509_V_FLAG_PARTIAL_CHAIN);
             wrong = X509_verify_cert(ctx) != 1;
         }
-        if (wrong)
+        if (wrong && X509_self_signed(sk_X509_value(all, 0), 1) == 1)
+            snprintf(out, 256,
+                     "nobody but itself has signed it: only who pins it by DANE, or looks at no certificate, "
+                     "accepts it");
+        else if (wrong)
             verify_problem(ctx, out);
     }
     X509_STORE_CTX_free(ctx);
