@@ -3,8 +3,8 @@
  * Each call begins from the start: what was asked is found again among the answers, so nothing is kept between calls. A record is read as a
  * whole before its first term counts (§4.6). include and redirect evaluate another record; the ten terms that may ask the DNS bound how deep that goes.
  *
- * Whether a host of an mx term matches does not depend on the order in which the DNS gave the records: all addresses are known before any is
- * compared, a match counts before a failure, and a failure before look-ups in vain.
+ * The hosts of an mx term are all asked for at once and compared in the order of their preferences, so that the verdict does not depend on the order in which
+ * the DNS gave the records.
  *
  * Tests: tests/unit/spf.c, tests/conformance/
  */
@@ -117,40 +117,57 @@ static enum spf_step match_exists(struct spf_run *r, const struct spf_term *t, s
     return step == SPF_GOES_ON && spf_answer_count(a) > 0 ? SPF_MATCHES : step;
 }
 
+/* The hosts in the order of their preferences; equal ones as they came. */
+static size_t sort_hosts(const struct dns_answer *mx, const struct dns_record *out[SPF_HOSTS_MAX])
+{
+    size_t n = 0;
+    for (size_t i = 0; i < spf_answer_count(mx); i++) {
+        size_t at = n++;
+        for (; at > 0 && mx->records[i].preference < out[at - 1]->preference; at--)
+            out[at] = out[at - 1];
+        out[at] = &mx->records[i];
+    }
+    return n;
+}
+
+/* §5.4, host by host: the first that matches, or whose addresses cannot be had, ends it. */
+static enum spf_step compare_hosts(struct spf_run *r, const struct spf_term *t,
+                                   const struct dns_answer *const *hosts, size_t n)
+{
+    enum spf_step step = SPF_GOES_ON;
+    for (size_t i = 0; i < n && step == SPF_GOES_ON; i++) {
+        if (hosts[i]->status == DNS_STATUS_FAILED)
+            step = no_answer(r, hosts[i]);
+        else if (has_client(r, hosts[i], t))
+            step = SPF_MATCHES;
+        else if (spf_answer_count(hosts[i]) == 0)
+            step = in_vain(r);
+    }
+    return step;
+}
+
 static enum spf_step match_mx(struct spf_run *r, const struct spf_term *t, struct vr_str target)
 {
-    const struct dns_answer *mx, *hosts[SPF_HOSTS_MAX], *failed = NULL;
-    size_t n = 0;
+    const struct dns_answer *mx, *hosts[SPF_HOSTS_MAX];
+    const struct dns_record *sorted[SPF_HOSTS_MAX];
     enum spf_step step = look_up(r, target, DNS_TYPE_MX, &mx);
     if (step != SPF_GOES_ON)
         return step;
     if (spf_answer_count(mx) > SPF_HOSTS_MAX)
         return too_many(r, "a domain of an mx term has more than 10 MX hosts");
-    for (size_t i = 0; i < spf_answer_count(mx); i++) {
-        struct vr_str host = mx->records[i].name;
+    size_t count = sort_hosts(mx, sorted), n = 0;
+    for (size_t i = 0; i < count; i++) {
+        struct vr_str host = sorted[i]->name;
         if (host.n > 0 && host.p[host.n - 1] == '.')
             host.n--;
         if (!spf_name_valid(host)) /* the null MX of RFC 7505, too */
             continue;
         if (spf_ask(r, host, address_type(r), &hosts[n]) == SPF_ASKED)
-            step = SPF_ASKED;
+            step = SPF_ASKED; /* all at once */
         else
             n++;
     }
-    if (step == SPF_ASKED)
-        return step;
-    for (size_t i = 0; i < n; i++) {
-        if (has_client(r, hosts[i], t))
-            return SPF_MATCHES;
-        if (hosts[i]->status == DNS_STATUS_FAILED)
-            failed = hosts[i];
-    }
-    if (failed != NULL)
-        return no_answer(r, failed);
-    for (size_t i = 0; i < n && step == SPF_GOES_ON; i++)
-        if (spf_answer_count(hosts[i]) == 0)
-            step = in_vain(r);
-    return step;
+    return step == SPF_ASKED ? step : compare_hosts(r, t, hosts, n);
 }
 
 /* §5.5: no failure of the DNS is more than no match. What the names of a client are is its own business, so only their look-up counts as in vain. */
