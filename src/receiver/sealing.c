@@ -5,7 +5,7 @@
  * With:       the key of arc.domain; without that, of hostname or the nearest domain above it that has one. No key: no seal. RSA before Ed25519, which few validate.
  * Promise:    no answer from the keeper is 451. A chain that could not be judged, since the DNS did not answer, is left as it is: a seal says cv=fail for good (§5.2.1).
  * Steps:      (sealing_ask) WHO -> MESSAGE -> SEAL -> DONE; each waits for one answer at most, and is left again by transaction_go_on
- * Tests:      tests/e2e/test_arc.py
+ * Tests:      tests/unit/receiver_signing.c, tests/e2e/test_arc.py
  */
 #include "receiver/signers.h"
 #include "receiver/verifying.h"

@@ -2,13 +2,14 @@
  * test is the keeper, with real keys, and the queue, which verifies what it is given. */
 #include "receiver_testing.h"
 
-#include <veredus/dkim.h>
+#include <veredus/arc.h>
 #include <veredus/smtp.h>
 
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 
 static char more[] = "domain \"off.example\" { sign = no }\n"
+                     "verify { skip = none spf = none dmarc = none dkim = mark }\n"
                      "trusted = \"127.0.0.2\"\n";
 
 static struct dkim_key *keys[2]; /* RSA, Ed25519 */
@@ -430,6 +431,103 @@ static void test_a_header_beyond_bounds(void **state)
     close(fd);
 }
 
+/* ---- sealing ------------------------------------------------------------------------------------------------------------ */
+
+/* A stranger writes to an alias that leads elsewhere, too. */
+static int to_team(void)
+{
+    int fd = greeted(MX, "127.0.0.1");
+    ask(fd, "MAIL FROM:<bob@stranger.example>\r\n", "250 ");
+    ask(fd, "RCPT TO:<team@example.org>\r\n", "250 ");
+    ask(fd, "DATA\r\n", "354 ");
+    say(fd, "From: bob@stranger.example\r\nTo: team@example.org\r\nSubject: hi\r\n\r\nHello.\r\n.\r\n");
+    return fd;
+}
+
+/* The chain of the message that the queue gets; its client its 250. */
+static struct arc_result sealed(int fd, const char *domain)
+{
+    struct vr_str message = accepted(fd, "none", 0);
+    struct mail_digest *d = mail_digest_new(&(struct mail_digest_config){.verify = true});
+    const struct dns_answer answers[] = {answer_for(domain, "one", keys[0]),
+                                         answer_for(domain, "two", keys[1])};
+    struct dkim_query q = {.now = io_now_us(io) / 1000000, .answers = answers, .answer_count = 2};
+    struct arc_result r;
+    assert_int_equal(mail_digest_feed(d, message), VR_OK);
+    assert_int_equal(mail_digest_end(d), VR_OK);
+    assert_int_equal(arc_validate(d, &q, &arena, &r), VR_OK);
+    assert_int_equal(r.state, DKIM_DONE);
+    mail_digest_free(d); /* what is looked at is a number or in the arena */
+    return r;
+}
+
+static void test_a_seal_by_the_nearest_key(void **state)
+{
+    (void)state;
+    int fd = to_team();
+    signers_are("mail.example.org", &nobody); /* of hostname; then above it */
+    signers_are("example.org", &both);
+    signs("example.org", &rsa_only); /* RSA before Ed25519; the message first, the seal then */
+    signs("example.org", &rsa_only);
+    struct arc_result r = sealed(fd, "example.org");
+    assert_true(r.status == ARC_PASS && r.instances == 1);
+    close(fd);
+    fd = to_team(); /* both are known now */
+    signs("example.org", &rsa_only);
+    signs("example.org", &rsa_only);
+    r = sealed(fd, "example.org");
+    assert_int_equal(r.status, ARC_PASS);
+    close(fd);
+}
+
+static void test_no_key_no_seal(void **state)
+{
+    (void)state;
+    int fd = to_team();
+    signers_are("mail.example.org", &nobody);
+    signers_are("example.org", &nobody);
+    struct arc_result r = sealed(fd, "example.org");
+    assert_true(r.status == ARC_NONE && r.instances == 0);
+    assert_int_equal(keeper.count, 0);
+    close(fd);
+}
+
+static void test_a_seal_without_an_answer(void **state)
+{
+    (void)state;
+    struct ipc_signers s;
+    int fd = to_team();
+    tell(IPC_SIGNERS, asked_for("mail.example.org"), IPC_LATER, &nobody);
+    expect(fd, "451 4.3.0");
+    close(fd);
+    fd = to_team();
+    signers_are("mail.example.org", &rsa_only);
+    signs("mail.example.org", &rsa_only);
+    asked_to_sign("mail.example.org", &rsa_only, &s); /* it dies between the two signatures */
+    detach(&keeper);
+    expect(fd, "451 4.3.0");
+    close(fd);
+    fd = to_team(); /* and is not there */
+    expect(fd, "451 4.3.0");
+    close(fd);
+    assert_int_equal(queue.count, 0);
+    attach(&keeper);
+    fd = to_team(); /* the key goes between the two signatures: all is done anew */
+    signs("mail.example.org", &rsa_only);
+    tell(IPC_SIGNED, asked_to_sign("mail.example.org", &rsa_only, &s), IPC_NO, &nobody);
+    signers_are("mail.example.org", &ed25519_only);
+    signs("mail.example.org", &ed25519_only);
+    signs("mail.example.org", &ed25519_only);
+    struct arc_result r = sealed(fd, "mail.example.org");
+    assert_true(r.status == ARC_PASS && r.instances == 1);
+    close(fd);
+    fd = to_team(); /* the client leaves */
+    uint64_t late = asked_to_sign("mail.example.org", &ed25519_only, &s);
+    leave(fd);
+    tell(IPC_SIGNED, late, IPC_YES, &both);
+    assert_int_equal(queue.count, 0);
+}
+
 int main(void)
 {
 #define TEST(f)                                                                                              \
@@ -440,7 +538,9 @@ int main(void)
         TEST(test_a_user_is_signed_for),   TEST(test_for_which_domain),
         TEST(test_a_user_in_another_name), TEST(test_strangers_are_not_signed_for),
         TEST(test_no_answer_is_451),       TEST(test_rotated_in_between),
-        TEST(test_the_client_leaves),      TEST(test_a_header_beyond_bounds),
+        TEST(test_the_client_leaves),      TEST(test_a_seal_by_the_nearest_key),
+        TEST(test_no_key_no_seal),         TEST(test_a_seal_without_an_answer),
+        TEST(test_a_header_beyond_bounds),
     };
     return cmocka_run_group_tests(tests, make_keys, free_keys);
 }
