@@ -4,7 +4,7 @@
  *         suspects, since each kind has places of its own with the senders: a delivery to a host that swallows all packets holds its place for
  *         connect_timeout, and thousands of those must not be in the way of one that works. A destination at its limit leaves the ring and
  *         comes back when a delivery of it ends, so a slow one costs nothing while it is slow.
- * Tests:  tests/unit/queue_process.c
+ * Tests:  tests/unit/queue_process.c, tests/unit/queue_srs.c
  */
 #include "queue/inside.h"
 
