@@ -104,6 +104,21 @@ static size_t find_all(struct transaction *t, struct vr_arena *arena, struct vr_
     return count;
 }
 
+/* Most messages have none: they pay for one look at the names of their fields. */
+static bool has_any(const struct transaction *t)
+{
+    bool ended;
+    struct header_reader r;
+    struct header_field f;
+    header_reader_init(&r, header_of(vr_buf_str(&t->body), &ended));
+    do {
+        while (header_next(&r, &f))
+            if (vr_str_equal_nocase(f.name, VR_STR("Authentication-Results")))
+                return true;
+    } while (go_on(&r));
+    return false;
+}
+
 static void cut(struct transaction *t, struct vr_str raw)
 {
     char *at = (char *)(uintptr_t)raw.p;
@@ -127,7 +142,7 @@ void forged_remove(struct transaction *t)
 {
     struct vr_arena arena;
     size_t removed = 0, count;
-    if (!forged_matters(t))
+    if (!forged_matters(t) || !has_any(t))
         return;
     vr_arena_init(&arena, FORGED_ARENA);
     struct vr_str *found = vr_arena_alloc(&arena, FORGED_MAX * sizeof *found);

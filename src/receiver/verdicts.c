@@ -1,7 +1,7 @@
 /* verdicts.c - what SPF, DKIM, ARC and DMARC mean for a message: taken, marked, into Junk, refused, or later; and how that is told.
  *
  * Rules:   (1) the owner of the author's domain decides, by DMARC, up to what the recipient's domain allows (verify.dmarc); a trusted chain of seals overrides
- *          his wish. (2) What passes DMARC is spared by verify.spf = quarantine and by verify.dkim. (3) What the DNS did not say is no pass and no failure: where it
+ *          his wish. (2) What passes DMARC, or has such a chain, is spared by verify.spf = quarantine and by verify.dkim. (3) What the DNS did not say is no pass and no failure: where it
  *          could have led to more than a mark, the client comes again (verify.temperror).
  * Told:    to the client in the reply (RFC 7372, 9989 §8), to readers in Authentication-Results and X-Quarantine, to the log in one event, to the domain's owner by the
  *          reporter.
@@ -229,7 +229,7 @@ static struct smtp_reply decide(struct verification *v)
     struct smtp_reply r = {0};
     if (v->checks[CHECK_DMARC].wanted)
         r = dmarc_decide(v);
-    if (r.code != 0 || (v->checks[CHECK_DMARC].wanted && v->dmarc.verdict == DMARC_PASS))
+    if (r.code != 0 || v->overridden || (v->checks[CHECK_DMARC].wanted && v->dmarc.verdict == DMARC_PASS))
         return r;
     if (v->checks[CHECK_HELO].wanted && v->wants.spf > VERIFY_NONE)
         r = spf_decide(v);

@@ -1,13 +1,13 @@
 """Strangers' mail verified at the receiver: SPF, DKIM, ARC and DMARC with a real DNS (nsd), real signatures (dkimpy), and a DNS that is silent or dead."""
 import contextlib
 import os
+import pwd
 import re
 import smtplib
 import socket
 import threading
-import time
 
-from harness import PASSWORD, Sink, case, free_port, kill, nsd, read_maildir, run, wait_until
+from harness import PASSWORD, Sink, Skip, case, free_port, kill, nsd, read_maildir, run, wait_until
 from test_auth_peers import Keys, dkimpy
 
 ANN = "ann@d.test"
@@ -152,6 +152,22 @@ def what_is_found_is_told(world):
     assert s.give("", s.signed("pass.test", message("pass.test", "bounce"))).startswith("250")
     found, field = results(s.server.wait_mail(ANN, 4)[3], s.server)
     assert found == {"spf": "none", "dkim": "pass", "dmarc": "pass"}, field
+
+
+@case
+def as_users_of_their_own(world):
+    """Started by root: the resolver asks the DNS under its own user, confined, for receivers that may have no network."""
+    if os.geteuid() != 0:
+        raise Skip("only root can start it so")
+    for user in ("_veredus", "_veredusk", "_veredusq"):
+        run("useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", user, ok=False)
+    s = Scene(world, foreground=False, accounts=(), domains={"d.test": "mailboxes = any"})
+    assert s.give("bob@strict.test", message("strict.test")).startswith("550 5.7.1"), s.server.log()
+    assert s.give("bob@junk.test", message("junk.test")).startswith("250")
+    wait_until("it is in Junk", lambda: junk(s.server, ANN))
+    folder = os.path.join(s.server.maildir(ANN), ".Junk")
+    owners = {os.stat(os.path.join(root, f)).st_uid for root, _, files in os.walk(folder) for f in files}
+    assert owners == {pwd.getpwnam("_veredus").pw_uid}, owners
 
 
 @case
