@@ -2,14 +2,16 @@
  */
 #include "receiver_testing.h"
 
+#include "receiver/session.h"
+
 #include "ipc/answers.h"
 #include "ipc/seen.h"
 
-static char more[] =
-    "trusted = \"127.0.0.2\"\n"
-    "verify { skip = \"127.0.0.3\" timeout = 1s }\n"
-    "domain \"strict.example\" { deliver = \"smtp:127.0.0.1:9\" verify_spf = reject }\n"
-    "domain \"none.example\" { deliver = \"smtp:127.0.0.1:9\" verify_spf = none verify_dkim = none verify_dmarc = none }\n";
+static char more[] = "trusted = \"127.0.0.2\"\n"
+                     "verify { skip = \"127.0.0.3\" timeout = 1s }\n"
+                     "domain \"strict.example\" { deliver = \"smtp:127.0.0.1:9\" verify_spf = reject }\n"
+                     "domain \"none.example\" { deliver = \"smtp:127.0.0.1:9\" verify_spf = none verify_dkim "
+                     "= none verify_dmarc = none }\n";
 
 static struct side resolver = {.role = IPC_RESOLVER}, reporter = {.role = IPC_REPORTER};
 static struct vr_arena arena;
@@ -376,13 +378,46 @@ static void test_no_resolver(void **state)
     close(fd);
 }
 
+/* However a header comes in pieces, it has not ended before its blank line; and what has no end within the bound is told from a text without a header. */
+static void test_where_headers_end(void **state)
+{
+    (void)state;
+    static const char *const whole[] = {"A: b\r\nC: d\r\n e\r\n\r\nbody\r\n\r\n", "\r\nbody: x\r\n",
+                                        "A: b\n\nbody", "no field\r\nA: b\r\n\r\nbody"};
+    static const size_t ends[] = {18, 2, 6, 18};
+    for (size_t i = 0; i < sizeof whole / sizeof *whole; i++)
+        for (size_t n = 0; n <= strlen(whole[i]); n++)
+            if (forged_header_state(vr_str(whole[i], n)) !=
+                (n >= ends[i] ? FORGED_HEADER_ENDED : FORGED_HEADER_OPEN))
+                fail_msg("row %zu at %zu", i, n);
+    struct vr_buf b;
+    vr_buf_init(&b, 2 * MAIL_DIGEST_HEADER_MAX);
+    while (vr_buf_size(&b) < MAIL_DIGEST_HEADER_MAX)
+        vr_buf_add(&b, VR_STR("X-Long: yes\r\n"));
+    assert_int_equal(forged_header_state(vr_str_sub(vr_buf_str(&b), 0, MAIL_DIGEST_HEADER_MAX - 1)),
+                     FORGED_HEADER_OPEN);
+    assert_int_equal(forged_header_state(vr_buf_str(&b)), FORGED_HEADER_ENDLESS);
+    vr_buf_reset(&b);
+    while (vr_buf_size(&b) < MAIL_DIGEST_HEADER_MAX)
+        vr_buf_add(&b, VR_STR("a text without any header\r\n"));
+    assert_int_equal(forged_header_state(vr_buf_str(&b)), FORGED_HEADER_ENDED);
+    vr_buf_fini(&b);
+}
+
 #define EACH(f) cmocka_unit_test_prestate_setup_teardown(f, start_all, stop_all, more)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        EACH(test_pass), EACH(test_fail),        EACH(test_rcpt),     EACH(test_silence),
-        EACH(test_lies), EACH(test_nobody_pays), EACH(test_who_goes), EACH(test_no_resolver),
+        cmocka_unit_test(test_where_headers_end),
+        EACH(test_pass),
+        EACH(test_fail),
+        EACH(test_rcpt),
+        EACH(test_silence),
+        EACH(test_lies),
+        EACH(test_nobody_pays),
+        EACH(test_who_goes),
+        EACH(test_no_resolver),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
