@@ -1,13 +1,14 @@
 """Certificates: those of the tls sections follow their files while mail flows, SNI chooses among them, `veredus tls` tells what is loaded."""
 import json
 import os
+import pwd
 import smtplib
 import ssl
 import subprocess
 import threading
 import time
 
-from harness import PASSWORD, accepts, case, free_port, kill, run, wait_until
+from harness import PASSWORD, Skip, accepts, case, free_port, kill, run, wait_until
 
 POLL = 6  # the files are looked at every two seconds, twice
 
@@ -183,6 +184,24 @@ def sni_with_two_certificates(world):
     expected.update({"a.test": first, "c.test": first, None: first})
     assert {name: shown(s, name) for name in expected} == expected, "SNI is lost with the default's certificate"
     assert [e["certificate"] for e in s.events("tls.reloaded")] == [pairs["b"][0], pairs["a"][0]]
+
+
+@case
+def confined_receivers_get_it_too(world):
+    """With users of their own and no file system, receivers are handed what root read; a key that only root may read is enough."""
+    if os.geteuid() != 0:
+        raise Skip("the privileged mode needs root")
+    for user in ("_veredus", "_veredusk", "_veredusq"):
+        run("useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", user, ok=False)
+    live, second = (world.path("live.pem"), world.path("live.key")), make_certificate(world, "second", "mail.test")
+    install(make_certificate(world, "first", "mail.test"), live)
+    s = world.server(extra=tls_section("mail.test", live), foreground=False, processes=1)
+    pid, = s.pids("receiver")
+    with open("/proc/%d/status" % pid) as f:
+        assert "Uid:\t%d\t" % pwd.getpwnam("_veredus").pw_uid in f.read()
+    install(second, live)
+    wait_until("the new one is shown", lambda: shown(s) == fingerprint_of(second[0]), POLL + 10, 0.3)
+    assert set(s.pids("receiver")) == {pid} and told(s, "--warn", "2")[0][0]["loaded"]
 
 
 @case
