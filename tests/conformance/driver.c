@@ -5,6 +5,7 @@
  *   {"kind": "date", "text": …}      RFC 5322 §3.3
  *   {"kind": "received", "text": …}  the body of a Received field (RFC 5321 §4.4)
  *   {"kind": "registrable", "text": …}  a domain: what libpsl's list makes of it
+ *   {"kind": "dmarc", …}           see driver_dmarc.c
  *
  *   {"kind": "dkim" | "arc" | "seal" | "sign" | "record", …} messages: see driver_auth.c
  *
@@ -128,6 +129,7 @@ static const struct {
     {"record", NULL, answer_record},
     {"spf", NULL, answer_spf},
     {"registrable", answer_registrable, NULL},
+    {"dmarc", NULL, answer_dmarc},
     {"sts-record", answer_sts_record, NULL},
     {"sts-policy", answer_sts_policy, NULL},
 };

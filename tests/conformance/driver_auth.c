@@ -69,12 +69,10 @@ struct known {
     size_t count;
 };
 
-static void look_up(struct vr_arena *arena, json_t *dns, const struct dns_question *q, struct known *known)
+void driver_look_up(struct vr_arena *arena, json_t *dns, const struct dns_question *q, struct dns_answer *a)
 {
-    struct dns_answer *a = &known->answers[known->count++];
     const char *name;
     json_t *value, *found = NULL;
-    assert(known->count <= ANSWERS_MAX);
     *a = (struct dns_answer){.name = q->name, .type = q->type, .status = DNS_STATUS_NXDOMAIN};
     json_object_foreach(dns, name, value)
     {
@@ -94,6 +92,12 @@ static void look_up(struct vr_arena *arena, json_t *dns, const struct dns_questi
     a->status = DNS_STATUS_OK;
     a->records = records;
     a->count = json_array_size(found);
+}
+
+static void look_up(struct vr_arena *arena, json_t *dns, const struct dns_question *q, struct known *known)
+{
+    assert(known->count < ANSWERS_MAX);
+    driver_look_up(arena, dns, q, &known->answers[known->count++]);
 }
 
 static struct dkim_query query(json_t *question, const struct known *known)
