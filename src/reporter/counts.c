@@ -71,7 +71,6 @@ struct counts {
     sqlite3_stmt *prepared[STATEMENT_COUNT];
     struct vr_buf frame;
     uint64_t total;
-    bool open; /* a transaction is */
 };
 
 static int64_t number(sqlite3 *db, const char *sql)
@@ -125,16 +124,16 @@ struct counts *counts_open(const char *path, char error[256])
 
 void counts_commit(struct counts *c)
 {
-    if (c->open)
-        sqlite3_exec(c->db, "COMMIT", NULL, NULL, NULL);
-    c->open = false;
+    if (sqlite3_get_autocommit(c->db) == 0 && sqlite3_exec(c->db, "COMMIT", NULL, NULL, NULL) != SQLITE_OK)
+        sqlite3_exec(c->db, "ROLLBACK", NULL, NULL, NULL); /* the disk is full: this second is lost */
 }
 
 void counts_close(struct counts *c)
 {
     if (c == NULL)
         return;
-    counts_commit(c);
+    if (c->db != NULL)
+        counts_commit(c);
     for (size_t i = 0; i < STATEMENT_COUNT; i++)
         sqlite3_finalize(c->prepared[i]);
     sqlite3_close(c->db);
@@ -169,11 +168,16 @@ static sqlite3_stmt *bound(struct counts *c, enum statement which, const struct 
     return s;
 }
 
+static void begin(struct counts *c)
+{
+    if (sqlite3_get_autocommit(c->db) != 0)
+        sqlite3_exec(c->db, "BEGIN IMMEDIATE", NULL, NULL, NULL);
+}
+
 static bool run(struct counts *c, sqlite3_stmt *s)
 {
     int status;
-    if (!c->open)
-        c->open = sqlite3_exec(c->db, "BEGIN IMMEDIATE", NULL, NULL, NULL) == SQLITE_OK;
+    begin(c);
     do
         status = sqlite3_step(s);
     while (status == SQLITE_ROW);
@@ -187,8 +191,7 @@ static bool add(struct counts *c, const struct counts_domain *d, struct vr_str i
     sqlite3_bind_int64(s, 4, d->length);
     bind_blob(s, 5, d->record);
     sqlite3_bind_int64(s, 6, d->method);
-    if (!c->open)
-        c->open = sqlite3_exec(c->db, "BEGIN IMMEDIATE", NULL, NULL, NULL) == SQLITE_OK;
+    begin(c);
     int64_t rows = sqlite3_step(s) == SQLITE_ROW ? sqlite3_column_int64(s, 0) : COUNTS_ROWS_MAX;
     sqlite3_reset(s);
     s = bound(c, KNOWN_ROW, d);

@@ -168,7 +168,8 @@ static void answered(void *arg, const struct dns_answer *answers, size_t n)
 
 static void ask(struct job *j, const struct dns_question *questions, size_t n)
 {
-    if (j->answer_count + n > ANSWERS_MAX) { /* no record makes us ask so much */
+    if (j->answer_count + n > ANSWERS_MAX) {
+        say(j, EVENT_WARNING, "report.failed", vr_str(NULL, 0), "its record makes us ask the DNS too much");
         job_ended(j);
         return;
     }
@@ -185,6 +186,8 @@ static void step_dmarc(struct job *j)
                                                .answers = j->answers,
                                                .answer_count = j->answer_count};
     if (dmarc_destinations(&q, &j->arena, &d) != VR_OK) {
+        say(j, EVENT_WARNING, "report.failed", vr_str(NULL, 0),
+            "its record names more addresses than are looked at");
         job_ended(j);
         return;
     }

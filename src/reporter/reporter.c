@@ -67,7 +67,9 @@ static void tick(void *arg)
     if (r->ignored > 0) {
         event_begin(r->log, EVENT_NOTICE, "reporter.ignored", 0);
         event_u64(r->log, "frames", r->ignored);
-        event_text(r->log, "reason", "they were beyond what is counted of a domain, or said nonsense");
+        event_text(
+            r->log, "reason",
+            "they were beyond what is counted of a domain, or nonsense, or the disk did not take them");
         event_end(r->log);
         r->ignored = 0;
     }
@@ -81,9 +83,8 @@ static void start(struct process *p)
     uint32_t random;
     snprintf(path, sizeof path, "%s/reports/counts.db", p->config->state);
     r->counts = counts_open(path, error); /* as the user that it runs as */
-    if (r->counts == NULL) {
+    if (r->counts == NULL) {              /* mail goes on: nothing is counted until somebody mends it */
         trouble(p, "reporter.no_counts", error);
-        process_exit(p, 74); /* EX_IOERR */
         return;
     }
     io_random(p->io, &random, sizeof random);
@@ -112,7 +113,7 @@ static bool seen(struct reporter *r, uint16_t type, struct vr_str payload)
     vr_arena_init(&arena, SEEN_MAX);
     bool good = dmarc ? ipc_get_dmarc_seen(&reader, &arena, &d) : ipc_get_tls_seen(&reader, &arena, &t);
     good = good && ipc_done(&reader);
-    if (r->counts == NULL) /* the last turn of the loop: too late */
+    if (r->counts == NULL) /* there is no data base, or this is the last turn of the loop */
         counted = true;
     else if (good && dmarc && r->config->reports.dmarc)
         counted = counts_dmarc(r->counts, period_of(r, d.time_us), r->interval, &d);

@@ -504,6 +504,24 @@ static void test_nobody_asked(void **state)
     spawn();
 }
 
+/* A data base that cannot be used is an event; the process lives on, so that the server does. */
+static void test_broken_data_base(void **state)
+{
+    (void)state;
+    char path[256];
+    end();
+    snprintf(path, sizeof path, "%s/reports/counts.db", folder);
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    for (int i = 0; i < 100; i++)
+        fputs("this is no data base of anybody\n", f);
+    fclose(f);
+    spawn();
+    send_dmarc("192.0.2.1", RECORD);
+    run(2500);
+    assert_int_equal(world.submits, 0);
+}
+
 /* Garbage is dropped; the process lives on. */
 static void test_garbage(void **state)
 {
@@ -530,6 +548,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_full_queue, start, stop),
         cmocka_unit_test_setup_teardown(test_restart, start, stop),
         cmocka_unit_test_setup_teardown(test_nobody_asked, start, stop),
+        cmocka_unit_test_setup_teardown(test_broken_data_base, start, stop),
         cmocka_unit_test_setup_teardown(test_garbage, start, stop),
     };
     return cmocka_run_group_tests_name("reporter", tests, NULL, NULL);
