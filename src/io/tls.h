@@ -22,7 +22,7 @@ struct io_tls_info {
                              io_tls_ask_clients */
     bool dane;            /* verified by a TLSA record */
     char peer_subject[256];/* "": it showed no certificate */
-    char peer_error[96];   /* of a client's certificate that does not verify: why; "" */
+    char peer_error[96];   /* of a certificate that does not verify, and did not have to: why; "" */
 };
 
 struct io_tls_certificate {

@@ -305,6 +305,7 @@ static void tls_failed(struct connection *c, const char *why, bool timed_out)
     bool may = care_of(c)->level == CARE_MAY;
     snprintf(text, sizeof text, "the TLS handshake with %s [%s] failed: %s%s", c->name, c->ip,
              why[0] != '\0' ? why : "the server closed the connection", policy_reason(care_of(c)));
+    seen_handshake(c, why);
     if (!may) {
         c->refused |= care_of(c)->policy != POLICY_NONE;
         bool required = demands_tls(c->job) && !timed_out && why[0] != '\0'; /* RFC 8689 §4.2.1 */
@@ -419,6 +420,7 @@ static bool host_may_be_used(struct connection *c)
     if (care->refused.n == 0)
         return true;
     c->refused = true;
+    seen_refused(c);
     connection_trouble(c, false, 0, "4.7.5", "policy", care->refused);
     return false;
 }

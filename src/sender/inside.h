@@ -62,10 +62,12 @@ struct host_care {
     enum care_policy policy;              /* what is published and holds */
     bool dns_id;                          /* AUTHORITY: the common name does not count */
     bool named;                           /* DNSSEC or MTA-STS vouches for it as a host of its domain */
+    bool unknown;                         /* a look-up of DANE's failed */
     bool unsure;                          /* there may be an MTA-STS policy that could not be had */
     struct vr_str refused;                /* why it must not be used now; empty: it may */
     const struct vr_str *names, *records; /* DANE */
     size_t name_count, record_count;
+    struct mtasts_policy sts; /* with STS, STS_TESTING */
 };
 
 /* One place to connect to. */
@@ -199,6 +201,15 @@ const struct host_care *policy_of_host(struct vr_arena *arena,
                                        const struct policy_facts *f); /* all of it in the arena */
 const char *policy_name(const struct host_care *h);   /* "dane", "sts", "sts-testing", "none" */
 const char *policy_reason(const struct host_care *h); /* "; … wants it", "" */
+
+/* seen.c: for TLS reports */
+void seen_session(
+    const struct connection *c,
+    const char *error); /* it is open; error: of a certificate that was not insisted on, or "" */
+void seen_no_tls(const struct connection *c);                     /* TLS must be, and is not offered */
+void seen_handshake(const struct connection *c, const char *why); /* it failed */
+void seen_refused(const struct connection *c); /* the host is not used, for what is published */
+void seen_policy_unsure(const struct connection *c, struct vr_str why);
 
 /* resolve.c */
 struct resolve *resolve_new(struct connection *c);

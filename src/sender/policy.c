@@ -65,6 +65,7 @@ static void with_dane(struct vr_arena *arena, const struct policy_facts *f, stru
     bool only = f->wishes.tls == NEXT_HOP_TLS_DANE_ONLY;
     if (d->verdict == DANE_LATER) {
         h->policy = POLICY_DANE;
+        h->unknown = true;
         refuse(h, vr_arena_dup(arena, d->text));
     } else if (d->verdict == DANE_VERIFY) {
         h->policy = POLICY_DANE;
@@ -103,6 +104,8 @@ static void with_sts(struct vr_arena *arena, const struct policy_facts *f, struc
                                   VR_STR_ARG(f->domain), VR_STR_ARG(f->host)));
     if (dane)
         return;
+    h->sts = *p;
+    h->sts.mx = copy_all(arena, p->mx, p->mx_count);
     h->policy = p->mode == MTASTS_ENFORCE ? POLICY_STS : POLICY_STS_TESTING;
     if (p->mode != MTASTS_ENFORCE)
         return;

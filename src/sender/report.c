@@ -35,6 +35,7 @@ void report_open(struct connection *c)
     }
     event_u64(l, "ms", (uint64_t)(connection_now(c) - c->opened_ms));
     event_end(l);
+    seen_session(c, c->tls ? info.peer_error : "");
 }
 
 void report_closed(struct connection *c)

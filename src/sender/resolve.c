@@ -153,6 +153,7 @@ static void policy_known(void *arg, const struct sts_answer *a)
     }
     r->sts_why = vr_arena_dup(&r->arena, why);
     if (r->sts_unsure) {
+        seen_policy_unsure(c, r->sts_why);
         event_begin(c->sender->log, EVENT_NOTICE, "sts.unsure", connection_queue_id(c));
         event_str(c->sender->log, "domain", c->hop.host);
         event_str(c->sender->log, "error", r->sts_why);

@@ -375,6 +375,8 @@ bool transaction_failed(struct connection *c, const struct smtp_client_event *ev
     char enhanced[12], text[900];
     bool no_tls = ev->code == 0 && vr_str_equal(ev->enhanced, VR_STR("4.7.0"));
     bool required = no_tls && demands_tls(c->job);
+    if (no_tls)
+        seen_no_tls(c);
     c->refused |= no_tls && connection_target(c)->care->policy != POLICY_NONE;
     bool auth = strcmp(ev->command, "AUTH") == 0;
     snprintf(enhanced, sizeof enhanced, "%.*s", VR_STR_ARG(vr_str_sub(ev->enhanced, 0, sizeof enhanced - 1)));

@@ -5,7 +5,9 @@ import os
 import re
 import smtplib
 import socket
+import sqlite3
 import ssl
+import struct
 import subprocess
 import threading
 import time
@@ -172,6 +174,41 @@ def verdicts(server, wanted, seconds=90):
     return look()
 
 
+RESULTS = ("success", "starttls-not-supported", "certificate-host-mismatch", "certificate-expired", "certificate-not-trusted", "validation-failure",
+           "tlsa-invalid", "dnssec-invalid", "dane-required", "sts-policy-fetch-error", "sts-policy-invalid", "sts-webpki-invalid")
+TYPES = ("no-policy-found", "tlsa", "sts")
+
+
+def counted(server):
+    """What the reporter has counted: {(domain, policy type, result): (count, strings of the policy)}. The rows are frames (src/ipc/seen.c)."""
+    data = sqlite3.connect("file:%s?mode=ro" % os.path.join(server.state, "reports", "counts.db"), uri=True)
+    try:
+        rows = data.execute("SELECT identity, count FROM row WHERE kind = 1").fetchall()
+    finally:
+        data.close()
+    found = {}
+    for frame, count in rows:
+        at = 8
+
+        def take(form):
+            nonlocal at
+            (value,) = struct.unpack_from(form, frame, at)
+            at += struct.calcsize(form)
+            return value
+
+        def text():
+            nonlocal at
+            n = take("=I")
+            at += n
+            return frame[at - n:at].decode()
+        domain, kind = text(), take("=B")
+        strings = [text() for _ in range(take("=I"))]
+        [text() for _ in range(take("=I"))]
+        key = (domain, TYPES[kind], RESULTS[take("=B")])
+        found[key] = (found.get(key, (0,))[0] + count, strings)
+    return found
+
+
 def opened(server, host):
     """How the sessions with this host went: [(tls, policy, verified)]."""
     return [(e["tls"], e["tls_policy"], e.get("verified")) for e in server.events("connection.open") if e.get("mx") == host]
@@ -242,6 +279,7 @@ def dane(world):
 dns { servers = { "127.0.0.1@%d" } trust_anchor = "%s" }
 sending { mx_port = %d mta_sts = no ca_file = "%s" }
 queue { retry = { 1h } }
+reports { tls = yes }
 route "ee12.signed.test" { to = mx tls = dane-only }
 route "unusable.signed.test" { to = mx tls = may }
 route "nothing.plain.test" { to = mx tls = dane }
@@ -266,6 +304,14 @@ route "nothing.plain.test" { to = mx tls = dane }
     assert "real-aliased.signed.test" in hosts["aliased"].names and "mx-alias2.signed.test" in hosts["alias2"].names, "the SNI is the base domain"
     assert "does not answer for the TLSA records" in found["x@forged.signed.test"], found["x@forged.signed.test"]
     assert "DANE" in found["x@clear.signed.test"], found["x@clear.signed.test"]
+    wanted = {("ee11.signed.test", "tlsa", "success"): 1, ("mismatch.signed.test", "tlsa", "validation-failure"): 1, ("misnamed.signed.test", "tlsa", "certificate-host-mismatch"): 1,
+              ("clear.signed.test", "tlsa", "starttls-not-supported"): 1, ("unusable.signed.test", "tlsa", "tlsa-invalid"): 1,
+              ("forged.signed.test", "tlsa", "dnssec-invalid"): 1, ("liar.plain.test", "no-policy-found", "success"): 1,
+              ("nothing.plain.test", "no-policy-found", "starttls-not-supported"): 1}
+    wait_until("TLS is counted", lambda: all(counted(s).get(key, (0,))[0] == count for key, count in wanted.items()) or ("forged.signed.test", "tlsa", "dnssec-invalid") in counted(s), 20)
+    seen = counted(s)
+    assert all(seen.get(key, (0,))[0] == count for key, count in wanted.items()), ({k: seen.get(k) for k in wanted}, sorted(seen))
+    assert seen[("ee11.signed.test", "tlsa", "success")][1] == [tlsa(leaf[0], 3, 1, 1)[5:]], "the records as a zone has them"
 
 
 # ---- MTA-STS ------------------------------------------------------------------------------------------------------------------------------
@@ -345,6 +391,7 @@ class StsWorld:
 dns { servers = { "127.0.0.1@%d" } }
 sending { mx_port = %d mta_sts_port = %d ca_file = "%s" }
 queue { retry = { 1h } }
+reports { tls = yes }
 """ % (self.dns, self.mx_port, self.https_port, self.ca.pem), **options)
         return self.server
 
@@ -420,6 +467,15 @@ def mta_sts(world):
         assert why in failed[name + ".test"], (name, failed[name + ".test"])
     assert found["x@secret.test"] == "sent" and "REQUIRETLS" in w.mx["secret"].mails[0][2], "the policy vouches for the host (RFC 8689 §4.2.1)"
     assert "5.7.10" in found["x@secret2.test"] and "no MTA-STS policy names the host" in found["x@secret2.test"], found["x@secret2.test"]
+    wanted = {("ok.test", "sts", "success"): 1, ("testing.test", "sts", "validation-failure"): 1, ("oldhost.test", "sts", "sts-webpki-invalid"): 1,
+              ("missing.test", "sts", "sts-policy-fetch-error"): 1, ("broken.test", "sts", "sts-policy-invalid"): 1, ("expired.test", "sts", "certificate-expired"): 1,
+              ("stranger.test", "sts", "certificate-not-trusted"): 1, ("misnamed.test", "sts", "certificate-host-mismatch"): 1,
+              ("clear.test", "sts", "starttls-not-supported"): 1, ("unnamed.test", "sts", "validation-failure"): 1, ("off.test", "no-policy-found", "success"): 1}
+    wait_until("TLS is counted", lambda: ("clear.test", "sts", "starttls-not-supported") in counted(s), 20)
+    time.sleep(1.5)  # the last second's
+    seen = counted(s)
+    assert all(seen.get(key, (0,))[0] >= count for key, count in wanted.items()), ({k: seen.get(k) for k in wanted}, sorted(seen))
+    assert seen[("ok.test", "sts", "success")][1] == ["version: STSv1", "mode: enforce", "max_age: 86400", "mx: mx.ok.test"], seen[("ok.test", "sts", "success")]
     kept = sorted(os.listdir(os.path.join(s.state, "mta-sts")))
     assert "ok.test" in kept and "off.test" in kept and "broken.test" not in kept, kept
 

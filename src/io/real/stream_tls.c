@@ -506,7 +506,7 @@ bool io_stream_tls_info(const struct io_stream *s, struct io_tls_info *out)
         strspn(asked, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._:") == strlen(asked))
         snprintf(out->server_name, sizeof out->server_name, "%s", asked);
     out->verified = peer_verified(t);
-    if (t->server && SSL_get0_peer_certificate(t->ssl) != NULL && !out->verified)
+    if (SSL_get0_peer_certificate(t->ssl) != NULL && !out->verified)
         snprintf(out->peer_error, sizeof out->peer_error, "%s",
                  X509_verify_cert_error_string(SSL_get_verify_result(t->ssl)));
     out->dane = out->verified && SSL_get0_dane_authority(t->ssl, NULL, NULL) >= 0;
