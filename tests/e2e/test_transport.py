@@ -183,11 +183,11 @@ def counted(server):
     """What the reporter has counted: {(domain, policy type, result): (count, strings of the policy)}. The rows are frames (src/ipc/seen.c)."""
     data = sqlite3.connect("file:%s?mode=ro" % os.path.join(server.state, "reports", "counts.db"), uri=True)
     try:
-        rows = data.execute("SELECT identity, count FROM row WHERE kind = 1").fetchall()
+        rows = data.execute("SELECT CAST(domain AS TEXT), identity, count FROM row WHERE kind = 1").fetchall()
     finally:
         data.close()
     found = {}
-    for frame, count in rows:
+    for domain, frame, count in rows:
         at = 8
 
         def take(form):
@@ -201,7 +201,8 @@ def counted(server):
             n = take("=I")
             at += n
             return frame[at - n:at].decode()
-        domain, kind = text(), take("=B")
+        text()  # the domain, which is the row's
+        kind = take("=B")
         strings = [text() for _ in range(take("=I"))]
         [text() for _ in range(take("=I"))]
         key = (domain, TYPES[kind], RESULTS[take("=B")])
