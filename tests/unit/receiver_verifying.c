@@ -7,7 +7,7 @@
 #include "ipc/answers.h"
 #include "ipc/seen.h"
 
-static char more[] = "trusted = \"127.0.0.2\"\n"
+static char more[] = "trusted = \"127.0.0.2\" xforward = \"127.0.0.1\"\n"
                      "verify { skip = \"127.0.0.3\" timeout = 1s }\n"
                      "domain \"strict.example\" { deliver = \"smtp:127.0.0.1:9\" verify_spf = reject }\n"
                      "domain \"none.example\" { deliver = \"smtp:127.0.0.1:9\" verify_spf = none verify_dkim "
@@ -28,6 +28,7 @@ static const struct {
     {"_dmarc.fail.example", "v=DMARC1; p=reject"},
     {"junk.example", "v=spf1 -all"},
     {"_dmarc.junk.example", "v=DMARC1; p=quarantine"},
+    {"far.example", "v=spf1 ip4:192.0.2.9 -all"},
     {"mute.example", "v=spf1 ip4:127.0.0.1 -all"},
     {"_dmarc.mute.example", "v=DMARC1; p=reject"},
 };
@@ -316,6 +317,34 @@ static void test_lies(void **state)
     close(fd);
 }
 
+/* Judged is whom the mail comes from: the client that a proxy names, or the one whose mail a filter forwards; not these themselves. */
+static void test_for_whom(void **state)
+{
+    (void)state;
+    static const struct {
+        unsigned listener;
+        const char *first, *then;
+    } rows[] = {{PROXIED, "PROXY TCP4 192.0.2.9 127.0.0.1 1 25\r\n", NULL},
+                {MX, "", "XFORWARD ADDR=192.0.2.9 HELO=far.example\r\n"}};
+    for (size_t i = 0; i < 2; i++) {
+        int fd = client_from(rows[i].listener, "127.0.0.1");
+        if (rows[i].first[0] != '\0')
+            say(fd, rows[i].first);
+        expect(fd, "220 ");
+        ask(fd, "EHLO far.example\r\n", "250 ");
+        if (rows[i].then != NULL)
+            ask(fd, rows[i].then, "250 ");
+        told(fd, "MAIL FROM:<bob@far.example>\r\n", "250 ");
+        told(fd, "RCPT TO:<x@strict.example>\r\n", "250 ");
+        told(fd, "DATA\r\n", "354 ");
+        content(fd, "far.example");
+        struct envelope e = taken(fd);
+        assert_true(contains(e.prefix, "spf=pass") && contains(e.prefix, "smtp.helo=far.example") &&
+                    !contains(e.prefix, "spf=fail"));
+        close(fd);
+    }
+}
+
 /* Who is known, or is skipped, is not verified: nothing is asked. */
 static void test_nobody_pays(void **state)
 {
@@ -415,6 +444,7 @@ int main(void)
         EACH(test_rcpt),
         EACH(test_silence),
         EACH(test_lies),
+        EACH(test_for_whom),
         EACH(test_nobody_pays),
         EACH(test_who_goes),
         EACH(test_no_resolver),
