@@ -1,5 +1,6 @@
-"""Reports: DMARC aggregate reports made of real mail, sent, signed, and read back by `veredus report` and by a parser that is not ours; what `veredus report` refuses."""
+"""Reports: DMARC aggregate reports and TLS reports made of real mail, sent, signed, and read back by `veredus report` and by a parser that is not ours; what `veredus report` refuses."""
 import email
+import glob
 import gzip
 import io
 import json
@@ -12,7 +13,7 @@ import time
 import xml.etree.ElementTree
 import zipfile
 
-from harness import Sink, Skip, case, kill, nsd, run, wait_until
+from harness import PASSWORD, Sink, Skip, case, kill, nsd, run, wait_until
 from test_auth_peers import ask
 
 ZONE = """
@@ -174,6 +175,71 @@ def owners_of_domains_are_told(world):
         assert all(r["result"] == "fail" for r in failed["records"])
         text = s.command("report", mail).stdout
         assert "DMARC report of Test & Co <reports@d.test> about author.test" in text and "p=quarantine" in text, text
+
+
+TLS_ZONE = """
+peer            MX 10 mx.peer
+mx.peer         A 127.0.0.1
+_smtp._tls.peer TXT "v=TLSRPTv1; rua=mailto:tls@peer.test"
+plain            MX 10 mx.plain
+mx.plain         A 127.0.0.2
+_smtp._tls.plain TXT "v=TLSRPTv1; rua=mailto:plain@peer.test,ftp://plain.test/"
+quiet            MX 10 mx.peer
+"""
+
+
+def tls_reports(peer, address):
+    """(the file, the message, the report) of each that came to this address."""
+    found = []
+    for name in glob.glob(os.path.join(peer.maildir(address), "new", "*")):
+        with open(name, "rb") as f:
+            message = email.message_from_bytes(f.read())
+        attached = [p for p in message.walk() if p.get_content_type() == "application/tlsrpt+gzip"]
+        assert len(attached) == 1, message
+        found.append((name, message, json.loads(gzip.decompress(attached[0].get_payload(decode=True)))))
+    return found
+
+
+@case
+def tls_with_other_servers_is_reported(world):
+    """Sessions with TLS, and with a server that has none, come as reports to those who ask, signed; they are delivered although the one who asks wants TLS."""
+    peer = world.server("peer", domains={"peer.test": "", "quiet.test": ""}, accounts=["bob@peer.test", "tls@peer.test", "plain@peer.test", "bob@quiet.test"])
+    plain = Sink(world, host="127.0.0.2", port=peer.mx)
+    anchors = world.write("no-anchors", "; this world has no root\n")
+    s = world.server(accounts=["ann@d.test"], start=False, extra="""
+dns { servers = { "127.0.0.1@%d" }
+ trust_anchor = "%s" }
+reports { tls = yes
+ from = "reports@d.test"
+ interval = 3s }
+sending { mx_port = %d }""" % (nsd(world, {"test": TLS_ZONE}), anchors, peer.mx))
+    s.command("dkim", "keygen", "d.test", "--algorithm", "ed25519", "--config", s.config)
+    s.start()
+    with smtplib.SMTP(s.host, s.submission) as c:
+        c.starttls(context=s.tls_context())
+        c.login("ann@d.test", PASSWORD)
+        for to in ("bob@peer.test", "bob@quiet.test", "x@plain.test"):
+            c.sendmail("ann@d.test", [to], "From: ann@d.test\r\nTo: %s\r\nSubject: x\r\n\r\nhi\r\n" % to)
+    for address, domain, good, results in (("tls@peer.test", "peer.test", True, []), ("plain@peer.test", "plain.test", False, ["starttls-not-supported"])):
+        wait_until("%s is told of %s" % (address, domain), lambda address=address: tls_reports(peer, address), 60)
+        name, message, report = tls_reports(peer, address)[0]
+        assert sorted(report) == ["contact-info", "date-range", "organization-name", "policies", "report-id"], report
+        assert report["contact-info"] == "reports@d.test" and all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", t) for t in report["date-range"].values()), report
+        policy, = report["policies"]
+        assert policy["policy"] == {"policy-type": "no-policy-found", "policy-domain": domain}, report
+        counted = policy["summary"]
+        assert (counted["total-successful-session-count"] > 0) == good and (counted["total-failure-session-count"] > 0) != good, report
+        assert [d["result-type"] for d in policy.get("failure-details", [])] == results, report
+        assert message["TLS-Report-Domain"] == domain and message["TLS-Report-Submitter"] == "d.test" and message["TLS-Required"] == "No"
+        assert message.get_content_type() == "multipart/report" and message.get_param("report-type") == "tlsrpt"
+        with open(name, "rb") as f:
+            data = re.sub(rb"\r?\n", b"\r\n", f.read())
+        assert [v["verdict"] for v in ask(kind="dkim", message=data, dns=key_records(s))] == ["pass"]
+        ours = json.loads(s.command("report", "--json", name).stdout)
+        assert ours["kind"] == "tls" and ours["id"] == report["report-id"] and ours["policies"][0]["domain"] == domain
+        assert ours["policies"][0]["successful"] == counted["total-successful-session-count"]
+    assert "quiet.test" not in "".join(str(e) for e in s.events("report.sent")), s.events("report.sent")
+    assert plain.messages
 
 
 @case
