@@ -12,7 +12,7 @@ import subprocess
 import threading
 import time
 
-from harness import PASSWORD, Skip, case, free_port, nsd, run, wait_until
+from harness import PASSWORD, case, free_port, nsd, run, wait_until
 from test_routing import submit
 
 # ---- certificates -------------------------------------------------------------------------------------------------------------------------
@@ -41,7 +41,7 @@ class Authority:
 
 
 def tlsa(pem, usage, selector, matching):
-    """The record for the first certificate of a file, or with usage 2 for the last one: by danetool's rules, made by hand with openssl."""
+    """The record for the first certificate of a file, or with usage 2 for the last one: made with openssl."""
     with open(pem) as f:
         blocks = re.findall(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", f.read(), re.S)
     der = ssl.PEM_cert_to_DER_cert(blocks[-1 if usage == 2 else 0])
@@ -313,6 +313,48 @@ route "nothing.plain.test" { to = mx tls = dane }
     seen = counted(s)
     assert all(seen.get(key, (0,))[0] == count for key, count in wanted.items()), ({k: seen.get(k) for k in wanted}, sorted(seen))
     assert seen[("ee11.signed.test", "tlsa", "success")][1] == [tlsa(leaf[0], 3, 1, 1)[5:]], "the records as a zone has them"
+
+
+@case
+def dane_beside_others(world):
+    """Records made by danetool (GnuTLS) and ldns-dane, from a zone that ldns signed: our verdict on each is that of ldns-dane."""
+    port, zone, ca = free_port("127.0.2.1"), SignedZone(world), Authority(world)
+    leaf, wrong = ca.issue("mx.signed.test", ["mx-%s.signed.test" % n for n in ("a", "b", "c", "d", "e", "f", "g")]), ca.issue("wrong.test")
+
+    def by_danetool(pem, *options):
+        out = run("danetool", "--tlsa-rr", "--host", "h", "--port", "25", "--load-certificate", pem, *options).stdout
+        numbers = re.search(r"TLSA \( (\d+) (\d+) (\d+) ([0-9a-f]+) \)", out)
+        return "TLSA %d %d %d %s" % (tuple(int(n) for n in numbers.groups()[:3]) + (numbers.group(4),))
+
+    def by_ldns(pem, *numbers):
+        return "TLSA " + run("ldns-dane", "-n", "-f", ca.pem, "-c", pem, "create", "h", "25", *numbers).stdout.split("TLSA")[1].strip().replace("\t", " ")
+
+    def judged(pem, name, record):
+        """ldns-dane's word on a chain, a name and a record: it does not know STARTTLS, so the chain comes from the file."""
+        records = world.write("records", "_25._tcp.%s. 3600 IN %s\n" % (name, record))
+        return run("ldns-dane", "-c", pem, "-t", records, "verify", name, "25", ok=False).returncode == 0
+
+    records = {"a": by_danetool(leaf[0]), "b": by_danetool(leaf[0], "--x509", "--hash", "sha512"), "c": by_danetool(ca.pem, "--ca", "--x509"), "d": by_ldns(leaf[0], "3", "0", "1"),
+               "e": by_danetool(wrong[0]), "f": by_ldns(wrong[0], "3", "0", "2"), "g": by_danetool(Authority(world, "other").pem, "--ca", "--x509")}
+    assert records["a"] == tlsa(leaf[0], 3, 1, 1) and records["c"] == tlsa(leaf[0], 2, 0, 1), records
+    lines, hosts = [], {}
+    for n, (name, record) in enumerate(sorted(records.items()), 1):
+        hosts[name] = Mx(world, "127.0.2.%d" % n, port, leaf)
+        lines += ["%s MX 10 mx-%s" % (name, name), "mx-%s A 127.0.2.%d" % (name, n), "_%d._tcp.mx-%s %s" % (port, name, record)]
+    zone.sign("signed.test", "\n".join(lines))
+    anchors = zone.start()
+    s = world.server(accounts=["ann@d.test"], extra="""
+dns { servers = { "127.0.0.1@%d" } trust_anchor = "%s" }
+sending { mx_port = %d mta_sts = no }
+queue { retry = { 1h } }
+""" % (zone.port, anchors, port))
+    addresses = {name: "x@%s.signed.test" % name for name in records}
+    for address in addresses.values():
+        submit(s, address)
+    found = verdicts(s, list(addresses.values()))
+    ours = {name: found[address] == "sent" for name, address in addresses.items()}
+    theirs = {name: judged(leaf[0], "mx-%s.signed.test" % name, record) for name, record in records.items()}
+    assert ours == theirs == {name: name < "e" for name in records}, (ours, theirs, found)
 
 
 # ---- MTA-STS ------------------------------------------------------------------------------------------------------------------------------
