@@ -364,11 +364,24 @@ static void bind_channel(struct connection *c)
     explicit_bzero(&b, sizeof b);
 }
 
+/* A record that looks like a certificate or key (matching type 0) and is none turns out unusable here only: as if there were no usable one (RFC 7672 §2.2),
+ * which is not enough for a route that wants DANE. */
+static bool is_held_to_dane(const struct connection *c)
+{
+    struct io_tls_info info;
+    return care_of(c)->level != CARE_DANE || c->job->d.next_hop.tls != NEXT_HOP_TLS_DANE_ONLY ||
+           (io_stream_tls_info(c->stream, &info) && info.dane);
+}
+
 static void on_secured(void *arg, int status)
 {
     struct connection *c = arg;
     if (status != 0) {
         connection_tls_failed(c, io_stream_tls_error(c->stream));
+        return;
+    }
+    if (!is_held_to_dane(c)) {
+        connection_tls_failed(c, "none of the host's TLSA records can be used");
         return;
     }
     if (c->engine != NULL) {

@@ -139,7 +139,7 @@ void seen_session(const struct connection *c, const char *error)
         return;
     if (!c->tls)
         tell(c, TLSRPT_STARTTLS_NOT_SUPPORTED, "");
-    else if (care->policy == POLICY_DANE && care->record_count == 0)
+    else if (care->policy == POLICY_DANE && (care->record_count == 0 || !c->verified))
         tell(c, TLSRPT_TLSA_INVALID, "no TLSA record can be used");
     else if (testing && !mtasts_mx_matches(&care->sts, vr_str_from(c->name)))
         tell(c, TLSRPT_VALIDATION_FAILURE, "the policy does not name the host");

@@ -244,6 +244,7 @@ def dane(world):
     byname = ca.issue("byname", ["byname.signed.test"])  # the domain's name will do (§3.2.2)
     host("byname", byname, [tlsa(byname[0], 2, 0, 1)])
     host("rollover", leaf, [tlsa(wrong[0], 3, 1, 1), tlsa(leaf[0], 3, 1, 1)])
+    host("der", leaf, ["TLSA 3 0 0 3003020105"])  # it looks like a certificate, and is none: unusable, too
     host("unusable", leaf, [tlsa(wrong[0], 1, 1, 1), "TLSA 3 9 1 00ff"])
     aliased = ca.issue("aliased", ["real-aliased.signed.test"])  # at the expanded name (§2.2.3)
     host("aliased", aliased, [], more="mx-%(name)s CNAME real-%(name)s\nreal-%(name)s A %(address)s\n" + "_%d._tcp.real-%%(name)s %s" % (port, tlsa(aliased[0], 2, 0, 1)))
@@ -259,6 +260,7 @@ def dane(world):
     host("misnamed", leaf, [tlsa(leaf[0], 2, 0, 1)])  # DANE-TA wants a name
     host("clear", None, [tlsa(leaf[0], 3, 1, 1)])
     host("unusable2", None, [tlsa(leaf[0], 0, 0, 1)])  # TLS all the same (§2.2)
+    host("der2", leaf, ["TLSA 3 0 0 3003020105"])  # … and not enough for dane-only
     host("forged", leaf, [tlsa(wrong[0], 3, 0, 2)])
     waiting = ["x@%s.signed.test" % name for name in list(hosts)[bad:]]
 
@@ -282,6 +284,7 @@ sending { mx_port = %d mta_sts = no ca_file = "%s" }
 queue { retry = { 1h } }
 reports { tls = yes }
 route "ee12.signed.test" { to = mx tls = dane-only }
+route "der2.signed.test" { to = mx tls = dane-only }
 route "unusable.signed.test" { to = mx tls = may }
 route "nothing.plain.test" { to = mx tls = dane }
 """ % (zone.port, anchors, port, other.pem))
@@ -301,6 +304,7 @@ route "nothing.plain.test" { to = mx tls = dane }
     by_both = sorted(o[1:] for o in opened(s, "mx-ee11.signed.test"))
     assert by_both == [("dane", "host"), ("dane", "yes")], "found by an unsigned MX it is not said to be the domain's: %s" % by_both
     assert opened(s, "mx-unusable.signed.test")[0][1:] == ("dane", "no")
+    assert opened(s, "mx-der.signed.test")[0][1:] == ("dane", "no")
     assert opened(s, "mx-liar.plain.test")[0][1:] == ("none", "no")
     assert "real-aliased.signed.test" in hosts["aliased"].names and "mx-alias2.signed.test" in hosts["alias2"].names, "the SNI is the base domain"
     assert "does not answer for the TLSA records" in found["x@forged.signed.test"], found["x@forged.signed.test"]
