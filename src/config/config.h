@@ -10,6 +10,7 @@
 #include "io/stream.h"
 #include "ipc/ipc.h"
 
+#include <veredus/dmarc.h>
 #include <veredus/sasl.h>
 #include <veredus/srs.h>
 
@@ -185,6 +186,7 @@ struct config {
     struct vr_str authserv_id;   /* our name in Authentication-Results; the hostname when none is given */
     struct config_verify verify; /* of strangers' mail, for domains that say nothing else */
     struct config_verify verify_any; /* the most that any domain wants */
+    enum dmarc_method verify_dmarc_method;
     bool verify_accepts_temperror;   /* what cannot be verified now is taken all the same */
     struct config_networks verify_skip; /* clients that are not strangers; default: this machine's own */
     int64_t verify_timeout;          /* for each of SPF, DKIM, ARC and DMARC: then the DNS has failed */

@@ -161,6 +161,7 @@ const struct config_key config_keys[] = {
     {"verify", "spf", "reject, quarantine, mark or none", "mark", "What is done with strangers' mail whose client SPF does not allow.", "policyd-spf", CONFIG_SPECIAL, false, AT(verify.spf), 0, 0},
     {"verify", "dkim", "reject, quarantine, mark or none", "mark", "What is done with strangers' mail of whose signatures none holds.", "opendkim", CONFIG_SPECIAL, false, AT(verify.dkim), 0, 0},
     {"verify", "dmarc", "reject, quarantine, mark or none", "reject", "What is done, at the most, with strangers' mail that fails DMARC: as the owner of its domain asks.", "opendmarc", CONFIG_SPECIAL, false, AT(verify.dmarc), 0, 0},
+    {"verify", "dmarc_method", "tree_walk or public_suffix", "tree_walk", "How DMARC finds the organisational domain: RFC 9989's way, or RFC 7489's.", NULL, CONFIG_SPECIAL, false, AT(verify_dmarc_method), 0, 0},
     {"verify", "temperror", "later or accept", "later", "What becomes of mail that would have to be judged while the DNS does not answer.", NULL, CONFIG_SPECIAL, false, AT(verify_accepts_temperror), 0, 0},
     {"verify", "skip", "networks or none", "this machine: 127.0.0.0/8 and ::1", "Clients whose mail is not verified.", "skip_addresses", CONFIG_SPECIAL, true, AT(verify_skip), 0, 0},
     {"verify", "timeout", "time", "20s", "How long the DNS may take for each of SPF, DKIM, ARC and DMARC.", NULL, CONFIG_TIME, false, AT(verify_timeout), SECOND, 60 * SECOND},

@@ -170,6 +170,7 @@ void set_imaps(const struct setting *s);
 void set_no_soliciting(const struct setting *s);
 /* settings_verify.c: who is who he says he is */
 void set_verify_action(const struct setting *s);
+void set_verify_dmarc_method(const struct setting *s);
 void set_verify_temperror(const struct setting *s);
 void set_verify_skip(const struct setting *s);
 void default_verify(struct config *c);

@@ -360,6 +360,9 @@ static void put_special(struct vr_buf *out, const struct config *c, enum section
         put_if(out, "from", c->reports.from);
     } else if (id == SECTION_VERIFY) {
         put_verify(out, &c->verify, "");
+        put_line(out, "dmarc_method",
+                 c->verify_dmarc_method == DMARC_PUBLIC_SUFFIX ? VR_STR("public_suffix")
+                                                               : VR_STR("tree_walk"));
         put_line(out, "temperror", c->verify_accepts_temperror ? VR_STR("accept") : VR_STR("later"));
         if (c->verify_skip.count > 0)
             put_networks(out, "skip", &c->verify_skip);

@@ -474,6 +474,7 @@ static const struct {
     {"verify", "spf", set_verify_action},
     {"verify", "dkim", set_verify_action},
     {"verify", "dmarc", set_verify_action},
+    {"verify", "dmarc_method", set_verify_dmarc_method},
     {"verify", "temperror", set_verify_temperror},
     {"verify", "skip", set_verify_skip},
     {"arc", "seal", set_arc_seal},

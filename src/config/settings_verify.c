@@ -27,6 +27,15 @@ void set_verify_action(const struct setting *s)
         *(enum verify_action *)((char *)s->target + s->row->offset) = (enum verify_action)action;
 }
 
+void set_verify_dmarc_method(const struct setting *s)
+{
+    static const struct word_value words[] = {{"tree_walk", DMARC_TREE_WALK},
+                                              {"public_suffix", DMARC_PUBLIC_SUFFIX}};
+    int method;
+    if (CHOOSE(s, words, "tree_walk (RFC 9989) or public_suffix (RFC 7489)", &method))
+        s->l->c->verify_dmarc_method = (enum dmarc_method)method;
+}
+
 void set_verify_temperror(const struct setting *s)
 {
     static const struct word_value words[] = {{"later", false}, {"accept", true}};

@@ -92,7 +92,8 @@ static enum step dmarc_step(struct check *c, struct questions *q)
     const struct spf_result *spf = verification_spf(v);
     bool good =
         !c->given_up && dmarc_from(&c->arena, mail_digest_header(v->transaction->digest), &v->from) == VR_OK;
-    struct dmarc_query query = {.from = &v->from,
+    struct dmarc_query query = {.method = v->transaction->receiver->config->verify_dmarc_method,
+                                .from = &v->from,
                                 .spf_pass = spf != NULL && spf->verdict == SPF_PASS,
                                 .spf_temperror = spf != NULL && spf->verdict == SPF_TEMPERROR,
                                 .spf_domain = spf != NULL ? spf->domain : vr_str(NULL, 0),

@@ -10,6 +10,7 @@ static void without_any(void **state)
     assert_int_equal(c->verify.spf, VERIFY_MARK);
     assert_int_equal(c->verify.dkim, VERIFY_MARK);
     assert_int_equal(c->verify.dmarc, VERIFY_REJECT);
+    assert_int_equal(c->verify_dmarc_method, DMARC_TREE_WALK);
     assert_int_equal(c->domains[0].verify.dmarc, VERIFY_REJECT);
     assert_true(!c->verify_accepts_temperror && c->verify_timeout == 20000 && c->arc_trusted_count == 0);
     assert_true(c->arc_seal == ARC_SEAL_FORWARDED && c->arc_domain.n == 0);
@@ -28,7 +29,7 @@ static const char all[] = HOST
     "authserv_id = \"Example.org\"\n"
     "domain \"a.test\" { verify_spf = reject verify_dmarc = none }\n"
     "domain \"b.test\" { verify_dkim = quarantine }\n"
-    "verify { spf = none dkim = mark dmarc = quarantine temperror = accept "
+    "verify { spf = none dkim = mark dmarc = quarantine dmarc_method = public_suffix temperror = accept "
     "timeout = 5s skip = { \"192.0.2.0/24\" } }\n"
     "arc { seal = always domain = \"Example.ORG\" trusted = { \"Lists.Example\" } trusted += { \"b\xc3\xbc"
     "cher.example\" } }\n";
@@ -44,6 +45,7 @@ static void check(const struct config *c)
     assert_true(c->verify_any.spf == VERIFY_REJECT && c->verify_any.dkim == VERIFY_QUARANTINE &&
                 c->verify_any.dmarc == VERIFY_QUARANTINE);
     assert_true(c->verify_accepts_temperror && c->verify_timeout == 5000);
+    assert_int_equal(c->verify_dmarc_method, DMARC_PUBLIC_SUFFIX);
     assert_true(c->verify_skip.count == 1 && c->verify_skip.items[0].bits == 24);
     assert_int_equal(c->arc_trusted_count, 2);
     assert_int_equal(c->arc_seal, ARC_SEAL_ALWAYS);
@@ -75,6 +77,8 @@ static void wrong_ones_are_told(void **state)
         {"verify { spf = maybe }", "2: `spf` is \"maybe\"; expected reject, quarantine (the Junk folder), "
                                    "mark (Authentication-Results only) or "
                                    "none (not looked at)"},
+        {"verify { dmarc_method = psl }",
+         "2: `dmarc_method` is \"psl\"; expected tree_walk (RFC 9989) or public_suffix (RFC 7489)"},
         {"verify { temperror = reject }",
          "2: `temperror` is \"reject\"; expected later (451, the sender tries again) or accept"},
         {"verify { timeout = 2m }",

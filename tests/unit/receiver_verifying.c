@@ -13,6 +13,8 @@ static char more[] = "trusted = \"127.0.0.2\" xforward = \"127.0.0.1\"\n"
                      "domain \"none.example\" { deliver = \"smtp:127.0.0.1:9\" verify_spf = none verify_dkim "
                      "= none verify_dmarc = none }\n";
 
+static char by_list[] = "verify { skip = none dmarc_method = public_suffix }\n";
+
 static struct side resolver = {.role = IPC_RESOLVER}, reporter = {.role = IPC_REPORTER};
 static struct vr_arena arena;
 static bool silent; /* names that begin with "mute" have no answer */
@@ -29,6 +31,8 @@ static const struct {
     {"junk.example", "v=spf1 -all"},
     {"_dmarc.junk.example", "v=DMARC1; p=quarantine"},
     {"far.example", "v=spf1 ip4:192.0.2.9 -all"},
+    {"b.split.example", "v=spf1 ip4:127.0.0.1 -all"},
+    {"_dmarc.split.example", "v=DMARC1; p=reject; psd=y"},
     {"mute.example", "v=spf1 ip4:127.0.0.1 -all"},
     {"_dmarc.mute.example", "v=DMARC1; p=reject"},
 };
@@ -242,6 +246,19 @@ static void test_fail(void **state)
     close(fd);
 }
 
+/* split.example says of itself that it is a public suffix, as only the tree walk sees: neighbours in it speak for each other by RFC 7489's list alone. */
+static void test_method(void **state)
+{
+    bool listed = *state == by_list;
+    int fd = mail_from("127.0.0.1", "bob@b.split.example", "x@relay.example");
+    content(fd, "a.split.example");
+    if (listed)
+        assert_true(contains(taken(fd).prefix, "dmarc=pass"));
+    else
+        told(fd, "", "550 5.7.1 refused by the DMARC policy of a.split.example");
+    close(fd);
+}
+
 /* SPF rejects at RCPT, for the domains that want it; recipients of domains that want other things come separately. */
 static void test_rcpt(void **state)
 {
@@ -441,6 +458,8 @@ int main(void)
         cmocka_unit_test(test_where_headers_end),
         EACH(test_pass),
         EACH(test_fail),
+        EACH(test_method),
+        {"test_method, by the list", test_method, start_all, stop_all, by_list},
         EACH(test_rcpt),
         EACH(test_silence),
         EACH(test_lies),
