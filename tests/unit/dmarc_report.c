@@ -1,47 +1,9 @@
 /* dmarc_report.c - aggregate reports written, mailed and read, hostile ones among them; where they may go (RFC 7489 §7, appendix C). */
+#include "report_testing.h"
+
 #include <veredus/dmarc_report.h>
 #include <veredus/message.h>
 #include <veredus/report.h>
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-static struct vr_arena arena;
-static struct vr_buf buf;
-
-static int setup(void **state)
-{
-    (void)state;
-    vr_arena_init(&arena, 4u << 20);
-    vr_buf_init(&buf, 4u << 20);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    vr_arena_fini(&arena);
-    vr_buf_fini(&buf);
-    return 0;
-}
-
-static void assert_str(struct vr_str got, const char *wanted)
-{
-    if (!vr_str_equal(got, vr_str_from(wanted)))
-        fail_msg("\"%.*s\" is not \"%s\"", VR_STR_ARG(got), wanted);
-}
-
-static void assert_has(struct vr_str text, const char *part)
-{
-    if (vr_str_find_str(text, vr_str_from(part)) == VR_NPOS)
-        fail_msg("\"%s\" is not in: %.*s", part, VR_STR_ARG(text));
-}
 
 /* ---- writing ------------------------------------------------------------------------------------------------------------- */
 
@@ -96,37 +58,37 @@ static struct dmarc_report sample(void)
 
 static void assert_same(const struct dmarc_report *r)
 {
-    assert_str(r->version, "1.0");
-    assert_str(r->organization, "Example & Co");
-    assert_str(r->contact, "https://example.org/?a&b");
-    assert_str(r->id, "20261128.d.test-1");
-    assert_str(r->generator, "veredus");
+    assert_text(r->version, "1.0");
+    assert_text(r->organization, "Example & Co");
+    assert_text(r->contact, "https://example.org/?a&b");
+    assert_text(r->id, "20261128.d.test-1");
+    assert_text(r->generator, "veredus");
     assert_true(r->begin == 1795824000 && r->end == 1795910399 && r->error_count == 1 &&
                 r->record_count == 2);
-    assert_str(r->errors[0], "the disk was full");
-    assert_str(r->policy.domain, "d.test");
-    assert_str(r->policy.p, "reject");
-    assert_str(r->policy.sp, "quarantine");
-    assert_str(r->policy.np, "none");
-    assert_str(r->policy.adkim, "r");
-    assert_str(r->policy.aspf, "s");
-    assert_str(r->policy.pct, "100"); /* RFC 9989 knows none */
-    assert_str(r->policy.fo, "1:d");
-    assert_str(r->policy.testing, "y");
-    assert_str(r->policy.discovery_method, "treewalk");
+    assert_text(r->errors[0], "the disk was full");
+    assert_text(r->policy.domain, "d.test");
+    assert_text(r->policy.p, "reject");
+    assert_text(r->policy.sp, "quarantine");
+    assert_text(r->policy.np, "none");
+    assert_text(r->policy.adkim, "r");
+    assert_text(r->policy.aspf, "s");
+    assert_text(r->policy.pct, "100"); /* RFC 9989 knows none */
+    assert_text(r->policy.fo, "1:d");
+    assert_text(r->policy.testing, "y");
+    assert_text(r->policy.discovery_method, "treewalk");
     const struct dmarc_report_record *one = &r->records[0];
     assert_true(one->count == 7 && one->reason_count == 2 && one->dkim_count == 2 && one->spf_count == 1);
-    assert_str(one->source_ip, "2001:db8::1");
-    assert_str(one->spf, "pass");
-    assert_str(one->dkim, "fail");
-    assert_str(one->reasons[0].comment, "arc=pass as[1].d=l.test");
-    assert_str(one->reasons[1].type, "policy_test_mode");
-    assert_str(one->dkim_results[0].human_result, "<&>]]> \"q\" ?? \xc3\xbc");
-    assert_str(one->dkim_results[1].domain, "e.test");
+    assert_text(one->source_ip, "2001:db8::1");
+    assert_text(one->spf, "pass");
+    assert_text(one->dkim, "fail");
+    assert_text(one->reasons[0].comment, "arc=pass as[1].d=l.test");
+    assert_text(one->reasons[1].type, "policy_test_mode");
+    assert_text(one->dkim_results[0].human_result, "<&>]]> \"q\" ?? \xc3\xbc");
+    assert_text(one->dkim_results[1].domain, "e.test");
     assert_int_equal(one->dkim_results[1].selector.n, 0);
-    assert_str(one->spf_results[0].scope, "mfrom");
-    assert_str(one->envelope_to, "t.test");
-    assert_str(r->records[1].source_ip, "192.0.2.1");
+    assert_text(one->spf_results[0].scope, "mfrom");
+    assert_text(one->envelope_to, "t.test");
+    assert_text(r->records[1].source_ip, "192.0.2.1");
     assert_true(r->records[1].reason_count == 0 && r->records[1].dkim_count == 0 &&
                 r->records[1].spf_count == 0);
 }
@@ -183,8 +145,8 @@ static void test_message(void **state)
     assert_true(dmarc_report_message(&buf, &m));
     struct header_field f;
     assert_true(header_find(vr_buf_str(&buf), VR_STR("Subject"), &f));
-    assert_str(header_unfold(&arena, f.body),
-               "Report Domain: d.test Submitter: example.org Report-ID: <20261128.d.test-1>");
+    assert_text(header_unfold(&arena, f.body),
+                "Report Domain: d.test Submitter: example.org Report-ID: <20261128.d.test-1>");
     assert_has(vr_buf_str(&buf), "Content-Type: application/gzip\r\n");
     assert_has(vr_buf_str(&buf),
                "filename=\"example.org!d.test!1795824000!1795910399!20261128dtest1.xml.gz\"");

@@ -1,47 +1,9 @@
 /* tlsrpt.c - records, reports in JSON written and read, the message that carries one (RFC 8460). */
+#include "report_testing.h"
+
 #include <veredus/message.h>
 #include <veredus/report.h>
 #include <veredus/tlsrpt.h>
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-static struct vr_arena arena;
-static struct vr_buf buf;
-
-static int setup(void **state)
-{
-    (void)state;
-    vr_arena_init(&arena, 4u << 20);
-    vr_buf_init(&buf, 4u << 20);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    vr_arena_fini(&arena);
-    vr_buf_fini(&buf);
-    return 0;
-}
-
-static void assert_str(struct vr_str got, const char *wanted)
-{
-    if (!vr_str_equal(got, vr_str_from(wanted)))
-        fail_msg("\"%.*s\" is not \"%s\"", VR_STR_ARG(got), wanted);
-}
-
-static void assert_has(struct vr_str text, const char *part)
-{
-    if (vr_str_find_str(text, vr_str_from(part)) == VR_NPOS)
-        fail_msg("\"%s\" is not in: %.*s", part, VR_STR_ARG(text));
-}
 
 /* ---- records ------------------------------------------------------------------------------------------------------------ */
 
@@ -88,12 +50,12 @@ static void test_find(void **state)
                                          {.data = VR_STR("v=TLSRPTv1;rua=mailto:a@d.test")},
                                          {.data = VR_STR("v=TLSRPTv1;rua=mailto:b@d.test")}};
     struct dns_question q = tlsrpt_question(&arena, VR_STR("d.test"));
-    assert_str(q.name, "_smtp._tls.d.test");
+    assert_text(q.name, "_smtp._tls.d.test");
     assert_int_equal(q.type, DNS_TYPE_TXT);
     struct dns_answer a = {.name = q.name, .type = q.type, .records = records, .count = 2};
     struct tlsrpt_record r;
     assert_int_equal(tlsrpt_find(&arena, &a, &r), VR_OK);
-    assert_str(r.rua[0], "mailto:a@d.test");
+    assert_text(r.rua[0], "mailto:a@d.test");
     a.count = 3; /* not one: none */
     assert_int_equal(tlsrpt_find(&arena, &a, &r), VR_ERR_NOT_FOUND);
     a.count = 1;
@@ -155,20 +117,20 @@ static const struct tlsrpt_report report = {.organization = VR_STR_INIT("Example
 
 static void assert_same(const struct tlsrpt_report *r)
 {
-    assert_str(r->organization, "Example & Co");
-    assert_str(r->contact, "tls@example.org");
-    assert_str(r->id, "2026-11-28.d.test-7");
+    assert_text(r->organization, "Example & Co");
+    assert_text(r->contact, "tls@example.org");
+    assert_text(r->id, "2026-11-28.d.test-7");
     assert_true(r->begin == report.begin && r->end == report.end && r->policy_count == 2);
     const struct tlsrpt_policy *p = r->policies;
-    assert_str(p->type, "sts");
+    assert_text(p->type, "sts");
     assert_int_equal(p->string_count, 3);
-    assert_str(p->strings[1], "mode: testing");
-    assert_str(p->mx_hosts[0], "mx: *.d.test");
+    assert_text(p->strings[1], "mode: testing");
+    assert_text(p->mx_hosts[0], "mx: *.d.test");
     assert_true(p->successful == 5326 && p->failed == 103 && p->detail_count == 2 &&
                 p->details[0].sessions == 100);
-    assert_str(p->details[0].mx_helo, "mx1 \"quoted\" \\");
-    assert_str(p->details[0].reason, "a?b \xc3\xbc"); /* a control does not come through */
-    assert_str(p->details[1].result_type, "starttls-not-supported");
+    assert_text(p->details[0].mx_helo, "mx1 \"quoted\" \\");
+    assert_text(p->details[0].reason, "a?b \xc3\xbc"); /* a control does not come through */
+    assert_text(p->details[1].result_type, "starttls-not-supported");
     assert_int_equal(p->details[1].receiving_ip.n, 0);
     assert_true(r->policies[1].successful == UINT32_MAX && r->policies[1].detail_count == 0);
 }
@@ -233,8 +195,8 @@ static void test_read(void **state)
         "{" RANGE ",\"policies\":[{\"policy\":{\"policy-string\":\"one\",\"mx-host\":\"mx.d.test\"},"
         "\"summary\":{\"total-successful-session-count\":\"12\",\"total-failure-session-count\":-1}}]}";
     assert_int_equal(tlsrpt_read(&arena, vr_str_from(other), &r, &why), VR_OK);
-    assert_str(r.policies[0].strings[0], "one");
-    assert_str(r.policies[0].mx_hosts[0], "mx.d.test");
+    assert_text(r.policies[0].strings[0], "one");
+    assert_text(r.policies[0].mx_hosts[0], "mx.d.test");
     assert_true(r.policies[0].successful == 12 && r.policies[0].failed == 0);
     assert_int_equal(r.end, 1459551599);
 }
@@ -298,8 +260,8 @@ static void test_message(void **state)
     assert_has(text, "\r\nSessions that failed: 103\r\n");
     struct header_field f;
     assert_true(header_find(text, VR_STR("Subject"), &f));
-    assert_str(header_unfold(&arena, f.body),
-               "Report Domain: d.test Submitter: example.org Report-ID: <7.x@example.org>");
+    assert_text(header_unfold(&arena, f.body),
+                "Report Domain: d.test Submitter: example.org Report-ID: <7.x@example.org>");
     assert_int_equal(report_extract(&opened, text, &kind, &why), VR_OK);
     assert_int_equal(kind, REPORT_TLS);
     assert_true(vr_str_equal(vr_buf_str(&opened), vr_buf_str(&json)));
