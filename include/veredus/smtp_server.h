@@ -58,7 +58,7 @@ enum smtp_server_event_kind {
     SMTP_SERVER_DATA_END,      /* the message is whole. ev.refusal.code != 0: the engine's own verdict that it must not be taken (size, bare
                                   LF, line length, loop, a BDAT that may not stand there); then no answer is awaited, perhaps DATA never came, and
                                   the transaction is over: drop it. Else answer (LMTP: one for each accepted recipient, in their order) */
-    SMTP_SERVER_RESET,         /* the transaction is over without a message (RSET, EHLO again, a lost sequence): drop it. No answer */
+    SMTP_SERVER_RESET,         /* the transaction is over without a message (RSET, EHLO again, STARTTLS, a lost sequence): drop it. No answer */
     SMTP_SERVER_AUTH,          /* ev.mechanism, ev.data: initial response decoded (ev.has_data). Answer: smtp_server_challenge or _answer
                                   with 235/5xx/454 (235 makes the session authenticated) */
     SMTP_SERVER_AUTH_RESPONSE, /* ev.data: decoded response to the challenge. Answer as for AUTH */

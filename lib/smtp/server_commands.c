@@ -284,8 +284,13 @@ static enum smtp_server_event_kind verb_starttls(struct smtp_server *s, struct v
         return REFUSE(502, "5.5.1", "TLS is not offered here");
     if (!s->greeted)
         return REFUSE(503, "5.5.1", "say EHLO first");
+    if (s->in_mail) { /* forgotten with all else, RFC 3207 §4.2; the line is read again afterwards */
+        server_transaction_end(s);
+        s->take = 0;
+        return SMTP_SERVER_RESET;
+    }
     server_reply(s, SMTP_REPLY(220, "2.0.0", "go ahead with TLS"));
-    server_transaction_end(s);
+    server_transaction_end(s); /* what XFORWARD said is forgotten too */
     vr_buf_reset(
         &s->in); /* invariant (3), RFC 3207 §4.2 and §6: nothing that stands behind the command in clear may count */
     vr_buf_release(&s->in);

@@ -123,7 +123,6 @@ static void begin_tls(struct session *s, struct vr_str received)
 static void on_starttls(struct session *s, const struct smtp_server_event *ev)
 {
     (void)ev;
-    on_reset(s, ev);
     send_pending(s);
     begin_tls(s, vr_str(NULL, 0));
 }

@@ -86,7 +86,7 @@ static void one_end_each(void **state)
         {"BDAT 1\r\nxDATA\r\n", 1, 0},
         {"BDAT 1\r\nxRSET\r\n", 0, 1},
         {"BDAT 1\r\nxEHLO c.test\r\n", 0, 1},
-        {"BDAT 1\r\nxSTARTTLS\r\n", 0, 0}, /* STARTTLS itself says so */
+        {"BDAT 1\r\nxSTARTTLS\r\n", 0, 1},
         {"BDAT 1\r\nxBDAT\r\n", 0, 1},
         {"BDAT 1\r\nxQUIT\r\n", 0, 1},
         {"BDAT 1 LAST\r\nx", 1, 0},
