@@ -230,11 +230,7 @@ class DaneHosts:
         before = len(self.hosts)
         self.bad()
         self.waiting = ["x@%s.signed.test" % name for name in list(self.hosts)[before:]]
-        before = len(self.hosts)
-        self.insecure()
-        self.plain.append("mixed MX 10 mx-ee11.signed.test.\nmixed2 MX 10 mx-mismatch.signed.test.")
-        self.sent += ["x@%s.plain.test" % name for name in list(self.hosts)[before:]] + ["x@mixed.plain.test"]
-        self.waiting.append("x@mixed2.plain.test")  # hosts are held to their records, whoever names them
+        self.others()
         was = tlsa(self.wrong[0], 3, 0, 2).split()[-1]
         self.zone.sign("signed.test", "\n".join(self.records), tamper=(was, was[::-1]))
         self.zone.plain["plain.test"] = "\n".join(self.plain)
@@ -287,9 +283,13 @@ class DaneHosts:
         host("der2", leaf, ["TLSA 3 0 0 3003020105"])  # … and not enough for dane-only
         host("forged", leaf, [tlsa(wrong[0], 3, 0, 2)])
 
-    def insecure(self):
-        self.host("liar", self.leaf, [tlsa(self.wrong[0], 3, 1, 1)], self.plain)  # nobody vouches for it
+    def others(self):
+        """What nobody vouches for, and domains at exchangers of another."""
+        self.host("liar", self.leaf, [tlsa(self.wrong[0], 3, 1, 1)], self.plain)
         self.host("nothing", None, [], self.plain)
+        self.plain.append("mixed MX 10 mx-ee11.signed.test.\nmixed2 MX 10 mx-mismatch.signed.test.")
+        self.sent += ["x@liar.plain.test", "x@nothing.plain.test", "x@mixed.plain.test"]
+        self.waiting.append("x@mixed2.plain.test")  # hosts are held to their records, whoever names them
 
     def send(self):
         """A server of ours that has tried to send to all of them, and {address: verdict}."""
