@@ -215,70 +215,85 @@ def opened(server, host):
     return [(e["tls"], e["tls_policy"], e.get("verified")) for e in server.events("connection.open") if e.get("mx") == host]
 
 
-@case
-def dane(world):
-    """TLSA records in a signed zone: what fits is sent to, what does not waits, and where DNSSEC vouches for nothing all is as without DANE."""
-    port, zone = free_port("127.0.2.1"), SignedZone(world)
-    ca, other = Authority(world), Authority(world, "other")
-    wrong = ca.issue("wrong.test")
-    records, plain, hosts = [], [], {}
+class DaneHosts:
+    """Domains with an exchanger each, in a signed zone, in one that is not, and in one whose signatures are of old: what `sent` names is to be sent to, and `waiting` is not."""
 
-    def host(name, pair, rrs, into=records, domain="signed.test", more=""):
-        """A domain name.domain with one exchanger at an address of its own."""
-        address = "127.0.2.%d" % (len(hosts) + 1)
-        hosts[name] = Mx(world, address, port, pair)
+    def __init__(self, world):
+        self.world, self.port, self.zone = world, free_port("127.0.2.1"), SignedZone(world)
+        self.ca, self.other = Authority(world), Authority(world, "other")
+        self.wrong = self.ca.issue("wrong.test")
+        self.leaf = self.ca.issue("elsewhere.test")  # a name that has nothing to do with its host: DANE-EE looks at no names (RFC 7672 §3.1.1)
+        self.records, self.plain, self.hosts = [], [], {}
+        self.pairs = {}  # {address: (chain, key), or None}
+        self.good()
+        self.sent = ["x@%s.signed.test" % name for name in self.hosts]
+        before = len(self.hosts)
+        self.bad()
+        self.waiting = ["x@%s.signed.test" % name for name in list(self.hosts)[before:]]
+        self.others()
+        was = tlsa(self.wrong[0], 3, 0, 2).split()[-1]
+        self.zone.sign("signed.test", "\n".join(self.records), tamper=(was, was[::-1]))
+        self.zone.plain["plain.test"] = "\n".join(self.plain)
+        self.pairs["127.0.2.250"] = self.leaf
+        self.late = Mx(world, "127.0.2.250", self.port, self.leaf)
+        self.zone.sign("late.test", "@ MX 10 mx\nmx A 127.0.2.250\n_%d._tcp.mx %s" % (self.port, tlsa(self.leaf[0], 3, 1, 1)), expired=True)
+        self.waiting.append("x@late.test")
+        self.anchors = self.zone.start()
+
+    def host(self, name, pair, rrs, into=None, more=""):
+        """A domain of this name with one exchanger, at an address of its own."""
+        address = "127.0.2.%d" % (len(self.hosts) + 1)
+        into = self.records if into is None else into
+        self.pairs[address] = pair
+        self.hosts[name] = Mx(self.world, address, self.port, pair)
         into.append("%s MX 10 mx-%s" % (name, name))
         into.append("mx-%s A %s" % (name, address) if not more else more % {"address": address, "name": name})
         for rr in rrs:
-            into.append("_%d._tcp.mx-%s %s" % (port, name, rr))
+            into.append("_%d._tcp.mx-%s %s" % (self.port, name, rr))
 
-    leaf = ca.issue("elsewhere.test")  # a name that has nothing to do with its host: DANE-EE looks at no names (RFC 7672 §3.1.1)
-    expired = ca.issue("expired.test", days=-1)
-    for usage, selector, matching in ((3, 0, 0), (3, 0, 1), (3, 0, 2), (3, 1, 0), (3, 1, 1), (3, 1, 2)):
-        host("ee%d%d" % (selector, matching), leaf, [tlsa(leaf[0], usage, selector, matching)])
-    host("old", expired, [tlsa(expired[0], 3, 1, 1)])  # nor at dates
-    for selector, matching in ((0, 1), (1, 2), (0, 0)):
-        name = "ta%d%d" % (selector, matching)
-        pair = ca.issue(name, ["mx-%s.signed.test" % name])
-        host(name, pair, [tlsa(pair[0], 2, selector, matching)])
-    byname = ca.issue("byname", ["byname.signed.test"])  # the domain's name will do (§3.2.2)
-    host("byname", byname, [tlsa(byname[0], 2, 0, 1)])
-    host("rollover", leaf, [tlsa(wrong[0], 3, 1, 1), tlsa(leaf[0], 3, 1, 1)])
-    host("der", leaf, ["TLSA 3 0 0 3003020105"])  # it looks like a certificate, and is none: unusable, too
-    host("unusable", leaf, [tlsa(wrong[0], 1, 1, 1), "TLSA 3 9 1 00ff"])
-    aliased = ca.issue("aliased", ["real-aliased.signed.test"])  # at the expanded name (§2.2.3)
-    host("aliased", aliased, [], more="mx-%(name)s CNAME real-%(name)s\nreal-%(name)s A %(address)s\n" + "_%d._tcp.real-%%(name)s %s" % (port, tlsa(aliased[0], 2, 0, 1)))
-    host("alias2", leaf, [tlsa(leaf[0], 3, 1, 1)], more="mx-%(name)s CNAME real-%(name)s\nreal-%(name)s A %(address)s")  # … and at the original one
-    host("outside", leaf, [tlsa(leaf[0], 3, 1, 1)], more="mx-%(name)s CNAME h.plain.test.")
-    plain.append("h A 127.0.2.%d" % len(hosts))
-    sent = ["x@%s.signed.test" % name for name in hosts]
+    def good(self):
+        ca, leaf, wrong, host = self.ca, self.leaf, self.wrong, self.host
+        expired = ca.issue("expired.test", days=-1)
+        for usage, selector, matching in ((3, 0, 0), (3, 0, 1), (3, 0, 2), (3, 1, 0), (3, 1, 1), (3, 1, 2)):
+            host("ee%d%d" % (selector, matching), leaf, [tlsa(leaf[0], usage, selector, matching)])
+        host("old", expired, [tlsa(expired[0], 3, 1, 1)])  # nor at dates
+        for selector, matching in ((0, 1), (1, 2), (0, 0)):
+            name = "ta%d%d" % (selector, matching)
+            pair = ca.issue(name, ["mx-%s.signed.test" % name])
+            host(name, pair, [tlsa(pair[0], 2, selector, matching)])
+        byname = ca.issue("byname", ["byname.signed.test"])  # the domain's name will do (§3.2.2)
+        host("byname", byname, [tlsa(byname[0], 2, 0, 1)])
+        host("rollover", leaf, [tlsa(wrong[0], 3, 1, 1), tlsa(leaf[0], 3, 1, 1)])
+        host("der", leaf, ["TLSA 3 0 0 3003020105"])  # it looks like a certificate, and is none: unusable, too
+        host("unusable", leaf, [tlsa(wrong[0], 1, 1, 1), "TLSA 3 9 1 00ff"])
+        aliased = ca.issue("aliased", ["real-aliased.signed.test"])  # at the expanded name (§2.2.3)
+        host("aliased", aliased, [], more="mx-%(name)s CNAME real-%(name)s\nreal-%(name)s A %(address)s\n" + "_%d._tcp.real-%%(name)s %s" % (self.port, tlsa(aliased[0], 2, 0, 1)))
+        host("alias2", leaf, [tlsa(leaf[0], 3, 1, 1)], more="mx-%(name)s CNAME real-%(name)s\nreal-%(name)s A %(address)s")  # … and at the original one
+        host("outside", leaf, [tlsa(leaf[0], 3, 1, 1)], more="mx-%(name)s CNAME h.plain.test.")
+        self.plain.append("h A 127.0.2.%d" % len(self.hosts))
 
-    bad = len(hosts)
-    host("mismatch", leaf, [tlsa(wrong[0], 3, 1, 1)])
-    stranger = other.issue("stranger", ["mx-stranger.signed.test"])
-    host("stranger", stranger, [tlsa(leaf[0], 2, 0, 1)])
-    host("misnamed", leaf, [tlsa(leaf[0], 2, 0, 1)])  # DANE-TA wants a name
-    host("clear", None, [tlsa(leaf[0], 3, 1, 1)])
-    host("unusable2", None, [tlsa(leaf[0], 0, 0, 1)])  # TLS all the same (§2.2)
-    host("der2", leaf, ["TLSA 3 0 0 3003020105"])  # … and not enough for dane-only
-    host("forged", leaf, [tlsa(wrong[0], 3, 0, 2)])
-    waiting = ["x@%s.signed.test" % name for name in list(hosts)[bad:]]
+    def bad(self):
+        leaf, wrong, host = self.leaf, self.wrong, self.host
+        host("mismatch", leaf, [tlsa(wrong[0], 3, 1, 1)])
+        stranger = self.other.issue("stranger", ["mx-stranger.signed.test"])
+        host("stranger", stranger, [tlsa(leaf[0], 2, 0, 1)])
+        host("misnamed", leaf, [tlsa(leaf[0], 2, 0, 1)])  # DANE-TA wants a name
+        host("clear", None, [tlsa(leaf[0], 3, 1, 1)])
+        host("unusable2", None, [tlsa(leaf[0], 0, 0, 1)])  # TLS all the same (§2.2)
+        host("der2", leaf, ["TLSA 3 0 0 3003020105"])  # … and not enough for dane-only
+        host("forged", leaf, [tlsa(wrong[0], 3, 0, 2)])
 
-    insecure = len(hosts)
-    host("liar", leaf, [tlsa(wrong[0], 3, 1, 1)], plain, "plain.test")  # nobody vouches for it
-    host("nothing", None, [], plain, "plain.test")
-    plain.append("mixed MX 10 mx-ee11.signed.test.\nmixed2 MX 10 mx-mismatch.signed.test.")
-    sent += ["x@%s.plain.test" % name for name in list(hosts)[insecure:]] + ["x@mixed.plain.test"]
-    waiting.append("x@mixed2.plain.test")  # hosts are held to their records, whoever names them
+    def others(self):
+        """What nobody vouches for, and domains at exchangers of another."""
+        self.host("liar", self.leaf, [tlsa(self.wrong[0], 3, 1, 1)], self.plain)
+        self.host("nothing", None, [], self.plain)
+        self.plain.append("mixed MX 10 mx-ee11.signed.test.\nmixed2 MX 10 mx-mismatch.signed.test.")
+        self.sent += ["x@liar.plain.test", "x@nothing.plain.test", "x@mixed.plain.test"]
+        self.waiting.append("x@mixed2.plain.test")  # hosts are held to their records, whoever names them
 
-    was = tlsa(wrong[0], 3, 0, 2).split()[-1]
-    zone.sign("signed.test", "\n".join(records), tamper=(was, was[::-1]))
-    zone.plain["plain.test"] = "\n".join(plain)
-    late = Mx(world, "127.0.2.250", port, leaf)
-    zone.sign("late.test", "@ MX 10 mx\nmx A 127.0.2.250\n_%d._tcp.mx %s" % (port, tlsa(leaf[0], 3, 1, 1)), expired=True)
-    waiting.append("x@late.test")
-    anchors = zone.start()
-    s = world.server(accounts=["ann@d.test"], extra="""
+    def send(self):
+        """A server of ours that has tried to send to all of them, and {address: verdict}."""
+        s = self.world.server(accounts=["ann@d.test"], extra="""
 dns { servers = { "127.0.0.1@%d" } trust_anchor = "%s" }
 sending { mx_port = %d mta_sts = no ca_file = "%s" }
 queue { retry = { 1h } }
@@ -287,17 +302,25 @@ route "ee12.signed.test" { to = mx tls = dane-only }
 route "der2.signed.test" { to = mx tls = dane-only }
 route "unusable.signed.test" { to = mx tls = may }
 route "nothing.plain.test" { to = mx tls = dane }
-""" % (zone.port, anchors, port, other.pem))
-    for address in sent + waiting:
-        submit(s, address)
-    found = verdicts(s, sent + waiting)
+""" % (self.zone.port, self.anchors, self.port, self.other.pem))
+        for address in self.sent + self.waiting:
+            submit(s, address)
+        return s, verdicts(s, self.sent + self.waiting)
+
+
+@case
+def dane(world):
+    """TLSA records in a signed zone: what fits is sent to, what does not waits, and where DNSSEC vouches for nothing all is as without DANE."""
+    w = DaneHosts(world)
+    hosts, sent, waiting, leaf = w.hosts, w.sent, w.waiting, w.leaf
+    s, found = w.send()
     for address in sent:
         assert found[address] == "sent", (address, found[address])
     for address in waiting:
         assert "4.7.5" in found[address] or ("late" in address and "4.4.3" in found[address]) or "4.7.0" in found[address], (address, found[address])
         name = address[2:].split(".")[0]
         assert name not in hosts or not hosts[name].got(address), (address, "was sent")
-    assert late.mails == []
+    assert w.late.mails == []
     for name in hosts:
         for address, secured, _ in hosts[name].mails:
             assert secured or name == "nothing", (name, address, "in clear")
