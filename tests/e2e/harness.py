@@ -5,9 +5,11 @@ Every server that a test starts belongs to its World, which stops it by pid when
 """
 import contextlib
 import email
+import fcntl
 import json
 import os
 import pwd
+import random
 import re
 import shutil
 import signal
@@ -34,11 +36,44 @@ def case(function):
     return function
 
 
+# Each worker of run.py has a part of these, below what the kernel gives to clients: nobody else takes a port between here and the server's start.
+PORTS = range(10000, 32768)
+next_port = random.choice(PORTS)
+
+
+def share_ports(worker, workers):
+    global PORTS, next_port
+    PORTS = PORTS[worker * len(PORTS) // workers:(worker + 1) * len(PORTS) // workers]
+    next_port = random.choice(PORTS)
+
+
 def free_port(host="127.0.0.1"):
-    with socket.socket() as s:
-        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        s.bind((host, 0))
-        return s.getsockname()[1]
+    global next_port
+    for _ in PORTS:
+        port = next_port
+        next_port = port + 1 if port + 1 in PORTS else PORTS[0]
+        with socket.socket() as s, contextlib.suppress(OSError):
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            s.bind((host, port))
+            return port
+    raise AssertionError("no port is free")
+
+
+@contextlib.contextmanager
+def user_data_base():
+    """useradd gives up where another one is at work: one at a time."""
+    with open(__file__) as f:
+        fcntl.flock(f, fcntl.LOCK_EX)
+        yield
+
+
+def make_users():
+    """The users of the privileged mode, which only root can make and use."""
+    if os.geteuid() != 0:
+        raise Skip("the privileged mode needs root")
+    with user_data_base():
+        for user in ("_veredus", "_veredusk", "_veredusq"):
+            run("useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", user, ok=False)
 
 
 def wait_until(what, test, seconds=20.0, every=0.05):

@@ -8,7 +8,7 @@ import subprocess
 import threading
 import time
 
-from harness import PASSWORD, Skip, accepts, case, free_port, kill, run, wait_until
+from harness import PASSWORD, accepts, case, free_port, kill, make_users, run, wait_until
 
 POLL = 6  # the files are looked at every two seconds, twice
 
@@ -189,10 +189,7 @@ def sni_with_two_certificates(world):
 @case
 def confined_receivers_get_it_too(world):
     """With users of their own and no file system, receivers are handed what root read; a key that only root may read is enough."""
-    if os.geteuid() != 0:
-        raise Skip("the privileged mode needs root")
-    for user in ("_veredus", "_veredusk", "_veredusq"):
-        run("useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", user, ok=False)
+    make_users()
     live, second = (world.path("live.pem"), world.path("live.key")), make_certificate(world, "second", "mail.test")
     install(make_certificate(world, "first", "mail.test"), live)
     s = world.server(extra=tls_section("mail.test", live), foreground=False, processes=1)

@@ -6,7 +6,7 @@ import shutil
 import socket
 import ssl
 
-from harness import Skip, case, free_port, nsd, run, wait_until
+from harness import case, free_port, make_users, nsd, run, wait_until
 from test_certificates import install, make_certificate, tls_section
 
 PATH = "/.well-known/mta-sts.txt"
@@ -177,10 +177,7 @@ def dns_check_is_content_with_what_is_served(world):
 @case
 def it_runs_without_privileges(world):
     """As root: the web process is another user, has no file system, and may make no sockets."""
-    if os.geteuid() != 0:
-        raise Skip("needs root")
-    for user in ("_veredus", "_veredusk", "_veredusq"):
-        run("useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", user, ok=False)
+    make_users()
     uid = pwd.getpwnam("_veredus").pw_uid
     s, port, _ = served(world, foreground=False)
     pid, = s.pids("web")

@@ -13,7 +13,7 @@ import time
 import xml.etree.ElementTree
 import zipfile
 
-from harness import PASSWORD, Sink, Skip, case, kill, nsd, run, wait_until
+from harness import PASSWORD, Sink, case, kill, make_users, nsd, run, wait_until
 from test_auth_peers import ask
 
 ZONE = """
@@ -245,10 +245,7 @@ sending { mx_port = %d }""" % (nsd(world, {"test": TLS_ZONE}), anchors, peer.mx)
 @case
 def counts_survive_and_the_reporter_is_confined(world):
     """In the privileged mode the reporter is a user without rights, and writes its folder; killed and reloaded, it reports what was seen before."""
-    if os.geteuid() != 0:
-        raise Skip("needs root")
-    for user in ("_veredus", "_veredusk", "_veredusq"):
-        run("useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", user, ok=False)
+    make_users()
     sink = Sink(world)
     s = scene(world, sink, keygen=False, interval="12s", foreground=False, domains={"d.test": "mailboxes = any\n deliver = \"smtp:[127.0.0.1]:%d\"" % sink.port})
     pid, = s.pids("reporter")

@@ -9,7 +9,7 @@ import socket
 import subprocess
 
 import harness
-from harness import PASSWORD, TOP, VEREDUS, Sink, Skip, case, run, wait_until
+from harness import PASSWORD, TOP, VEREDUS, Sink, Skip, case, make_users, run, wait_until
 
 
 def called(world, name):
@@ -177,10 +177,7 @@ def json_log(world):
 @case
 def separate_users(world):
     """The privileged mode: every process as its own user, without the folders that are not its own; mail flows, also after a reload."""
-    if os.geteuid() != 0:
-        raise Skip("needs root")
-    for user in ("_veredus", "_veredusk", "_veredusq"):
-        run("useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", user, ok=False)
+    make_users()
     s = world.server(accounts=[], foreground=False, start=False, extra='processes { user = "nosuchuser" }')
     code, _, text = tool("serve", "--config", s.config)
     assert code == 78 and "server.folders" in text and "nosuchuser" in text, (code, text)
