@@ -167,11 +167,10 @@ static struct smtp_reply dmarc_decide(struct verification *v)
         bool harmless = d->record != NULL && d->policy == DMARC_POLICY_NONE;
         return judges && !harmless && may_defer(v) ? dmarc_later(v) : (struct smtp_reply){0};
     }
-    if (judges && (v->from.count == 0 || v->from.unreadable ||
-                   v->from.more)) { /* or whoever leaves it out would never be judged */
+    if (judges &&
+        (v->from.count == 0 || v->from.unreadable ||
+         v->from.more)) /* or whoever leaves it out would never be judged; those who are named are */
         into_quarantine(v, VR_STR("dmarc=none; the authors that From names cannot be told"));
-        return (struct smtp_reply){0};
-    }
     if (d->verdict != DMARC_FAIL || d->disposition == DMARC_POLICY_NONE)
         return (struct smtp_reply){0};
     v->overridden = dmarc_arc_override(d, &v->arc, c->arc_trusted, c->arc_trusted_count, &v->memory,
@@ -316,7 +315,7 @@ static void tell_reporter(struct verification *v)
     if (reporter == NULL || !verification_done(v, CHECK_DMARC) || d->record == NULL)
         return;
     uint32_t n = 0;
-    for (; n < v->dkim.signature_count && n < SEEN_SIGNATURES_MAX; n++) {
+    for (; !v->dkim_unknown && n < v->dkim.signature_count && n < SEEN_SIGNATURES_MAX; n++) {
         const struct dkim_signature *s = &v->dkim.signatures[n];
         signatures[n] = (struct seen_signature){s->domain, s->s, (uint8_t)s->verdict, s->reason};
     }

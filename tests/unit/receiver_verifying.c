@@ -424,6 +424,75 @@ static void test_no_resolver(void **state)
     close(fd);
 }
 
+/* A resolver that says more than the memory for it holds. */
+static void flood(uint64_t number, const struct dns_question *q)
+{
+    enum { RECORDS = 120000 };
+    struct vr_buf b;
+    vr_buf_init(&b, IO_FRAME_MAX);
+    ipc_put_u64(&b, number);
+    ipc_put_u32(&b, 1);
+    ipc_put_u32(&b, q->type);
+    ipc_put_str(&b, q->name);
+    ipc_put_u8(&b, DNS_STATUS_OK);
+    ipc_put_u8(&b, 0);
+    ipc_put_str(&b, VR_STR(""));
+    ipc_put_u32(&b, RECORDS);
+    for (size_t i = 0; i < RECORDS; i++) {
+        ipc_put_str(&b, VR_STR(""));
+        ipc_put_u32(&b, 0);
+        for (int k = 0; k < 17; k++)
+            ipc_put_u8(&b, 0);
+        ipc_put_str(&b, VR_STR("x"));
+    }
+    assert_false(b.too_big);
+    io_channel_send(resolver.channel, IPC_DNS_ANSWERS, vr_buf_str(&b), -1);
+    io_channel_flush(resolver.channel);
+    vr_buf_fini(&b);
+}
+
+static char accepting[] = "verify { skip = \"127.0.0.3\" timeout = 1s temperror = accept }\n";
+
+/* DKIM's check is given up: nobody knows what signatures there are, so it is temperror, and never "none". */
+static void test_dkim_given_up(void **state)
+{
+    (void)state;
+    uint64_t number;
+    struct dns_question *q;
+    size_t n;
+    bool flooded = false;
+    int fd = mail_from("127.0.0.1", "bob@fail.example", "x@relay.example");
+    say(fd, "DKIM-Signature: v=1; a=rsa-sha256; d=pass.example; s=sel; h=from; "
+            "bh=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=;"
+            " b=AAAA\r\nFrom: Bob <bob@pass.example>\r\n\r\nHello.\r\n.\r\n");
+    for (int i = 0; !flooded && i < 1000; i++) {
+        run(10);
+        while (next_ask(&number, &q, &n))
+            if ((flooded = vr_str_find_str(q[0].name, VR_STR("_domainkey")) != VR_NPOS))
+                flood(number, &q[0]);
+    }
+    struct envelope e = taken(fd);
+    assert_true(contains(e.prefix, "dkim=temperror (the answers of the DNS are beyond all"));
+    assert_true(contains(e.prefix, "dmarc=temperror"));
+    assert_int_equal(reporter.count, 0);
+    close(fd);
+}
+
+/* An author whom nobody can read spares those beside him nothing; alone he leads into Junk. */
+static void test_unreadable_author(void **state)
+{
+    (void)state;
+    int fd = mail_from("127.0.0.1", "bob@fail.example", "x@relay.example");
+    say(fd, "From: bob@fail.example, nobody@-\r\n\r\nHello.\r\n.\r\n");
+    told(fd, "", "550 5.7.1 refused by the DMARC policy of fail.example");
+    told(fd, "MAIL FROM:<bob@pass.example>\r\n", "250 ");
+    told(fd, "RCPT TO:<x@relay.example>\r\n", "250 ");
+    told(fd, "DATA\r\n", "354 ");
+    say(fd, "From: bob@pass.example, nobody@-\r\n\r\nHello.\r\n.\r\n");
+    assert_int_equal(taken(fd).asks, ENVELOPE_QUARANTINE);
+    close(fd);
+}
+
 /* However a header comes in pieces, it has not ended before its blank line; and what has no end within the bound is told from a text without a header. */
 static void test_where_headers_end(void **state)
 {
@@ -467,6 +536,8 @@ int main(void)
         EACH(test_nobody_pays),
         EACH(test_who_goes),
         EACH(test_no_resolver),
+        EACH(test_unreadable_author),
+        cmocka_unit_test_prestate_setup_teardown(test_dkim_given_up, start_all, stop_all, accepting),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
