@@ -7,7 +7,8 @@
 #include "ipc/answers.h"
 #include "ipc/seen.h"
 
-static char more[] = "trusted = \"127.0.0.2\" xforward = \"127.0.0.1\"\n"
+static char more[] = "reports { failures = yes }\n"
+                     "trusted = \"127.0.0.2\" xforward = \"127.0.0.1\"\n"
                      "verify { skip = \"127.0.0.3\" timeout = 1s }\n"
                      "domain \"strict.example\" { deliver = \"smtp:127.0.0.1:9\" verify_spf = reject }\n"
                      "domain \"none.example\" { deliver = \"smtp:127.0.0.1:9\" verify_spf = none verify_dkim "
@@ -30,6 +31,10 @@ static const struct {
     {"_dmarc.fail.example", "v=DMARC1; p=reject"},
     {"junk.example", "v=spf1 -all"},
     {"_dmarc.junk.example", "v=DMARC1; p=quarantine"},
+    {"ruf.example", "v=spf1 -all"},
+    {"_dmarc.ruf.example", "v=DMARC1; p=quarantine; ruf=mailto:f@ruf.example"},
+    {"all.example", "v=spf1 ip4:127.0.0.1 -all"},
+    {"_dmarc.all.example", "v=DMARC1; p=none; fo=1; ruf=mailto:f@all.example"},
     {"far.example", "v=spf1 ip4:192.0.2.9 -all"},
     {"b.split.example", "v=spf1 ip4:127.0.0.1 -all"},
     {"_dmarc.split.example", "v=DMARC1; p=reject; psd=y"},
@@ -256,6 +261,54 @@ static void test_method(void **state)
         assert_true(contains(taken(fd).prefix, "dmarc=pass"));
     else
         told(fd, "", "550 5.7.1 refused by the DMARC policy of a.split.example");
+    close(fd);
+}
+
+static void another(int fd, const char *sender)
+{
+    char line[100];
+    snprintf(line, sizeof line, "MAIL FROM:<%s>\r\n", sender);
+    told(fd, line, "250 ");
+    told(fd, "RCPT TO:<x@relay.example>\r\n", "250 ");
+    told(fd, "DATA\r\n", "354 ");
+}
+
+/* The header goes to the reporter when the record wants a failure report; not when it does not, and not of mail by machines. */
+static void test_failure_seen(void **state)
+{
+    (void)state;
+    struct failure_seen f;
+    int fd = mail_from("127.0.0.1", "bob@ruf.example", "x@relay.example");
+    content(fd, "ruf.example");
+    taken(fd);
+    receive(&reporter, IPC_DMARC_SEEN);
+    struct ipc_reader r = ipc_reader(vr_arena_dup(&arena, receive(&reporter, IPC_FAILURE_SEEN).rest));
+    assert_true(ipc_get_failure_seen(&r, &arena, &f) && ipc_done(&r));
+    assert_true(f.kind == DMARC_FAILURE_DMARC && f.delivery == DMARC_FAILURE_SPAM && !f.cut &&
+                f.dkim_domain.n == 0);
+    assert_true(vr_str_equal(f.mail_from, VR_STR("bob@ruf.example")) &&
+                vr_str_equal(f.spf_record, VR_STR("v=spf1 -all")) &&
+                vr_str_equal(f.message.header_from, VR_STR("ruf.example")));
+    assert_true(vr_str_starts(f.header, VR_STR("From: Bob <bob@ruf.example>\r\nSubject: x\r\n")) &&
+                vr_str_find_str(f.header, VR_STR("Hello")) == VR_NPOS);
+
+    another(fd, "bob@ruf.example");
+    say(fd, "From: bob@ruf.example\r\nAuto-Submitted: auto-replied\r\n\r\nI am away.\r\n.\r\n");
+    taken(fd);
+    receive(&reporter, IPC_DMARC_SEEN);
+    another(fd, "bob@junk.example"); /* has no ruf */
+    content(fd, "junk.example");
+    taken(fd);
+    receive(&reporter, IPC_DMARC_SEEN);
+    another(fd, "bob@all.example"); /* passes, but not by all means */
+    content(fd, "all.example");
+    taken(fd);
+    receive(&reporter, IPC_DMARC_SEEN);
+    r = ipc_reader(vr_arena_dup(&arena, receive(&reporter, IPC_FAILURE_SEEN).rest));
+    assert_true(ipc_get_failure_seen(&r, &arena, &f) && f.delivery == DMARC_FAILURE_DELIVERED &&
+                f.message.spf_aligned);
+    run(50);
+    assert_int_equal(reporter.count, 0);
     close(fd);
 }
 
@@ -529,6 +582,7 @@ int main(void)
         EACH(test_fail),
         EACH(test_method),
         {"test_method, by the list", test_method, start_all, stop_all, by_list},
+        EACH(test_failure_seen),
         EACH(test_rcpt),
         EACH(test_silence),
         EACH(test_lies),
