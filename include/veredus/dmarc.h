@@ -97,6 +97,7 @@ struct dmarc_query {
     struct vr_str spf_domain; /* the domain that it was checked for; empty: not checked */
     const struct dkim_signature *signatures; /* of dkim_verify, all of them */
     size_t signature_count;
+    bool dkim_temperror; /* what signatures there are could not be found out: one of them might have passed */
     unsigned sample; /* 0..99, drawn for this message: pct= of RFC 7489 applies its policy when sample < pct */
     const struct dns_answer *answers; /* all that is known so far */
     size_t answer_count;

@@ -152,6 +152,7 @@ static void check_alignment(struct evaluation *e)
     struct dmarc_result *out = e->out;
     out->spf_aligned =
         check_identifier(e, q->spf_domain, out->record->aspf_strict, q->spf_pass, q->spf_temperror);
+    e->uncertain = e->uncertain || q->dkim_temperror;
     for (size_t i = 0; i < q->signature_count; i++) {
         const struct dkim_signature *s = &q->signatures[i];
         bool good = check_identifier(e, s->domain, out->record->adkim_strict, s->verdict == DKIM_PASS,

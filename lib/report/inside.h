@@ -4,6 +4,7 @@
  *   mail.c                 a message with a report attached
  *   tlsrpt_record.c        _smtp._tls, names                   tlsrpt_write.c, tlsrpt_read.c, tlsrpt_mail.c
  *   dmarc_write.c, dmarc_read.c, dmarc_external.c   see dmarc_report.h
+ *   dmarc_failure.c        see dmarc_failure.h
  */
 #ifndef REPORT_INSIDE_H
 #define REPORT_INSIDE_H
@@ -25,6 +26,8 @@ struct report_mail {
     struct vr_str attachment; /* octets */
 };
 bool report_mail_write(struct vr_buf *out, const struct report_mail *m);
+/* Its header alone, with the blank line. */
+void report_mail_header(struct vr_buf *out, const struct report_mail *m, struct vr_str boundary);
 
 /* "domain!other!begin!end[!id].suffix"; of the id the letters and digits. */
 struct vr_str report_filename(struct vr_arena *arena, struct vr_str first, struct vr_str second,

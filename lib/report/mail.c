@@ -58,7 +58,7 @@ static void field(struct vr_buf *out, const char *name, struct vr_str value)
     header_write(out, vr_str_from(name), value, false);
 }
 
-static void write_header(struct vr_buf *out, const struct report_mail *m)
+void report_mail_header(struct vr_buf *out, const struct report_mail *m, struct vr_str boundary)
 {
     char date[MESSAGE_DATE_SIZE];
     size_t n = message_date_write(date, m->time, 0);
@@ -70,13 +70,13 @@ static void write_header(struct vr_buf *out, const struct report_mail *m)
     vr_buf_add(out, m->extra);
     vr_buf_addf(out,
                 "Auto-Submitted: auto-generated\r\n" /* RFC 3834 §5 */
-                "MIME-Version: 1.0\r\nContent-Type: %s;\r\n\tboundary=\"" BOUNDARY "\"\r\n\r\n",
-                m->multipart);
+                "MIME-Version: 1.0\r\nContent-Type: %s;\r\n\tboundary=\"%.*s\"\r\n\r\n",
+                m->multipart, VR_STR_ARG(boundary));
 }
 
 bool report_mail_write(struct vr_buf *out, const struct report_mail *m)
 {
-    write_header(out, m);
+    report_mail_header(out, m, VR_STR(BOUNDARY));
     vr_buf_add(out, VR_STR("This is a message of several parts, in the format of MIME.\r\n"
                            "--" BOUNDARY "\r\nContent-Type: text/plain; charset=us-ascii\r\n\r\n"));
     vr_buf_add(out, m->words);

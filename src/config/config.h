@@ -150,7 +150,7 @@ struct config_srs { /* reverse paths of mail that is forwarded */
 };
 
 struct config_reports { /* to owners of domains */
-    bool dmarc, tls;
+    bool dmarc, failures, tls;
     struct vr_str from;         /* address; empty: postmaster at the host name */
     struct vr_str organization; /* empty: the domain of `from` */
     struct vr_str contact;      /* how to reach a person; empty: none */

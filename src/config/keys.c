@@ -152,6 +152,7 @@ const struct config_key config_keys[] = {
     {"dns", "trust_anchor", "file", "the distribution's, when it exists", "The root key for DNSSEC.", NULL, CONFIG_PATH, false, AT(trust_anchor), 0, 0},
 
     {"reports", "dmarc", "yes or no", "no", "Whether owners of domains are sent DMARC aggregate reports, where they ask for them (rua=).", NULL, CONFIG_BOOL, false, AT(reports.dmarc), 0, 0},
+    {"reports", "failures", "yes or no", "no", "Whether owners of domains are sent DMARC failure reports, with the header of the message, where they ask for them (ruf=).", NULL, CONFIG_BOOL, false, AT(reports.failures), 0, 0},
     {"reports", "tls", "yes or no", "no", "Whether owners of domains are sent TLS reports, where they ask for them (_smtp._tls).", NULL, CONFIG_BOOL, false, AT(reports.tls), 0, 0},
     {"reports", "from", "address", "postmaster at the host name", "Whom reports come from.", NULL, CONFIG_SPECIAL, false, AT(reports.from), 0, 0},
     {"reports", "organization", "text", "the domain of `from`", "Who reports, for people.", NULL, CONFIG_TEXT, false, AT(reports.organization), 0, 0},

@@ -46,6 +46,7 @@ const struct ipc_frame_row ipc_frames[] = {
     {IPC_STS_POLICY, "sts-policy", IPC_RESOLVER, IPC_SENDER, false},
     {IPC_DMARC_SEEN, "dmarc-seen", IPC_RECEIVER, IPC_REPORTER, false},
     {IPC_TLS_SEEN, "tls-seen", IPC_SENDER, IPC_REPORTER, false},
+    {IPC_FAILURE_SEEN, "failure-seen", IPC_RECEIVER, IPC_REPORTER, false},
 };
 const size_t ipc_frame_count = sizeof ipc_frames / sizeof *ipc_frames;
 

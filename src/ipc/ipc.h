@@ -74,7 +74,8 @@ enum ipc_type {
     IPC_STS_POLICY,      /* resolver → sender: u64 ask, u8 enum ipc_sts, slice id, slice policy (a file), slice why not */
     /* reports (receiver, sender → reporter), see ipc/seen.h; no answers */
     IPC_DMARC_SEEN = 96, /* receiver → reporter: struct dmarc_seen (ipc_put_dmarc_seen). A message that DMARC was evaluated for */
-    IPC_TLS_SEEN         /* sender → reporter: struct tls_seen (ipc_put_tls_seen). A session to a server, or why there was none */
+    IPC_TLS_SEEN,        /* sender → reporter: struct tls_seen (ipc_put_tls_seen). A session to a server, or why there was none */
+    IPC_FAILURE_SEEN     /* receiver → reporter: struct failure_seen (ipc_put_failure_seen). A message to send a failure report of */
 };
 
 enum ipc_submitted { IPC_SUBMIT_OK, IPC_SUBMIT_FULL /* 452 4.3.1 */, IPC_SUBMIT_ERROR /* 451 4.3.0 */ };

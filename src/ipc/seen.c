@@ -104,6 +104,46 @@ bool ipc_get_dmarc_seen(struct ipc_reader *r, struct vr_arena *arena, struct dma
            out->dkim_aligned <= 1 && out->spf_aligned <= 1 && out->spf_helo <= 1;
 }
 
+bool ipc_put_failure_seen(struct vr_buf *b, const struct failure_seen *s)
+{
+    size_t before = vr_buf_size(b);
+    if (!ipc_put_dmarc_seen(b, &s->message))
+        return false;
+    ipc_put_u8(b, s->kind);
+    ipc_put_u8(b, s->delivery);
+    ipc_put_str(b, s->mail_from);
+    ipc_put_str(b, s->spf_record);
+    ipc_put_str(b, s->dkim_domain);
+    ipc_put_str(b, s->dkim_identity);
+    ipc_put_str(b, s->dkim_selector);
+    ipc_put_str(b, s->dkim_reason);
+    ipc_put_u8(b, s->dkim_verdict);
+    ipc_put_str(b, s->header);
+    ipc_put_u8(b, s->cut);
+    return fits(b, before);
+}
+
+bool ipc_get_failure_seen(struct ipc_reader *r, struct vr_arena *arena, struct failure_seen *out)
+{
+    *out = (struct failure_seen){.kind = 0};
+    if (!ipc_get_dmarc_seen(r, arena, &out->message))
+        return false;
+    out->kind = ipc_get_u8(r);
+    out->delivery = ipc_get_u8(r);
+    out->mail_from = ipc_get_str(r);
+    out->spf_record = ipc_get_str(r);
+    out->dkim_domain = ipc_get_str(r);
+    out->dkim_identity = ipc_get_str(r);
+    out->dkim_selector = ipc_get_str(r);
+    out->dkim_reason = ipc_get_str(r);
+    out->dkim_verdict = ipc_get_u8(r);
+    out->header = ipc_get_str(r);
+    out->cut = ipc_get_u8(r);
+    return !r->bad && out->kind > DMARC_FAILURE_NONE && out->kind <= DMARC_FAILURE_SPF &&
+           out->delivery <= DMARC_FAILURE_REJECTED && out->mail_from.n > 0 &&
+           out->dkim_verdict <= DKIM_PERMERROR && out->header.n <= DMARC_FAILURE_HEADER_MAX && out->cut <= 1;
+}
+
 bool ipc_put_tls_seen(struct vr_buf *b, const struct tls_seen *s)
 {
     size_t before = vr_buf_size(b);

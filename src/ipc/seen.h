@@ -10,6 +10,7 @@
 #include "ipc/ipc.h"
 
 #include <veredus/dmarc.h>
+#include <veredus/dmarc_failure.h>
 #include <veredus/tlsrpt.h>
 
 #define SEEN_SIGNATURES_MAX 16
@@ -52,6 +53,22 @@ struct dmarc_seen {
 bool ipc_put_dmarc_seen(struct vr_buf *b, const struct dmarc_seen *s);
 /* Slices point into the payload, arrays are in the arena. */
 bool ipc_get_dmarc_seen(struct ipc_reader *r, struct vr_arena *arena, struct dmarc_seen *out);
+
+/* A message that a failure report is wanted of (dmarc_failure_wanted). Sent only when `reports.failures` is on, beside the other frame. */
+struct failure_seen {
+    struct dmarc_seen message;
+    uint8_t kind;              /* enum dmarc_failure_kind, not NONE */
+    uint8_t delivery;          /* enum dmarc_failure_delivery */
+    struct vr_str mail_from;   /* the address; never empty */
+    struct vr_str spf_record;  /* of spf_domain; empty: none */
+    struct vr_str dkim_domain, /* of the signature to tell of; empty: none */
+        dkim_identity, dkim_selector, dkim_reason;
+    uint8_t dkim_verdict; /* enum dkim_verdict */
+    struct vr_str header; /* as of dmarc_failure_header */
+    uint8_t cut;          /* it was longer */
+};
+bool ipc_put_failure_seen(struct vr_buf *b, const struct failure_seen *s); /* as ipc_put_dmarc_seen */
+bool ipc_get_failure_seen(struct ipc_reader *r, struct vr_arena *arena, struct failure_seen *out);
 
 /* A session to a server of a policy domain, or a failure to begin one because of a policy. One frame for each policy that was applied. */
 struct tls_seen {

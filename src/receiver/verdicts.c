@@ -167,11 +167,10 @@ static struct smtp_reply dmarc_decide(struct verification *v)
         bool harmless = d->record != NULL && d->policy == DMARC_POLICY_NONE;
         return judges && !harmless && may_defer(v) ? dmarc_later(v) : (struct smtp_reply){0};
     }
-    if (judges && (v->from.count == 0 || v->from.unreadable ||
-                   v->from.more)) { /* or whoever leaves it out would never be judged */
+    if (judges &&
+        (v->from.count == 0 || v->from.unreadable ||
+         v->from.more)) /* or whoever leaves it out would never be judged; those who are named are */
         into_quarantine(v, VR_STR("dmarc=none; the authors that From names cannot be told"));
-        return (struct smtp_reply){0};
-    }
     if (d->verdict != DMARC_FAIL || d->disposition == DMARC_POLICY_NONE)
         return (struct smtp_reply){0};
     v->overridden = dmarc_arc_override(d, &v->arc, c->arc_trusted, c->arc_trusted_count, &v->memory,
@@ -305,44 +304,99 @@ static enum dmarc_override override_of(const struct verification *v)
     return d->disposition != v->disposition ? DMARC_OVERRIDE_LOCAL_POLICY : DMARC_OVERRIDE_NONE;
 }
 
-/* The owner of the domain is told (by and by, by the reporter) what came in his name. */
-static void tell_reporter(struct verification *v)
+static struct dmarc_seen seen_of(const struct verification *v,
+                                 struct seen_signature signatures[SEEN_SIGNATURES_MAX])
 {
-    struct transaction *t = v->transaction;
-    struct peer *reporter = process_peer(t->receiver->process, IPC_REPORTER);
+    const struct transaction *t = v->transaction;
     const struct dmarc_result *d = &v->dmarc;
     const struct spf_result *spf = verification_spf(v);
-    struct seen_signature signatures[SEEN_SIGNATURES_MAX];
-    if (reporter == NULL || !verification_done(v, CHECK_DMARC) || d->record == NULL)
-        return;
     uint32_t n = 0;
-    for (; n < v->dkim.signature_count && n < SEEN_SIGNATURES_MAX; n++) {
+    for (; !v->dkim_unknown && n < v->dkim.signature_count && n < SEEN_SIGNATURES_MAX; n++) {
         const struct dkim_signature *s = &v->dkim.signatures[n];
         signatures[n] = (struct seen_signature){s->domain, s->s, (uint8_t)s->verdict, s->reason};
     }
-    struct dmarc_seen seen = {.time_us = t->envelope.arrival_us,
-                              .policy_domain = d->record_domain,
-                              .organization = d->organization,
-                              .record = d->record->text,
-                              .method = (uint8_t)d->method,
-                              .source_ip = v->client_text,
-                              .verdict = (uint8_t)d->verdict,
-                              .disposition = (uint8_t)v->disposition,
-                              .override = (uint8_t)override_of(v),
-                              .comment = v->override_comment,
-                              .dkim_aligned = d->dkim_aligned,
-                              .spf_aligned = d->spf_aligned,
-                              .header_from = d->domain,
-                              .envelope_from = domain_of(v->sender),
-                              .envelope_to = domain_of(t->envelope.rcpts[0].address),
-                              .spf_domain = spf != NULL ? spf->domain : vr_str(NULL, 0),
-                              .spf_result = vr_str_from(spf != NULL ? spf_verdict_name(spf->verdict) : NULL),
-                              .spf_helo = v->sender.n == 0,
-                              .signatures = signatures,
-                              .signature_count = n};
+    return (struct dmarc_seen){.time_us = t->envelope.arrival_us,
+                               .policy_domain = d->record_domain,
+                               .organization = d->organization,
+                               .record = d->record->text,
+                               .method = (uint8_t)d->method,
+                               .source_ip = v->client_text,
+                               .verdict = (uint8_t)d->verdict,
+                               .disposition = (uint8_t)v->disposition,
+                               .override = (uint8_t)override_of(v),
+                               .comment = v->override_comment,
+                               .dkim_aligned = d->dkim_aligned,
+                               .spf_aligned = d->spf_aligned,
+                               .header_from = d->domain,
+                               .envelope_from = domain_of(v->sender),
+                               .envelope_to = domain_of(t->envelope.rcpts[0].address),
+                               .spf_domain = spf != NULL ? spf->domain : vr_str(NULL, 0),
+                               .spf_result = vr_str_from(spf != NULL ? spf_verdict_name(spf->verdict) : NULL),
+                               .spf_helo = v->sender.n == 0,
+                               .signatures = signatures,
+                               .signature_count = n};
+}
+
+/* The record that SPF was decided by; empty: there is none. */
+static struct vr_str spf_record(const struct verification *v)
+{
+    const struct spf_result *spf = verification_spf(v);
+    const struct dns_answer *a =
+        spf != NULL ? dns_answer_find(v->answers, v->answer_count, spf->domain, DNS_TYPE_TXT) : NULL;
+    for (size_t i = 0; a != NULL && a->status == DNS_STATUS_OK && i < a->count; i++)
+        if (vr_str_starts_nocase(a->records[i].data, VR_STR("v=spf1")))
+            return a->records[i].data;
+    return vr_str(NULL, 0);
+}
+
+/* Of this message alone, where fo= wants it and `reports.failures` allows it: the header goes with it. */
+static void tell_failure(const struct verification *v, struct peer *reporter,
+                         const struct dmarc_seen *message, const struct smtp_reply *reply)
+{
+    struct transaction *t = v->transaction;
+    struct vr_str header = mail_digest_header(t->digest);
+    size_t at;
+    bool cut;
+    enum dmarc_failure_kind kind = dmarc_failure_wanted(&v->dmarc, v->dkim.signatures,
+                                                        v->dkim.signature_count, verification_spf(v), &at);
+    if (!t->receiver->config->reports.failures || kind == DMARC_FAILURE_NONE ||
+        dmarc_failure_loops(v->sender, header))
+        return;
+    struct failure_seen f = {.message = *message,
+                             .kind = (uint8_t)kind,
+                             .delivery = reply->code != 0      ? DMARC_FAILURE_REJECTED
+                                         : v->quarantine.n > 0 ? DMARC_FAILURE_SPAM
+                                                               : DMARC_FAILURE_DELIVERED,
+                             .mail_from = v->sender,
+                             .spf_record = spf_record(v)};
+    if (at != VR_NPOS) {
+        const struct dkim_signature *s = &v->dkim.signatures[at];
+        f.dkim_domain = s->domain;
+        f.dkim_identity = s->i;
+        f.dkim_selector = s->s;
+        f.dkim_reason = s->reason;
+        f.dkim_verdict = (uint8_t)s->verdict;
+    }
+    f.header = dmarc_failure_header(header, &cut);
+    f.cut = cut;
     struct vr_buf *b = process_frame(t->receiver->process);
+    if (ipc_put_failure_seen(b, &f))
+        peer_send(reporter, IPC_FAILURE_SEEN, b, -1);
+}
+
+/* The owner of the domain is told (by and by, by the reporter) what came in his name. */
+static void tell_reporter(const struct verification *v, const struct smtp_reply *reply)
+{
+    struct process *p = v->transaction->receiver->process;
+    struct peer *reporter = process_peer(p, IPC_REPORTER);
+    struct seen_signature signatures[SEEN_SIGNATURES_MAX];
+    if (reporter == NULL || !verification_done(v, CHECK_DMARC) || v->dmarc.record == NULL)
+        return;
+    struct dmarc_seen seen = seen_of(v, signatures);
+    struct vr_buf *b = process_frame(p);
     if (ipc_put_dmarc_seen(b, &seen))
         peer_send(reporter, IPC_DMARC_SEEN, b, -1);
+    tell_failure(v, reporter, &seen, reply);
 }
 
 struct smtp_reply verdicts_settle(struct verification *v)
@@ -352,7 +406,7 @@ struct smtp_reply verdicts_settle(struct verification *v)
         v->transaction->envelope.asks |= ENVELOPE_QUARANTINE;
     report(v, &reply);
     if (reply.code / 100 != 4) /* it will be seen again */
-        tell_reporter(v);
+        tell_reporter(v, &reply);
     return reply;
 }
 

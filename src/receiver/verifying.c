@@ -30,7 +30,12 @@ struct questions {
 };
 
 /* A check of which the bounds are reached has no result that anybody could use. */
-static const struct vr_str out_of_bounds = VR_STR_INIT("the answers of the DNS are beyond all bounds");
+#define OUT_OF_BOUNDS "the answers of the DNS are beyond all bounds"
+static const struct vr_str out_of_bounds = VR_STR_INIT(OUT_OF_BOUNDS);
+
+/* It stands for all of them. */
+static const struct dkim_signature no_signature_known = {
+    .verdict = DKIM_TEMPERROR, .reason = VR_STR_INIT(OUT_OF_BOUNDS), .time = -1, .expires = -1};
 
 static enum step spf_step(struct check *c, struct questions *q)
 {
@@ -64,8 +69,11 @@ static enum step dkim_step(struct check *c, struct questions *q)
     struct dkim_query query = dkim_query_of(v);
     if (!mail_digest_has_header(v->transaction->digest))
         return STEP_LATER;
-    if (c->given_up || dkim_verify(v->transaction->digest, &query, &c->arena, &v->dkim) != VR_OK)
-        v->dkim = (struct dkim_result){.state = DKIM_DONE};
+    v->dkim_unknown =
+        c->given_up || dkim_verify(v->transaction->digest, &query, &c->arena, &v->dkim) != VR_OK;
+    if (v->dkim_unknown)
+        v->dkim =
+            (struct dkim_result){.state = DKIM_DONE, .signatures = &no_signature_known, .signature_count = 1};
     *q = (struct questions){v->dkim.questions, v->dkim.question_count};
     return v->dkim.state == DKIM_DONE ? STEP_DONE : q->count > 0 ? STEP_ASK : STEP_LATER;
 }
@@ -99,6 +107,7 @@ static enum step dmarc_step(struct check *c, struct questions *q)
                                 .spf_domain = spf != NULL ? spf->domain : vr_str(NULL, 0),
                                 .signatures = v->dkim.signatures,
                                 .signature_count = v->dkim.signature_count,
+                                .dkim_temperror = v->dkim_unknown,
                                 .sample = v->sample,
                                 .answers = v->answers,
                                 .answer_count = v->answer_count};
@@ -136,6 +145,7 @@ static void on_answers(void *arg, const struct dns_answer *answers, size_t n)
 {
     struct check *c = arg;
     c->ask = NULL;
+    c->waited_ms += io_monotonic_ms(c->of->transaction->receiver->io) - c->asked_ms;
     c->given_up = n == 0 || !answers_add(c->of, answers, n);
     verifying_pump(c->of);
 }
@@ -156,10 +166,9 @@ static void check_run(struct check *c)
         c->rounds--; /* it was no answer that brought us here */
     if (step != STEP_ASK)
         return;
-    int64_t now = io_monotonic_ms(r->io);
-    if (c->until_ms == 0)
-        c->until_ms = now + r->config->verify_timeout;
-    c->ask = resolving_ask(r->resolving, &v->memory, q.list, q.count, c->until_ms - now, on_answers, c);
+    c->asked_ms = io_monotonic_ms(r->io);
+    c->ask = resolving_ask(r->resolving, &v->memory, q.list, q.count,
+                           r->config->verify_timeout - c->waited_ms, on_answers, c);
 }
 
 static bool spf_is_done(const struct verification *v)
@@ -301,7 +310,7 @@ struct smtp_reply verifying_rcpt(struct transaction *t, const struct config_doma
 void verifying_bind(struct transaction *t, const struct config_domain *d)
 {
     struct verification *v = t->verification;
-    if (v == NULL)
+    if (v == NULL || v->bound) /* who came by without verifying_rcpt does not change it for the others */
         return;
     v->wants = d != NULL ? d->verify : t->receiver->config->verify;
     v->bound = true;

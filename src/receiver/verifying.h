@@ -22,7 +22,9 @@ struct check {
     unsigned rounds;
     struct vr_arena arena;     /* of the last call: its result is in it */
     struct resolving_ask *ask; /* under way */
-    int64_t until_ms;          /* the answers must be there; 0: nothing was asked yet */
+    int64_t asked_ms;          /* since then; */
+    int64_t
+        waited_ms; /* and so long for what was asked before: the time that the message takes to come is not its */
 };
 
 struct verification {
@@ -41,6 +43,7 @@ struct verification {
     struct vr_str helo, sender; /* sender: as of the envelope, without < > */
     struct spf_result spf[2];   /* by CHECK_HELO, CHECK_MAIL_FROM; of a null path the second is not wanted */
     struct dkim_result dkim;
+    bool dkim_unknown; /* its check was given up: one signature, temperror, stands for all */
     struct arc_result arc;
     struct dmarc_from from;
     struct dmarc_result dmarc;

@@ -4,6 +4,7 @@
  *   counts.c     the data base
  *   job.c        the reports of one domain: where to, what, then one destination after the other
  *   content.c    rows become XML or JSON, and a message
+ *   failures.c   failure reports, each at once
  *   outbox.c     a message is signed and given to the queue, or a report POSTed
  */
 #ifndef REPORTER_INSIDE_H
@@ -25,6 +26,7 @@
 #define REPORT_LIST_MAX    32 /* destinations of a report */
 
 struct job;
+struct failures;
 
 struct reporter {
     struct process *process;
@@ -35,7 +37,8 @@ struct reporter {
     struct resolving *resolving;
     struct io_http *http; /* NULL: no https */
     struct io_timer *tick;
-    struct job *job; /* under way, or NULL */
+    struct job *job;           /* under way, or NULL */
+    struct failures *failures; /* NULL: they are off, or this is the last turn of the loop */
     uint64_t last_id, last_ask;
     int64_t interval, delay;                       /* seconds: of a period, and behind its end */
     uint64_t ignored;                              /* frames beyond a bound since the log was told */
@@ -55,8 +58,9 @@ struct outbox {
     enum outcome outcome; /* OUT_DONE */
     const char *why;
     bool must_sign, again;
-    uint8_t asks; /* enum envelope_asks */
-    uint64_t ask; /* of the keeper, or the queue's id */
+    bool null_path; /* from <>, not from reports.from; set once */
+    uint8_t asks;   /* enum envelope_asks */
+    uint64_t ask;   /* of the keeper, or the queue's id */
     struct vr_arena arena;
     struct vr_buf message, prefix;
     struct vr_str to;
@@ -98,5 +102,13 @@ bool job_begin(struct reporter *r);
 void job_free(struct job *j); /* as it is: its counts stay */
 struct outbox *job_outbox(struct job *j);
 void reporter_next(struct reporter *r);
+
+/* ---- failure reports (failures.c) ----------------------------------------------------------------------------------- */
+
+struct failures *failures_new(struct reporter *r);
+void failures_free(struct failures *f); /* NULL is fine */
+/* The payload of an IPC_FAILURE_SEEN. False: it is none. */
+bool failures_take(struct failures *f, struct vr_str payload);
+struct outbox *failures_outbox(struct failures *f);
 
 #endif

@@ -74,7 +74,7 @@ static void submit(struct outbox *o)
     o->ask = queue_id_next(&r->last_id, now, r->process->slot);
     struct envelope e = {.id = o->ask,
                          .arrival_us = now,
-                         .reverse_path = r->from,
+                         .reverse_path = o->null_path ? vr_str(NULL, 0) : r->from,
                          .body = SMTP_BODY_7BIT,
                          .user = VR_STR("reporter"),
                          .client = VR_STR("reporter"),

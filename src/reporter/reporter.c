@@ -81,6 +81,8 @@ static void start(struct process *p)
     struct reporter *r = p->data;
     char path[400], error[256];
     uint32_t random;
+    if (p->config->reports.failures)
+        r->failures = failures_new(r);
     snprintf(path, sizeof path, "%s/reports/counts.db", p->config->state);
     r->counts = counts_open(path, error); /* as the user that it runs as */
     if (r->counts == NULL) {              /* mail goes on: nothing is counted until somebody mends it */
@@ -138,14 +140,20 @@ static void frame(struct process *p, struct peer *peer, uint16_t type, struct vr
     case IPC_SIGNERS:
     case IPC_SIGNED:
     case IPC_SUBMITTED:
-        if (r->job != NULL)
+        if (r->job != NULL) /* each knows its own answers by their numbers */
             outbox_frame(job_outbox(r->job), type, payload);
+        if (r->failures != NULL)
+            outbox_frame(failures_outbox(r->failures), type, payload);
         return;
+    case IPC_FAILURE_SEEN:
+        if (r->failures == NULL || failures_take(r->failures, payload))
+            return;
+        break;
     default:
+        if (seen(r, type, payload))
+            return;
         break;
     }
-    if (seen(r, type, payload))
-        return;
     event_begin(p->log, EVENT_ERROR, "reporter.malformed_frame", 0);
     event_text(p->log, "from", ipc_role_name(peer->role));
     event_u64(p->log, "type", type);
@@ -166,6 +174,8 @@ static void detached(struct process *p, struct peer *peer)
         resolving_lost(r->resolving, peer);
     if (r->job != NULL)
         outbox_lost(job_outbox(r->job), peer->role);
+    if (r->failures != NULL)
+        outbox_lost(failures_outbox(r->failures), peer->role);
 }
 
 /* What senders say while they drain is still counted: the supervisor drains this process after them when the server stops. */
@@ -175,6 +185,8 @@ static void drain(struct process *p, int64_t deadline_ms)
     (void)deadline_ms;
     if (r->job != NULL)
         job_free(r->job);
+    failures_free(r->failures);
+    r->failures = NULL;
     counts_close(r->counts);
     r->counts = NULL;
     process_exit(p, 0);

@@ -190,7 +190,7 @@ static unsigned wanted(const struct supervisor *s, enum ipc_role role)
     case IPC_PAM:
         return config_has_accounts(s->config, ACCOUNTS_FROM_PAM);
     case IPC_REPORTER:
-        return s->config->reports.dmarc || s->config->reports.tls;
+        return s->config->reports.dmarc || s->config->reports.failures || s->config->reports.tls;
     default:
         return 1;
     }

@@ -79,7 +79,7 @@ def check_schema(element, path=None):
         check_schema(child, path + "/" + child.tag)
 
 
-def scene(world, sink, reports="dmarc = yes", keygen=True, interval="2s", **options):
+def scene(world, sink, reports="dmarc = yes", keygen=True, interval="2s", zone=ZONE, **options):
     anchors = world.write("no-anchors", "; this world has no root\n")
     s = world.server(accounts=["ann@d.test"], start=False, **options, extra="""
 verify { skip = none
@@ -90,15 +90,15 @@ reports { %s
  from = "reports@d.test"
  organization = "Test & Co"
  interval = %s }
-route "*" { to = "smtp:[127.0.0.1]:%d" tls = none }""" % (nsd(world, {"test": ZONE}), anchors, reports, interval, sink.port))
+route "*" { to = "smtp:[127.0.0.1]:%d" tls = none }""" % (nsd(world, {"test": zone}), anchors, reports, interval, sink.port))
     if keygen:
         s.command("dkim", "keygen", "d.test", "--algorithm", "ed25519", "--config", s.config)
     return s.start()
 
 
-def send(s, sender, author, to="ann@d.test"):
+def send(s, sender, author, to="ann@d.test", more=""):
     with smtplib.SMTP(s.host, s.mx) as c:
-        c.sendmail(sender, [to], "From: %s\r\nTo: %s\r\nSubject: x\r\nDate: %s\r\nMessage-ID: <%s@x.test>\r\n\r\nhi\r\n" % (author, to, email.utils.formatdate(), time.time_ns()))
+        c.sendmail(sender, [to], ("From: %s\r\nTo: %s\r\nSubject: x\r\nDate: %s\r\nMessage-ID: <%s@x.test>\r\n%s\r\nhi\r\n" % (author, to, email.utils.formatdate(), time.time_ns(), more)).encode())
 
 
 def reports_to(sink, address):
@@ -175,6 +175,86 @@ def owners_of_domains_are_told(world):
         assert all(r["result"] == "fail" for r in failed["records"])
         text = s.command("report", mail).stdout
         assert "DMARC report of Test & Co <reports@d.test> about author.test" in text and "p=quarantine" in text, text
+
+
+FAILURE_ZONE = """
+author        TXT "v=spf1 ip4:127.0.0.1 -all"
+_dmarc.author TXT "v=DMARC1; p=quarantine; ruf=mailto:ruf@author.test,mailto:ruf@consulting.test,mailto:ruf@nosy.test"
+author.test._report._dmarc.consulting TXT "v=DMARC1"
+other         TXT "v=spf1 ip4:127.0.0.1 -all"
+strict        TXT "v=spf1 ip4:127.0.0.1 -all"
+_dmarc.strict TXT "v=DMARC1; p=none; fo=1:d:s; ruf=mailto:ruf@strict.test"
+bad           TXT "v=spf1 ip4:192.0.2.1 ~all"
+_dmarc.bad    TXT "v=DMARC1; p=none; fo=s; ruf=mailto:ruf@bad.test"
+quiet         TXT "v=spf1 -all"
+_dmarc.quiet  TXT "v=DMARC1; p=none"
+"""
+
+
+def failures_to(sink, address):
+    """Each failure report that came to this address: its reverse path, as it came, its machine-readable part, the header in it."""
+    found = []
+    for path, recipients, data in list(sink.messages):
+        if any(address in r for r in recipients):
+            message = email.message_from_bytes(data)
+            assert message.get_content_type() == "multipart/report" and message.get_param("report-type") == "feedback-report", message
+            assert not message.defects and message["Auto-Submitted"] == "auto-generated" and message["From"] == "reports@d.test", message.items()
+            words, feedback, header = message.get_payload()
+            assert [p.get_content_type() for p in (words, feedback, header)] == ["text/plain", "message/feedback-report", "text/rfc822-headers"], message
+            inner, = feedback.get_payload()
+            found.append((path, data, inner, email.message_from_bytes(header.get_payload(decode=True))))
+    return found
+
+
+@case
+def failures_are_told_where_that_is_wanted(world):
+    """With `reports.failures` a message that fails DMARC is told at once, with its header and without its body, to those who may hear it, as fo= says; ten of a domain within an hour."""
+    sink = Sink(world)
+    s = scene(world, sink, reports="failures = yes", zone=FAILURE_ZONE)
+    send(s, "x@author.test", "x@author.test")  # passes
+    send(s, "x@quiet.test", "x@quiet.test")  # fails, and has no ruf
+    send(s, "", "x@author.test")  # a machine's
+    send(s, "x@other.test", "x@author.test", more="Auto-Submitted: auto-replied\r\n")
+    send(s, "x@other.test", "x@author.test", more="X-Word: gr\u00fc\u00df\r\n--=_veredus_failure_0_=: x\r\n")
+    wait_until("both are told", lambda: failures_to(sink, "ruf@author.test") and failures_to(sink, "ruf@consulting.test"), 30)
+    (path, data, feedback, header), = failures_to(sink, "ruf@author.test")
+    assert len(failures_to(sink, "ruf@consulting.test")) == 1
+    assert path.upper().startswith("MAIL FROM:<> "), path
+    assert [v["verdict"] for v in ask(kind="dkim", message=data, dns=key_records(s))] == ["pass"]
+    wanted = {"Feedback-Type": "auth-failure", "Version": "1", "Auth-Failure": "dmarc", "Delivery-Result": "delivered", "Identity-Alignment": "none", "Original-Mail-From": "<x@other.test>",
+              "Source-IP": "127.0.0.1", "Reported-Domain": "author.test", "SPF-DNS": 'txt : other.test : "v=spf1 ip4:127.0.0.1 -all"'}
+    assert {name: feedback[name] for name in wanted} == wanted, feedback.items()
+    assert re.fullmatch(r"\S+;\s+dmarc=fail.*\sheader\.from=author\.test", feedback["Authentication-Results"], re.S), feedback["Authentication-Results"]
+    assert abs(email.utils.parsedate_to_datetime(feedback["Arrival-Date"]).timestamp() - time.time()) < 600
+    assert not feedback.get_payload().strip()
+    assert header["From"] == "x@author.test" and header["To"] == "ann@d.test" and header["Subject"] == "x", header.items()
+    assert "X-Word: gr=C3=BC=C3=9F".encode() in data and b"\r\nhi\r\n" not in data and not header.get_payload().strip(), data
+    wait_until("who did not ask is refused", lambda: re.search(r"report\.refused.*nosy\.test", s.log()), 20)
+
+    send(s, "x@strict.test", "x@strict.test")  # passes by SPF, and has no signature
+    send(s, "x@bad.test", "x@bad.test")
+    wait_until("fo=1 and fo=s are told", lambda: failures_to(sink, "ruf@strict.test") and failures_to(sink, "ruf@bad.test"), 30)
+    (_, _, feedback, _), = failures_to(sink, "ruf@strict.test")
+    assert feedback["Auth-Failure"] == "dmarc" and feedback["Identity-Alignment"] == "spf" and "dmarc=pass" in feedback["Authentication-Results"], feedback.items()
+    (_, _, feedback, _), = failures_to(sink, "ruf@bad.test")
+    assert feedback["Auth-Failure"] == "spf" and "spf=softfail" in feedback["Authentication-Results"] and feedback["Identity-Alignment"] == "none", feedback.items()
+
+    for _ in range(12):
+        send(s, "x@bad.test", "x@bad.test")
+    wait_until("the limit is reached", lambda: len(failures_to(sink, "ruf@bad.test")) == 10, 30)
+    wait_until("the log tells of the rest", lambda: sum(int(e["messages"]) for e in s.events("report.limited")) == 3, 30)
+    assert len(failures_to(sink, "ruf@bad.test")) == 10 and len(failures_to(sink, "ruf@author.test")) == 1
+    assert not [m for m in sink.messages if any("nosy" in r or "quiet" in r for r in m[1])], "somebody is told who did not ask"
+
+
+@case
+def failures_are_not_told_unless_that_is_wanted(world):
+    """With aggregate reports alone no header leaves."""
+    sink = Sink(world)
+    s = scene(world, sink, zone=FAILURE_ZONE.replace("ruf=mailto:ruf@author.test", "rua=mailto:rua@author.test; ruf=mailto:ruf@author.test"))
+    send(s, "x@other.test", "x@author.test")
+    wait_until("the aggregate report comes", lambda: reports_to(sink, "rua@author.test"), 60)
+    assert not [m for m in sink.messages if any("ruf@" in r for r in m[1])], sink.messages
 
 
 TLS_ZONE = """

@@ -453,13 +453,13 @@ static void everything_can_be_set(void **state)
              "sending { source = \"192.0.2.9\" source6 = \"2001:db8::9\" command_timeout = 30s "
              "connection_idle = 500ms mx_port = 2525 dane = no mta_sts = no mta_sts_port = 8443 }\n"
              "dns { servers = { \"127.0.0.1@5353\", \"2001:db8::53\" } }\n"
-             "reports { dmarc = yes tls = yes from = reports organization = \"A & B\" interval = 12h }\n"
+             "reports { dmarc = yes failures = yes tls = yes from = reports organization = \"A & B\" interval = 12h }\n"
              "log { format = json level = debug } processes { receivers = 2 senders = 3 user = mail }\n",
              password, password);
     struct config *c = config_of(text);
     assert_true(vr_str_equal(c->postmaster, VR_STR("admin@a.test")));
     assert_int_equal(c->trusted.count, 3);
-    assert_true(c->reports.dmarc && c->reports.tls && c->reports.interval == 12 * 3600 * 1000);
+    assert_true(c->reports.dmarc && c->reports.failures && c->reports.tls && c->reports.interval == 12 * 3600 * 1000);
     assert_true(vr_str_equal(c->reports.from, VR_STR("reports@mx.test.example")));
     assert_true(vr_str_equal(c->reports.organization, VR_STR("A & B")));
     assert_int_equal(c->trusted.items[2].bits, 32);

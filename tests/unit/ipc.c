@@ -71,6 +71,8 @@ static void test_who_may(void **state)
         {IPC_DMARC_SEEN, IPC_SENDER, IPC_REPORTER, false, false},
         {IPC_TLS_SEEN, IPC_SENDER, IPC_REPORTER, false, true},
         {IPC_TLS_SEEN, IPC_REPORTER, IPC_SENDER, false, false},
+        {IPC_FAILURE_SEEN, IPC_RECEIVER, IPC_REPORTER, false, true},
+        {IPC_FAILURE_SEEN, IPC_SENDER, IPC_REPORTER, false, false},
         {IPC_DNS_ASK, IPC_RECEIVER, IPC_RESOLVER, false, true},
         {IPC_DNS_ASK, IPC_QUEUE, IPC_RESOLVER, false, false},
         {IPC_DNS_ANSWERS, IPC_RESOLVER, IPC_RECEIVER, false, true},
@@ -381,6 +383,59 @@ static void test_seen(void **state)
     assert_false(ipc_put_dmarc_seen(&buf, &sent));
 }
 
+static void test_failure_seen(void **state)
+{
+    (void)state;
+    struct failure_seen sent = {
+        .message = {.time_us = 79, .header_from = VR_STR("d.test"), .verdict = DMARC_FAIL},
+        .kind = DMARC_FAILURE_DKIM,
+        .delivery = DMARC_FAILURE_SPAM,
+        .mail_from = VR_STR("a@d.test"),
+        .spf_record = VR_STR("v=spf1 -all"),
+        .dkim_domain = VR_STR("e.test"),
+        .dkim_identity = VR_STR("@e.test"),
+        .dkim_selector = VR_STR("s1"),
+        .dkim_reason = VR_STR("why"),
+        .dkim_verdict = DKIM_PERMERROR,
+        .header = VR_STR("A: b\r\n"),
+        .cut = 1};
+    struct failure_seen f;
+    assert_true(ipc_put_failure_seen(&buf, &sent));
+    for (size_t cut = 0; cut < vr_buf_size(&buf); cut++) {
+        struct ipc_reader part = ipc_reader(vr_str_sub(vr_buf_str(&buf), 0, cut));
+        assert_false(ipc_get_failure_seen(&part, &arena, &f) && ipc_done(&part));
+    }
+    struct ipc_reader r = ipc_reader(vr_buf_str(&buf));
+    assert_true(ipc_get_failure_seen(&r, &arena, &f) && ipc_done(&r));
+    assert_true(f.message.time_us == 79 && f.kind == sent.kind && f.delivery == sent.delivery &&
+                f.dkim_verdict == sent.dkim_verdict && f.cut);
+    assert_str(f.message.header_from, sent.message.header_from);
+    assert_str(f.mail_from, sent.mail_from);
+    assert_str(f.spf_record, sent.spf_record);
+    assert_str(f.dkim_domain, sent.dkim_domain);
+    assert_str(f.dkim_identity, sent.dkim_identity);
+    assert_str(f.dkim_selector, sent.dkim_selector);
+    assert_str(f.dkim_reason, sent.dkim_reason);
+    assert_str(f.header, sent.header);
+
+    static char large[SEEN_MAX];
+    vr_buf_reset(&buf); /* more of a header than may be sent */
+    sent.header = vr_str(large, DMARC_FAILURE_HEADER_MAX + 1);
+    assert_true(ipc_put_failure_seen(&buf, &sent));
+    r = ipc_reader(vr_buf_str(&buf));
+    assert_false(ipc_get_failure_seen(&r, &arena, &f));
+    vr_buf_reset(&buf); /* nothing that a report is wanted of */
+    sent.header = vr_str(NULL, 0);
+    sent.kind = DMARC_FAILURE_NONE;
+    assert_true(ipc_put_failure_seen(&buf, &sent));
+    r = ipc_reader(vr_buf_str(&buf));
+    assert_false(ipc_get_failure_seen(&r, &arena, &f));
+    vr_buf_reset(&buf);
+    sent.message.record = vr_str(large, sizeof large - 300);
+    sent.header = vr_str(large, 1000);
+    assert_false(ipc_put_failure_seen(&buf, &sent));
+}
+
 static void test_tls_seen(void **state)
 {
     (void)state;
@@ -515,6 +570,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_damaged, setup, teardown),
         cmocka_unit_test_setup_teardown(test_seen, setup, teardown),
         cmocka_unit_test_setup_teardown(test_tls_seen, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_failure_seen, setup, teardown),
         cmocka_unit_test_setup_teardown(test_ids, setup, teardown),
         cmocka_unit_test_setup_teardown(test_signers, setup, teardown),
         cmocka_unit_test_setup_teardown(test_destinations, setup, teardown),

@@ -7,7 +7,8 @@
 #include "ipc/answers.h"
 #include "ipc/seen.h"
 
-static char more[] = "trusted = \"127.0.0.2\" xforward = \"127.0.0.1\"\n"
+static char more[] = "reports { failures = yes }\n"
+                     "trusted = \"127.0.0.2\" xforward = \"127.0.0.1\"\n"
                      "verify { skip = \"127.0.0.3\" timeout = 1s }\n"
                      "domain \"strict.example\" { deliver = \"smtp:127.0.0.1:9\" verify_spf = reject }\n"
                      "domain \"none.example\" { deliver = \"smtp:127.0.0.1:9\" verify_spf = none verify_dkim "
@@ -30,6 +31,10 @@ static const struct {
     {"_dmarc.fail.example", "v=DMARC1; p=reject"},
     {"junk.example", "v=spf1 -all"},
     {"_dmarc.junk.example", "v=DMARC1; p=quarantine"},
+    {"ruf.example", "v=spf1 -all"},
+    {"_dmarc.ruf.example", "v=DMARC1; p=quarantine; ruf=mailto:f@ruf.example"},
+    {"all.example", "v=spf1 ip4:127.0.0.1 -all"},
+    {"_dmarc.all.example", "v=DMARC1; p=none; fo=1; ruf=mailto:f@all.example"},
     {"far.example", "v=spf1 ip4:192.0.2.9 -all"},
     {"b.split.example", "v=spf1 ip4:127.0.0.1 -all"},
     {"_dmarc.split.example", "v=DMARC1; p=reject; psd=y"},
@@ -259,6 +264,54 @@ static void test_method(void **state)
     close(fd);
 }
 
+static void another(int fd, const char *sender)
+{
+    char line[100];
+    snprintf(line, sizeof line, "MAIL FROM:<%s>\r\n", sender);
+    told(fd, line, "250 ");
+    told(fd, "RCPT TO:<x@relay.example>\r\n", "250 ");
+    told(fd, "DATA\r\n", "354 ");
+}
+
+/* The header goes to the reporter when the record wants a failure report; not when it does not, and not of mail by machines. */
+static void test_failure_seen(void **state)
+{
+    (void)state;
+    struct failure_seen f;
+    int fd = mail_from("127.0.0.1", "bob@ruf.example", "x@relay.example");
+    content(fd, "ruf.example");
+    taken(fd);
+    receive(&reporter, IPC_DMARC_SEEN);
+    struct ipc_reader r = ipc_reader(vr_arena_dup(&arena, receive(&reporter, IPC_FAILURE_SEEN).rest));
+    assert_true(ipc_get_failure_seen(&r, &arena, &f) && ipc_done(&r));
+    assert_true(f.kind == DMARC_FAILURE_DMARC && f.delivery == DMARC_FAILURE_SPAM && !f.cut &&
+                f.dkim_domain.n == 0);
+    assert_true(vr_str_equal(f.mail_from, VR_STR("bob@ruf.example")) &&
+                vr_str_equal(f.spf_record, VR_STR("v=spf1 -all")) &&
+                vr_str_equal(f.message.header_from, VR_STR("ruf.example")));
+    assert_true(vr_str_starts(f.header, VR_STR("From: Bob <bob@ruf.example>\r\nSubject: x\r\n")) &&
+                vr_str_find_str(f.header, VR_STR("Hello")) == VR_NPOS);
+
+    another(fd, "bob@ruf.example");
+    say(fd, "From: bob@ruf.example\r\nAuto-Submitted: auto-replied\r\n\r\nI am away.\r\n.\r\n");
+    taken(fd);
+    receive(&reporter, IPC_DMARC_SEEN);
+    another(fd, "bob@junk.example"); /* has no ruf */
+    content(fd, "junk.example");
+    taken(fd);
+    receive(&reporter, IPC_DMARC_SEEN);
+    another(fd, "bob@all.example"); /* passes, but not by all means */
+    content(fd, "all.example");
+    taken(fd);
+    receive(&reporter, IPC_DMARC_SEEN);
+    r = ipc_reader(vr_arena_dup(&arena, receive(&reporter, IPC_FAILURE_SEEN).rest));
+    assert_true(ipc_get_failure_seen(&r, &arena, &f) && f.delivery == DMARC_FAILURE_DELIVERED &&
+                f.message.spf_aligned);
+    run(50);
+    assert_int_equal(reporter.count, 0);
+    close(fd);
+}
+
 /* SPF rejects at RCPT, for the domains that want it; recipients of domains that want other things come separately. */
 static void test_rcpt(void **state)
 {
@@ -424,6 +477,75 @@ static void test_no_resolver(void **state)
     close(fd);
 }
 
+/* A resolver that says more than the memory for it holds. */
+static void flood(uint64_t number, const struct dns_question *q)
+{
+    enum { RECORDS = 120000 };
+    struct vr_buf b;
+    vr_buf_init(&b, IO_FRAME_MAX);
+    ipc_put_u64(&b, number);
+    ipc_put_u32(&b, 1);
+    ipc_put_u32(&b, q->type);
+    ipc_put_str(&b, q->name);
+    ipc_put_u8(&b, DNS_STATUS_OK);
+    ipc_put_u8(&b, 0);
+    ipc_put_str(&b, VR_STR(""));
+    ipc_put_u32(&b, RECORDS);
+    for (size_t i = 0; i < RECORDS; i++) {
+        ipc_put_str(&b, VR_STR(""));
+        ipc_put_u32(&b, 0);
+        for (int k = 0; k < 17; k++)
+            ipc_put_u8(&b, 0);
+        ipc_put_str(&b, VR_STR("x"));
+    }
+    assert_false(b.too_big);
+    io_channel_send(resolver.channel, IPC_DNS_ANSWERS, vr_buf_str(&b), -1);
+    io_channel_flush(resolver.channel);
+    vr_buf_fini(&b);
+}
+
+static char accepting[] = "verify { skip = \"127.0.0.3\" timeout = 1s temperror = accept }\n";
+
+/* DKIM's check is given up: nobody knows what signatures there are, so it is temperror, and never "none". */
+static void test_dkim_given_up(void **state)
+{
+    (void)state;
+    uint64_t number;
+    struct dns_question *q;
+    size_t n;
+    bool flooded = false;
+    int fd = mail_from("127.0.0.1", "bob@fail.example", "x@relay.example");
+    say(fd, "DKIM-Signature: v=1; a=rsa-sha256; d=pass.example; s=sel; h=from; "
+            "bh=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=;"
+            " b=AAAA\r\nFrom: Bob <bob@pass.example>\r\n\r\nHello.\r\n.\r\n");
+    for (int i = 0; !flooded && i < 1000; i++) {
+        run(10);
+        while (next_ask(&number, &q, &n))
+            if ((flooded = vr_str_find_str(q[0].name, VR_STR("_domainkey")) != VR_NPOS))
+                flood(number, &q[0]);
+    }
+    struct envelope e = taken(fd);
+    assert_true(contains(e.prefix, "dkim=temperror (the answers of the DNS are beyond all"));
+    assert_true(contains(e.prefix, "dmarc=temperror"));
+    assert_int_equal(reporter.count, 0);
+    close(fd);
+}
+
+/* An author whom nobody can read spares those beside him nothing; alone he leads into Junk. */
+static void test_unreadable_author(void **state)
+{
+    (void)state;
+    int fd = mail_from("127.0.0.1", "bob@fail.example", "x@relay.example");
+    say(fd, "From: bob@fail.example, nobody@-\r\n\r\nHello.\r\n.\r\n");
+    told(fd, "", "550 5.7.1 refused by the DMARC policy of fail.example");
+    told(fd, "MAIL FROM:<bob@pass.example>\r\n", "250 ");
+    told(fd, "RCPT TO:<x@relay.example>\r\n", "250 ");
+    told(fd, "DATA\r\n", "354 ");
+    say(fd, "From: bob@pass.example, nobody@-\r\n\r\nHello.\r\n.\r\n");
+    assert_int_equal(taken(fd).asks, ENVELOPE_QUARANTINE);
+    close(fd);
+}
+
 /* However a header comes in pieces, it has not ended before its blank line; and what has no end within the bound is told from a text without a header. */
 static void test_where_headers_end(void **state)
 {
@@ -460,6 +582,7 @@ int main(void)
         EACH(test_fail),
         EACH(test_method),
         {"test_method, by the list", test_method, start_all, stop_all, by_list},
+        EACH(test_failure_seen),
         EACH(test_rcpt),
         EACH(test_silence),
         EACH(test_lies),
@@ -467,6 +590,8 @@ int main(void)
         EACH(test_nobody_pays),
         EACH(test_who_goes),
         EACH(test_no_resolver),
+        EACH(test_unreadable_author),
+        cmocka_unit_test_prestate_setup_teardown(test_dkim_given_up, start_all, stop_all, accepting),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -29,6 +29,7 @@ static struct {
     struct envelope envelope; /* of the last message; in the arena */
     struct vr_str body;
     uint64_t messages, sessions; /* told of in all reports */
+    uint64_t failures;           /* failure reports */
 } world;
 
 static uint64_t wanted; /* stop when so many messages and sessions were told of */
@@ -63,6 +64,11 @@ static void on_keeper(void *arg, uint16_t type, struct vr_str payload, int fd)
         io_stop(io);
 }
 
+static bool has(const char *part)
+{
+    return vr_str_find_str(world.body, vr_str_from(part)) != VR_NPOS;
+}
+
 static void read_report(void)
 {
     struct vr_buf content;
@@ -70,6 +76,10 @@ static void read_report(void)
     struct dmarc_report dmarc;
     struct tlsrpt_report tls;
     const char *why;
+    if (has("\r\nFeedback-Type: auth-failure\r\n")) {
+        world.failures++;
+        return;
+    }
     vr_buf_init(&content, 1 << 20);
     assert_int_equal(report_extract(&content, world.body, &kind, &why), VR_OK);
     if (kind == REPORT_DMARC) {
@@ -108,7 +118,7 @@ static void on_queue(void *arg, uint16_t type, struct vr_str payload, int fd)
     io_channel_send(queue, IPC_SUBMITTED, vr_buf_str(&b), -1);
     vr_buf_fini(&b);
     read_report();
-    if (world.messages + world.sessions >= wanted || world.submitted != IPC_SUBMIT_OK)
+    if (world.messages + world.sessions + world.failures >= wanted || world.submitted != IPC_SUBMIT_OK)
         io_stop(io);
 }
 
@@ -277,7 +287,8 @@ static int start_with(bool https)
     int n = snprintf(text, sizeof text,
                      "hostname = \"mail.example.org\"\nstate = \"%s\"\nspool = \"%s\"\nrun = \"%s\"\ndomain "
                      "\"example.org\" { }\n%s%s%s"
-                     "reports { dmarc = yes tls = yes from = \"reports@example.org\" organization = \"Test & "
+                     "reports { dmarc = yes failures = yes tls = yes from = \"reports@example.org\" "
+                     "organization = \"Test & "
                      "Co\" interval = 1s }\n",
                      folder, folder, folder, https ? "sending { ca_file = \"" : "", https ? certificate : "",
                      https ? "\" }\n" : "");
@@ -363,6 +374,28 @@ static void send_tls(enum tlsrpt_result result)
     vr_buf_fini(&b);
 }
 
+static void send_failure(const char *domain, const char *organization, const char *record)
+{
+    const struct failure_seen seen = {.message = {.time_us = io_now_us(io),
+                                                  .policy_domain = vr_str_from(domain),
+                                                  .organization = vr_str_from(organization),
+                                                  .record = vr_str_from(record),
+                                                  .source_ip = VR_STR("192.0.2.1"),
+                                                  .verdict = DMARC_FAIL,
+                                                  .header_from = vr_str_from(domain),
+                                                  .spf_domain = VR_STR("e.test"),
+                                                  .spf_result = VR_STR("pass")},
+                                      .kind = DMARC_FAILURE_DMARC,
+                                      .delivery = DMARC_FAILURE_SPAM,
+                                      .mail_from = VR_STR("x@e.test"),
+                                      .header = VR_STR("From: a@d.test\r\nSubject: hello\r\n")};
+    struct vr_buf b;
+    vr_buf_init(&b, SEEN_MAX);
+    assert_true(ipc_put_failure_seen(&b, &seen));
+    io_channel_send(receiver, IPC_FAILURE_SEEN, vr_buf_str(&b), -1);
+    vr_buf_fini(&b);
+}
+
 #define RECORD "v=DMARC1; p=reject; rua=mailto:r@d.test,mailto:x@other.test"
 
 static void test_dmarc(void **state)
@@ -406,6 +439,73 @@ static void test_tls(void **state)
     assert_int_equal(world.sessions, 3);
     assert_true(vr_str_equal(world.envelope.rcpts[0].address, VR_STR("tls@d.test")));
     assert_int_equal(world.envelope.asks, ENVELOPE_TLS_OPTIONAL);
+}
+
+/* At once, signed, from nobody; only where it is wanted; garbage is dropped. */
+static void test_failure(void **state)
+{
+    (void)state;
+    io_channel_send(receiver, IPC_FAILURE_SEEN, VR_STR("garbage"), -1);
+    send_failure("d.test", "d.test",
+                 "v=DMARC1; p=reject; ruf=mailto:x@other.test"); /* it did not say that it wants it */
+    send_failure("d.test", "d.test", "v=DMARC1; p=reject; rua=mailto:f@d.test");
+    send_failure("d.test", "d.test", "v=DMARC1; p=reject; ruf=mailto:f@d.test!1k"); /* smaller than any */
+    send_failure("d.test", "d.test",
+                 "v=DMARC1; p=reject; ruf=mailto:f@d.test,mailto:x@other.test,mailto:f@d.test");
+    wanted = 1;
+    run(WAIT_MS);
+    assert_false(timed_out);
+    const struct envelope *e = &world.envelope;
+    assert_true(e->rcpt_count == 1 && vr_str_equal(e->rcpts[0].address, VR_STR("f@d.test")));
+    assert_true(e->rcpts[0].notify == DSN_NOTIFY_NEVER && e->reverse_path.n == 0);
+    assert_true(vr_str_starts(e->prefix, VR_STR("DKIM-Signature: ")));
+    assert_true(has("From: reports@example.org\r\nTo: f@d.test\r\n") &&
+                has("\r\nAuto-Submitted: auto-generated\r\n"));
+    assert_true(has("Auth-Failure: dmarc\r\nDelivery-Result: spam\r\nIdentity-Alignment: none\r\n") &&
+                has("\r\nAuthentication-Results: mail.example.org;\r\n dmarc=fail header.from=d.test\r\n"));
+    assert_true(has("Content-Type: text/rfc822-headers\r\n\r\nFrom: a@d.test\r\nSubject: hello\r\n\r\n--="));
+    run(1500);
+    assert_true(world.failures == 1 && world.submits == 1);
+}
+
+/* Ten of an organisation, whatever the names below it; others are not touched by that. */
+static void test_failure_limit(void **state)
+{
+    (void)state;
+    char name[32], record[80];
+    for (int i = 0; i < 13; i++) {
+        snprintf(name, sizeof name, "n%d.d.test", i);
+        snprintf(record, sizeof record, "v=DMARC1; p=reject; ruf=mailto:f@%s", name);
+        send_failure(name, "d.test", record);
+    }
+    wanted = 10;
+    run(WAIT_MS);
+    assert_false(timed_out);
+    run(500);
+    assert_int_equal(world.failures, 10);
+    send_failure("e.test", "e.test", "v=DMARC1; p=reject; ruf=mailto:f@e.test");
+    wanted = 11;
+    run(WAIT_MS);
+    assert_false(timed_out);
+    assert_true(vr_str_equal(world.envelope.rcpts[0].address, VR_STR("f@e.test")));
+}
+
+/* What ends while some wait ends cleanly; a queue that takes nothing is one event each. */
+static void test_failure_ends(void **state)
+{
+    (void)state;
+    world.submitted = IPC_SUBMIT_FULL;
+    wanted = 1;
+    send_failure("d.test", "d.test", "v=DMARC1; p=reject; ruf=mailto:f@d.test");
+    run(WAIT_MS);
+    assert_false(timed_out);
+    run(500);
+    assert_int_equal(world.submits, 1);
+    for (int i = 0; i < 5; i++)
+        send_failure("e.test", "e.test", "v=DMARC1; p=reject; ruf=mailto:f@e.test");
+    io_channel_flush(receiver);
+    end();
+    spawn();
 }
 
 /* By https no signature is needed, but a server that says yes. */
@@ -542,6 +642,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_dmarc, start, stop),
         cmocka_unit_test_setup_teardown(test_tls, start, stop),
+        cmocka_unit_test_setup_teardown(test_failure, start, stop),
+        cmocka_unit_test_setup_teardown(test_failure_limit, start, stop),
+        cmocka_unit_test_setup_teardown(test_failure_ends, start, stop),
         cmocka_unit_test_setup_teardown(test_https, start_https, stop),
         cmocka_unit_test_setup_teardown(test_tls_without_a_key, start, stop),
         cmocka_unit_test_setup_teardown(test_dmarc_without_a_key, start, stop),
