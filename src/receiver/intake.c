@@ -18,6 +18,7 @@
 
 #define ENVELOPE_MAX     (1u << 20)
 #define BUFFERED_MAX     (512u << 10)
+#define LOOK_AGAIN       8192         /* bytes after which the end of a long header is looked for again */
 #define WRITE_AT         (128u << 10) /* bytes gathered before a write job is worth it */
 #define QUEUE_TIMEOUT_MS 120000       /* without an answer: 451; RFC 5321 §4.5.3.2.6 gives us ten minutes */
 
@@ -273,6 +274,9 @@ static void digest_feed(struct transaction *t, struct vr_str data)
 /* What goes to the file is not changed any more, so forged.c must have seen the header. */
 static void spill_when_header_ended(struct transaction *t)
 {
+    if (t->header_looked_at > 0 && vr_buf_size(&t->body) - t->header_looked_at < LOOK_AGAIN)
+        return; /* who sends a byte at a time does not make us read it all each time */
+    t->header_looked_at = vr_buf_size(&t->body);
     enum forged_header header =
         forged_matters(t) ? forged_header_state(vr_buf_str(&t->body)) : FORGED_HEADER_ENDED;
     if (header == FORGED_HEADER_ENDED) {

@@ -72,6 +72,7 @@ struct transaction {
     bool rrvs;                     /* some recipient came with RRVS */
     struct owner_question *owners; /* what the keeper is to be asked before it is submitted: owners.c's */
     bool ascii_only;               /* a recipient's domain takes no header in UTF-8 */
+    size_t header_looked_at; /* bytes of the body, when its header was longer than what stays in memory */
     int64_t submitted_ms;
     UT_hash_handle hh; /* receiver->by_id */
 };

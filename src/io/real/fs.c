@@ -311,6 +311,7 @@ int io_fs_read_file(const char *path, struct vr_buf *out)
         }
     }
     close(fd);
+    explicit_bzero(part, sizeof part); /* it may be a secret, and processes are forked later */
     return status;
 }
 
