@@ -233,9 +233,12 @@ static void answered(void *arg, const struct dns_answer *answers, size_t n)
     next(all);
 }
 
+/* Without a keeper or a queue they wait: at the start, say, receivers may be heard before these are. */
 static void next(struct failures *all)
 {
-    while (all->current == NULL && all->count > 0) {
+    struct process *p = all->reporter->process;
+    bool ready = process_peer(p, IPC_QUEUE) != NULL && process_peer(p, IPC_KEEPER) != NULL;
+    while (ready && all->current == NULL && all->count > 0) {
         all->current = all->waiting[all->first];
         all->first = (all->first + 1) % WAITING_MAX;
         all->count--;
@@ -270,6 +273,11 @@ void failures_free(struct failures *all)
     for (; all->count > 0; all->count--, all->first = (all->first + 1) % WAITING_MAX)
         failure_free(all->waiting[all->first]);
     free(all);
+}
+
+void failures_next(struct failures *all)
+{
+    next(all);
 }
 
 struct outbox *failures_outbox(struct failures *all)

@@ -109,6 +109,7 @@ struct failures *failures_new(struct reporter *r);
 void failures_free(struct failures *f); /* NULL is fine */
 /* The payload of an IPC_FAILURE_SEEN. False: it is none. */
 bool failures_take(struct failures *f, struct vr_str payload);
+void failures_next(struct failures *f); /* a peer came */
 struct outbox *failures_outbox(struct failures *f);
 
 #endif

@@ -165,6 +165,8 @@ static void attached(struct process *p, struct peer *peer)
     struct reporter *r = p->data;
     if (peer->role == IPC_RESOLVER)
         resolving_attached(r->resolving);
+    if (r->failures != NULL)
+        failures_next(r->failures);
 }
 
 static void detached(struct process *p, struct peer *peer)

@@ -490,6 +490,28 @@ static void test_failure_limit(void **state)
     assert_true(vr_str_equal(world.envelope.rcpts[0].address, VR_STR("f@e.test")));
 }
 
+/* Heard of before there is a queue, or a keeper to sign: it waits for them. */
+static void test_failure_early(void **state)
+{
+    (void)state;
+    end();
+    process_spawn((struct process_arguments){.ops = &reporter_ops, .config = config, .slot = 7});
+    receiver = process_attach(IPC_RECEIVER, 20, 0, &receiver_ops, NULL);
+    send_failure("d.test", "d.test", "v=DMARC1; p=reject; ruf=mailto:f@d.test");
+    run(WAIT_MS); /* until it is ready */
+    run(300);
+    sender = process_attach(IPC_SENDER, 21, 0, &receiver_ops, NULL);
+    queue = process_attach(IPC_QUEUE, 22, 0, &queue_ops, NULL);
+    run(100);
+    assert_int_equal(world.submits, 0);
+    keeper = process_attach(IPC_KEEPER, 23, 0, &keeper_ops, NULL);
+    resolver = process_attach(IPC_RESOLVER, 24, 0, &resolver_ops, NULL);
+    wanted = 1;
+    run(WAIT_MS);
+    assert_false(timed_out);
+    assert_true(world.failures == 1 && vr_str_starts(world.envelope.prefix, VR_STR("DKIM-Signature: ")));
+}
+
 /* What ends while some wait ends cleanly; a queue that takes nothing is one event each. */
 static void test_failure_ends(void **state)
 {
@@ -644,6 +666,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_tls, start, stop),
         cmocka_unit_test_setup_teardown(test_failure, start, stop),
         cmocka_unit_test_setup_teardown(test_failure_limit, start, stop),
+        cmocka_unit_test_setup_teardown(test_failure_early, start, stop),
         cmocka_unit_test_setup_teardown(test_failure_ends, start, stop),
         cmocka_unit_test_setup_teardown(test_https, start_https, stop),
         cmocka_unit_test_setup_teardown(test_tls_without_a_key, start, stop),
