@@ -166,7 +166,9 @@ def rotation_with_overlap(world):
     assert [k["selector"] for k in keys(s)] == ["new"]
     # by the clock alone
     dkim(s, "rotate", "d.test", "--selector", "third", "--after", "4s", "--keep", "1h")
-    assert selectors(s, sink) == ["new"]
+    signing = selectors(s, sink)
+    if {k["selector"]: k["state"] for k in keys(s)}["third"] == "published":  # else the machine took its time
+        assert signing == ["new"], signing
     wait_until("the third key signs", lambda: selectors(s, sink) == ["third"], 4 + KNOWN + 20, 0.5)
     assert set(records(s)) == {"new._domainkey.d.test", "third._domainkey.d.test"}
 
