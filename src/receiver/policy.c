@@ -292,18 +292,19 @@ void policy_rcpt(struct session *s, const struct smtp_rcpt *rcpt)
         return;
     }
     enum srs_verdict srs = srs_rcpt(s, &rcpt->forward_path);
-    if (srs != SRS_NONE) {
-        if (srs == SRS_GOOD)
-            rcpt_take(s, rcpt, false, false);
+    if (srs != SRS_NONE && srs != SRS_GOOD)
         return;
-    }
-    if (a.verdict == RCPT_FOREIGN) {
+    if (srs == SRS_NONE && a.verdict == RCPT_FOREIGN) {
         rcpt_foreign(s, rcpt);
         return;
     }
     struct smtp_reply unverified = verifying_rcpt(s->transaction, a.domain);
     if (unverified.code != 0) {
         rcpt_unverified(s, rcpt, unverified);
+        return;
+    }
+    if (srs == SRS_GOOD) {
+        rcpt_take(s, rcpt, false, false);
         return;
     }
     if (refuses_utf8(s, a.domain, &rcpt->forward_path)) {

@@ -310,7 +310,7 @@ struct smtp_reply verifying_rcpt(struct transaction *t, const struct config_doma
 void verifying_bind(struct transaction *t, const struct config_domain *d)
 {
     struct verification *v = t->verification;
-    if (v == NULL || v->bound) /* who came by without verifying_rcpt does not change it for the others */
+    if (v == NULL)
         return;
     v->wants = d != NULL ? d->verify : t->receiver->config->verify;
     v->bound = true;

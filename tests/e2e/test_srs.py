@@ -197,6 +197,20 @@ def holds(pid, secret):
 
 
 @case
+def reports_are_verified_like_other_mail(world):
+    """An SRS address is a recipient like others: beside one whose domain verifies mail in another way it comes separately, whichever is named first."""
+    s = forwarder(world, "fwd", {}, {}, 'srs { domain = "fwd.test" secret_file = "%s" }\nverify { skip = none }\ndns { servers = { "127.0.0.1@%d" } }\n'
+                  'domain "other.test" { mailboxes = any verify_dmarc = none }' % (world.write("secret", SECRET + "\n", 0o600), free_port()))
+    report = forge("SRS0", day(), "org.test", "ann")
+    for first, second in ((report, "x@other.test"), ("x@other.test", report)):
+        with smtplib.SMTP(s.host, s.mx) as c:
+            c.ehlo("org.test")
+            assert c.mail("")[0] == 250 and c.rcpt(first)[0] == 250
+            code, text = c.rcpt(second)
+            assert code == 452 and text.startswith(b"4.5.3"), (first, code, text)
+
+
+@case
 def who_has_the_secret(world):
     """As separate users: the secret is made, read before that, kept by receivers and the queue, and wiped by all others."""
     make_users()

@@ -7,6 +7,8 @@
 #include "ipc/answers.h"
 #include "ipc/seen.h"
 
+#include <time.h>
+
 static char more[] = "reports { failures = yes }\n"
                      "trusted = \"127.0.0.2\" xforward = \"127.0.0.1\"\n"
                      "verify { skip = \"127.0.0.3\" timeout = 1s }\n"
@@ -36,6 +38,7 @@ static const struct {
     {"all.example", "v=spf1 ip4:127.0.0.1 -all"},
     {"_dmarc.all.example", "v=DMARC1; p=none; fo=1; ruf=mailto:f@all.example"},
     {"far.example", "v=spf1 ip4:192.0.2.9 -all"},
+    {"s._domainkey.seal.example", "v=DKIM1; k=ed25519; p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="},
     {"b.split.example", "v=spf1 ip4:127.0.0.1 -all"},
     {"_dmarc.split.example", "v=DMARC1; p=reject; psd=y"},
     {"mute.example", "v=spf1 ip4:127.0.0.1 -all"},
@@ -261,6 +264,62 @@ static void test_method(void **state)
         assert_true(contains(taken(fd).prefix, "dmarc=pass"));
     else
         told(fd, "", "550 5.7.1 refused by the DMARC policy of a.split.example");
+    close(fd);
+}
+
+#define SEALED "From: Bob <bob@far.example>\r\nSubject: sealed\r\n\r\nHello.\r\n"
+
+/* One more set of the sealer's on top of the message. */
+static struct vr_str seal(struct vr_str message, enum arc_status status, const struct dkim_key *key)
+{
+    const struct arc_sealer sealer = {.domain = VR_STR("seal.example"),
+                                      .selector = VR_STR("s"),
+                                      .algorithm = dkim_key_algorithm(key),
+                                      .header_canon = MAIL_CANON_RELAXED,
+                                      .body_canon = MAIL_CANON_RELAXED,
+                                      .time = time(NULL),
+                                      .status = status,
+                                      .authres = VR_STR("seal.example; none")};
+    struct mail_digest *d =
+        mail_digest_new(&(struct mail_digest_config){.verify = true, .sign = {[MAIL_CANON_RELAXED] = true}});
+    struct arc_seal s;
+    struct vr_str signature;
+    struct vr_buf out;
+    vr_buf_init(&out, 65536);
+    assert_true(mail_digest_feed(d, message) == VR_OK && mail_digest_end(d) == VR_OK);
+    assert_int_equal(arc_seal_begin(d, &sealer, vr_str(NULL, 0), &arena, &s), VR_OK);
+    for (int i = 0; i < 2; i++)
+        assert_true(dkim_key_sign(key, s.digest, &arena, &signature) == VR_OK &&
+                    arc_seal_signed(&s, signature) == VR_OK);
+    assert_true(arc_seal_finish(&s, &out) && vr_buf_add(&out, message));
+    struct vr_str sealed = vr_arena_dup(&arena, vr_buf_str(&out));
+    vr_buf_fini(&out);
+    mail_digest_free(d);
+    return sealed;
+}
+
+/* A chain of two is asked for in two rounds, the second at the end of the data: verify.timeout is for the DNS, not for a client that takes longer than that. */
+static void test_slow_message(void **state)
+{
+    (void)state;
+    struct dkim_key *key;
+    const char *why;
+    assert_int_equal(dkim_key_load(VR_STR("nWGxne/9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A="), &key, &why),
+                     VR_OK);
+    struct vr_str message = seal(seal(VR_STR(SEALED), ARC_NONE, key), ARC_PASS, key);
+    dkim_key_free(key);
+    size_t header = vr_str_find_str(message, VR_STR("Hello."));
+    int fd = mail_from("127.0.0.1", "bob@pass.example", "x@relay.example");
+    say(fd, vr_arena_printf(&arena, "%.*s", (int)header, message.p).p);
+    for (int i = 0; i < 60; i++) { /* longer than verify.timeout */
+        run(20);
+        answer_all();
+    }
+    unsigned before = asked;
+    say(fd, "Hello.\r\n.\r\n");
+    struct envelope e = taken(fd);
+    assert_true(contains(e.prefix, "arc=pass"));
+    assert_true(asked > before);
     close(fd);
 }
 
@@ -583,6 +642,7 @@ int main(void)
         EACH(test_method),
         {"test_method, by the list", test_method, start_all, stop_all, by_list},
         EACH(test_failure_seen),
+        EACH(test_slow_message),
         EACH(test_rcpt),
         EACH(test_silence),
         EACH(test_lies),
