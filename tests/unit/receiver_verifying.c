@@ -38,7 +38,8 @@ static const struct {
     {"all.example", "v=spf1 ip4:127.0.0.1 -all"},
     {"_dmarc.all.example", "v=DMARC1; p=none; fo=1; ruf=mailto:f@all.example"},
     {"far.example", "v=spf1 ip4:192.0.2.9 -all"},
-    {"s._domainkey.seal.example", "v=DKIM1; k=ed25519; p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="},
+    {"s1._domainkey.seal.example", "v=DKIM1; k=ed25519; p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="},
+    {"s2._domainkey.seal.example", "v=DKIM1; k=ed25519; p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="},
     {"b.split.example", "v=spf1 ip4:127.0.0.1 -all"},
     {"_dmarc.split.example", "v=DMARC1; p=reject; psd=y"},
     {"mute.example", "v=spf1 ip4:127.0.0.1 -all"},
@@ -270,10 +271,11 @@ static void test_method(void **state)
 #define SEALED "From: Bob <bob@far.example>\r\nSubject: sealed\r\n\r\nHello.\r\n"
 
 /* One more set of the sealer's on top of the message. */
-static struct vr_str seal(struct vr_str message, enum arc_status status, const struct dkim_key *key)
+static struct vr_str seal(struct vr_str message, enum arc_status status, const char *selector,
+                          const struct dkim_key *key)
 {
     const struct arc_sealer sealer = {.domain = VR_STR("seal.example"),
-                                      .selector = VR_STR("s"),
+                                      .selector = vr_str_from(selector),
                                       .algorithm = dkim_key_algorithm(key),
                                       .header_canon = MAIL_CANON_RELAXED,
                                       .body_canon = MAIL_CANON_RELAXED,
@@ -306,7 +308,7 @@ static void test_slow_message(void **state)
     const char *why;
     assert_int_equal(dkim_key_load(VR_STR("nWGxne/9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A="), &key, &why),
                      VR_OK);
-    struct vr_str message = seal(seal(VR_STR(SEALED), ARC_NONE, key), ARC_PASS, key);
+    struct vr_str message = seal(seal(VR_STR(SEALED), ARC_NONE, "s1", key), ARC_PASS, "s2", key);
     dkim_key_free(key);
     size_t header = vr_str_find_str(message, VR_STR("Hello."));
     int fd = mail_from("127.0.0.1", "bob@pass.example", "x@relay.example");
