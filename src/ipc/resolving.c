@@ -1,53 +1,31 @@
 /* resolving.c - see resolving.h. */
 #include "ipc/resolving.h"
 
+#include "ipc/asking.h"
+
 #include <assert.h>
 #include <stdlib.h>
-#include <sys/queue.h>
 
 struct resolving_ask {
-    struct resolving *owner;
-    uint64_t number;         /* in frames: another one each time that it is asked */
-    const struct peer *peer; /* who was asked; NULL: nobody yet */
+    struct asking_one one;
     struct vr_arena *arena;
     struct dns_question *questions;
     size_t count, asked; /* asked: the first of them, which go into the frame */
-    struct io_timer *timer;
     void (*answered)(void *arg, const struct dns_answer *answers, size_t n);
     void *arg;
-    TAILQ_ENTRY(resolving_ask) entry;
 };
 
 struct resolving {
-    struct process *process;
-    TAILQ_HEAD(ask_list, resolving_ask) asks;
-    uint64_t last;
+    struct asking asking;
 };
-
-struct resolving *resolving_new(struct process *p)
-{
-    struct resolving *r = calloc(1, sizeof *r);
-    assert(r != NULL);
-    r->process = p;
-    TAILQ_INIT(&r->asks);
-    return r;
-}
 
 void resolving_cancel(struct resolving_ask *a)
 {
     if (a == NULL)
         return;
-    TAILQ_REMOVE(&a->owner->asks, a, entry);
-    io_timer_free(a->timer);
+    asking_end(&a->one);
     free(a->questions);
     free(a);
-}
-
-void resolving_free(struct resolving *r)
-{
-    while (r != NULL && !TAILQ_EMPTY(&r->asks))
-        resolving_cancel(TAILQ_FIRST(&r->asks));
-    free(r);
 }
 
 /* Of the answers those to our questions, by name and type: what was not asked is not taken, what was not answered has failed. */
@@ -68,23 +46,32 @@ static void settle(struct resolving_ask *a, const struct dns_answer *known, size
     answered(arg, out, n);
 }
 
-static void on_late(void *arg)
+static void on_late(void *ask)
 {
-    settle(arg, NULL, 0, VR_STR("the DNS did not answer in time"));
+    settle(ask, NULL, 0, VR_STR("the DNS did not answer in time"));
 }
 
-static void send(struct resolving_ask *a)
+static void pack(const struct asking_one *one, struct vr_buf *frame)
 {
-    struct process *p = a->owner->process;
-    struct peer *peer = process_peer(p, IPC_RESOLVER);
-    a->peer = peer;
-    if (peer == NULL)
-        return; /* one that comes will be asked */
-    a->number = ++a->owner->last;
-    struct vr_buf *b = process_frame(p);
-    ipc_put_u64(b, a->number);
-    ipc_put_questions(b, a->questions, a->asked);
-    peer_send(peer, IPC_DNS_ASK, b, -1);
+    const struct resolving_ask *a = (const struct resolving_ask *)one;
+    ipc_put_questions(frame, a->questions, a->asked);
+}
+
+struct resolving *resolving_new(struct process *p)
+{
+    struct resolving *r = calloc(1, sizeof *r);
+    assert(r != NULL);
+    r->asking = (struct asking){
+        .process = p, .role = IPC_RESOLVER, .type = IPC_DNS_ASK, .pack = pack, .late = on_late};
+    asking_init(&r->asking);
+    return r;
+}
+
+void resolving_free(struct resolving *r)
+{
+    while (r != NULL && !TAILQ_EMPTY(&r->asking.open))
+        resolving_cancel((struct resolving_ask *)TAILQ_FIRST(&r->asking.open));
+    free(r);
 }
 
 struct resolving_ask *resolving_ask(struct resolving *r, struct vr_arena *arena,
@@ -94,8 +81,7 @@ struct resolving_ask *resolving_ask(struct resolving *r, struct vr_arena *arena,
 {
     struct resolving_ask *a = calloc(1, sizeof *a);
     assert(a != NULL);
-    *a = (struct resolving_ask){.owner = r,
-                                .arena = arena,
+    *a = (struct resolving_ask){.arena = arena,
                                 .count = n,
                                 .asked = n < DNS_ASK_MAX ? n : DNS_ASK_MAX,
                                 .answered = answered,
@@ -112,23 +98,14 @@ struct resolving_ask *resolving_ask(struct resolving *r, struct vr_arena *arena,
         for (size_t k = 0; k < name.n; k++)
             *at++ = name.p[k];
     }
-    TAILQ_INSERT_TAIL(&r->asks, a, entry);
-    a->timer = io_timer_new(r->process->io, on_late, a);
-    io_timer_start(a->timer, timeout_ms > 0 ? timeout_ms : 0, 0);
-    send(a);
+    asking_begin(&r->asking, &a->one, timeout_ms);
     return a;
 }
 
 void resolving_frame(struct resolving *r, struct vr_str payload)
 {
     struct ipc_reader reader = ipc_reader(payload);
-    uint64_t number = ipc_get_u64(&reader);
-    struct resolving_ask *a;
-    TAILQ_FOREACH(a, &r->asks, entry)
-    {
-        if (a->number == number)
-            break;
-    }
+    struct resolving_ask *a = (struct resolving_ask *)asking_find(&r->asking, ipc_get_u64(&reader));
     if (a == NULL) /* too late, or cancelled */
         return;
     struct dns_answer *answers = NULL;
@@ -140,20 +117,10 @@ void resolving_frame(struct resolving *r, struct vr_str payload)
 
 void resolving_attached(struct resolving *r)
 {
-    struct resolving_ask *a;
-    TAILQ_FOREACH(a, &r->asks, entry)
-    {
-        if (a->peer == NULL)
-            send(a);
-    }
+    asking_attached(&r->asking);
 }
 
 void resolving_lost(struct resolving *r, const struct peer *gone)
 {
-    struct resolving_ask *a;
-    TAILQ_FOREACH(a, &r->asks, entry)
-    {
-        if (a->peer == gone)
-            send(a);
-    }
+    asking_lost(&r->asking, gone);
 }
