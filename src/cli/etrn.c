@@ -6,9 +6,8 @@
  */
 #include "cli/cli.h"
 
-#include "cli/resolve.h"
+#include "cli/connect.h"
 #include "cli/secret.h"
-#include "cli/session.h"
 #include "cli/trace.h"
 #include "io/fs.h"
 
@@ -20,9 +19,6 @@
 #define NODES_MAX    100
 #define PASSWORD_MAX 1026
 #define ARENA_MAX    (4u << 20)
-
-enum tls_word { TLS_NONE, TLS_MAY, TLS_REQUIRED, TLS_VERIFY, TLS_IMPLICIT };
-static const char *const tls_words[] = {"none", "may", "required", "verify", "implicit"};
 
 struct etrn {
     struct vr_arena arena;
@@ -88,25 +84,7 @@ static const struct option options[] = {{"dns", required_argument, NULL, OPT_DNS
 
 static bool complain(const char *what, const char *why)
 {
-    fprintf(stderr, "veredus etrn: %s: %s\n", what, why);
-    return false;
-}
-
-static bool take_tls(struct etrn *e, const char *word)
-{
-    for (size_t i = 0; i < sizeof tls_words / sizeof *tls_words; i++)
-        if (strcmp(word, tls_words[i]) == 0) {
-            e->tls = (enum tls_word)i;
-            return true;
-        }
-    return complain(word, "--tls takes none, may, required, verify or implicit");
-}
-
-static bool take_timeout(struct etrn *e, const char *text)
-{
-    if (vr_str_to_u64(vr_str_from(text), &e->timeout_s) && e->timeout_s > 0 && e->timeout_s < 1000000)
-        return true;
-    return complain(text, "--timeout takes a number of seconds, from 1 on");
+    return connect_complain("etrn", what, why);
 }
 
 static bool take_option(struct etrn *e, int o)
@@ -131,7 +109,8 @@ static bool take_option(struct etrn *e, int o)
                 *rows[i].flag = true;
             return true;
         }
-    return o == OPT_TLS ? take_tls(e, optarg) : take_timeout(e, optarg);
+    return o == OPT_TLS ? connect_take_tls("etrn", optarg, &e->tls)
+                        : connect_take_timeout("etrn", optarg, &e->timeout_s);
 }
 
 static bool take_node(struct etrn *e, const char *text)
@@ -176,16 +155,9 @@ static int tell(const struct etrn *e, const struct session_result *r)
 
 static int ask(struct etrn *e, const struct resolve *hosts)
 {
-    static const enum session_tls tls[] = {[TLS_NONE] = SESSION_TLS_NONE,
-                                           [TLS_MAY] = SESSION_TLS_MAY,
-                                           [TLS_REQUIRED] = SESSION_TLS_REQUIRED,
-                                           [TLS_VERIFY] = SESSION_TLS_REQUIRED,
-                                           [TLS_IMPLICIT] = SESSION_TLS_IMPLICIT};
     static struct session_reply answers[NODES_MAX];
     struct session_result result = {.answers = answers};
-    struct session_options o = {.tls = tls[e->tls],
-                                .verify = (e->tls == TLS_VERIFY || e->tls == TLS_IMPLICIT) && !e->insecure,
-                                .ca_file = e->ca_file,
+    struct session_options o = {.ca_file = e->ca_file,
                                 .helo = vr_str_from(e->helo != NULL ? e->helo : e->host),
                                 .user = vr_str_from(e->user),
                                 .password = vr_buf_str(&e->password),
@@ -193,17 +165,8 @@ static int ask(struct etrn *e, const struct resolve *hosts)
                                 .trace = &e->trace,
                                 .questions = e->questions,
                                 .question_count = e->count};
-    for (size_t i = 0; i < hosts->count; i++) {
-        char ip[IO_ADDRESS_TEXT];
-        o.address = hosts->targets[i].address;
-        io_address_ip_text(&o.address, ip);
-        o.name = hosts->targets[i].host.n > 0 ? hosts->targets[i].host : vr_str_from(ip);
-        if (o.address.family == IO_UNIX)
-            o.tls = SESSION_TLS_NONE;
-        session_run(e->io, &o, &result);
-        if (result.answered > 0 || !result.failed || result.failure.permanent)
-            break;
-    }
+    connect_set_tls(&o, e->tls, e->insecure);
+    connect_run(e->io, &o, hosts, &result);
     return tell(e, &result);
 }
 
@@ -221,16 +184,8 @@ static int run(struct etrn *e)
     }
     if (e->user != NULL && !secret_read(&password, &e->password, &code))
         return code;
-    uint16_t port = name.port != 0 ? name.port : e->tls == TLS_IMPLICIT ? 465 : e->user != NULL ? 587 : 25;
-    if (name.host.n == 0) {
-        if (name.address.family != IO_UNIX)
-            name.address.port = port;
-        one = (struct resolve_target){.address = name.address};
-        hosts.targets = &one;
-        hosts.count = 1;
-    } else {
-        resolve_host(e->io, e->dns, name.host, port, &hosts);
-    }
+    uint16_t port = e->tls == TLS_IMPLICIT ? 465 : e->user != NULL ? 587 : 25;
+    connect_find(e->io, e->dns, &name, port, &one, &hosts);
     if (hosts.count == 0) {
         fprintf(stderr, "veredus etrn: %s\n", hosts.error);
         return hosts.code;

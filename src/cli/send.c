@@ -7,8 +7,7 @@
 #include "cli/cli.h"
 
 #include "cli/compose.h"
-#include "cli/resolve.h"
-#include "cli/session.h"
+#include "cli/connect.h"
 #include "cli/trace.h"
 #include "io/env.h"
 #include "io/fs.h"
@@ -27,9 +26,6 @@
 #define HEADERS_MAX  64
 #define PASSWORD_MAX 1026
 #define ARENA_MAX    (16u << 20)
-
-enum tls_word { TLS_NONE, TLS_MAY, TLS_REQUIRED, TLS_VERIFY, TLS_IMPLICIT };
-static const char *const tls_words[] = {"none", "may", "required", "verify", "implicit"};
 
 struct send {
     struct vr_arena arena;
@@ -165,8 +161,7 @@ static const struct option options[] = {{"to", required_argument, NULL, OPT_TO},
 
 static bool complain(const char *what, const char *why)
 {
-    fprintf(stderr, "veredus send: %s: %s\n", what, why);
-    return false;
+    return connect_complain("send", what, why);
 }
 
 static bool take_recipient(struct send *s, const char *text)
@@ -175,16 +170,6 @@ static bool take_recipient(struct send *s, const char *text)
     return compose_add(&s->recipients, &s->arena, vr_str_from(text), vr_str_from(s->host), &why)
                ? true
                : complain(text, why);
-}
-
-static bool take_tls(struct send *s, const char *word)
-{
-    for (size_t i = 0; i < sizeof tls_words / sizeof *tls_words; i++)
-        if (strcmp(word, tls_words[i]) == 0) {
-            s->tls = (enum tls_word)i;
-            return true;
-        }
-    return complain(word, "--tls takes none, may, required, verify or implicit");
 }
 
 static bool take_header(struct send *s, const char *text)
@@ -207,13 +192,6 @@ static bool take_priority(struct send *s, const char *text)
         return complain(text, "--priority takes a number from -9 to 9");
     s->priority = (int8_t)(minus ? '0' - digit[0] : digit[0] - '0');
     return true;
-}
-
-static bool take_timeout(struct send *s, const char *text)
-{
-    if (vr_str_to_u64(vr_str_from(text), &s->timeout_s) && s->timeout_s > 0 && s->timeout_s < 1000000)
-        return true;
-    return complain(text, "--timeout takes a number of seconds, from 1 on");
 }
 
 static bool take_mechanism(struct send *s, const char *text)
@@ -302,13 +280,13 @@ static bool take_option(struct send *s, int o)
     else if (o == OPT_TO)
         return take_recipient(s, optarg);
     else if (o == OPT_TLS)
-        return take_tls(s, optarg);
+        return connect_take_tls("send", optarg, &s->tls);
     else if (o == OPT_HEADER)
         return take_header(s, optarg);
     else if (o == OPT_AUTH)
         return take_mechanism(s, optarg);
     else if (o == OPT_TIMEOUT)
-        return take_timeout(s, optarg);
+        return connect_take_timeout("send", optarg, &s->timeout_s);
     else if (o == OPT_PRIORITY)
         return take_priority(s, optarg);
     else if (o == OPT_SUBJECT)
@@ -404,14 +382,7 @@ static bool make_message(struct send *s)
 
 static void session_options(const struct send *s, struct session_options *o)
 {
-    static const enum session_tls tls[] = {[TLS_NONE] = SESSION_TLS_NONE,
-                                           [TLS_MAY] = SESSION_TLS_MAY,
-                                           [TLS_REQUIRED] = SESSION_TLS_REQUIRED,
-                                           [TLS_VERIFY] = SESSION_TLS_REQUIRED,
-                                           [TLS_IMPLICIT] = SESSION_TLS_IMPLICIT};
-    *o = (struct session_options){.tls = tls[s->tls],
-                                  .verify = (s->tls == TLS_VERIFY || s->tls == TLS_IMPLICIT) && !s->insecure,
-                                  .ca_file = s->ca_file,
+    *o = (struct session_options){.ca_file = s->ca_file,
                                   .lmtp = s->lmtp,
                                   .auth_in_clear = s->auth_in_clear,
                                   .bdat = s->bdat,
@@ -424,6 +395,7 @@ static void session_options(const struct send *s, struct session_options *o)
                                   .mechanism = vr_str_from(s->mechanism),
                                   .timeout_ms = (int64_t)s->timeout_s * 1000,
                                   .message = vr_buf_str(&s->message)};
+    connect_set_tls(o, s->tls, s->insecure);
 }
 
 /* What to try next, where a person may not know. */
@@ -494,18 +466,7 @@ static int send_to(struct send *s, struct resolve *hosts, const struct address *
     o.mail = &mail;
     o.rcpts = paths;
     o.rcpt_count = s->no_message ? 0 : n;
-    for (size_t i = 0; i < hosts->count; i++) {
-        o.address = hosts->targets[i].address;
-        char ip
-            [IO_ADDRESS_TEXT]; /* a server named by its address has a certificate for it, or none that can be verified */
-        io_address_ip_text(&o.address, ip);
-        o.name = hosts->targets[i].host.n > 0 ? hosts->targets[i].host : vr_str_from(ip);
-        if (o.address.family == IO_UNIX)
-            o.tls = SESSION_TLS_NONE;
-        session_run(s->io, &o, &result);
-        if (result.transaction || !result.failed || result.failure.permanent)
-            break;
-    }
+    connect_run(s->io, &o, hosts, &result);
     print_results(s, rcpts, o.rcpt_count, &result);
     return session_exit_code(&result, o.rcpt_count);
 }
@@ -526,16 +487,7 @@ static int to_server(struct send *s)
         return EX_USAGE;
     }
     s->lmtp = s->lmtp || name.lmtp;
-    uint16_t port = name.port != 0 ? name.port : default_port(s);
-    if (name.host.n == 0) {
-        if (name.address.family != IO_UNIX)
-            name.address.port = port;
-        one = (struct resolve_target){.address = name.address};
-        hosts.targets = &one;
-        hosts.count = 1;
-    } else {
-        resolve_host(s->io, s->dns, name.host, port, &hosts);
-    }
+    connect_find(s->io, s->dns, &name, default_port(s), &one, &hosts);
     if (hosts.count == 0) {
         fprintf(stderr, "veredus send: %s\n", hosts.error);
         return hosts.code;

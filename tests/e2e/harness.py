@@ -17,6 +17,7 @@ import socket
 import ssl
 import subprocess
 import tempfile
+import threading
 import time
 
 TOP = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
@@ -294,22 +295,16 @@ def read_maildir(folder):
     return found
 
 
-class Sink:
-    """A small scripted SMTP server in a thread: keeps what it gets, replies as told.
+class Peer:
+    """Listens; each connection is a session() of the subclass in a thread of its own, until the world ends."""
 
-    replies: {"RCPT TO:<x@y>": "450 4.2.0 later", "DATA": …, ".": …}; a prefix match on the command, upper case, wins over 250.
-    """
-
-    def __init__(self, world, host="127.0.0.1", port=None, replies=None, extensions=("PIPELINING", "8BITMIME", "SIZE 50000000")):
-        import threading
-        self.replies, self.extensions = dict(replies or {}), extensions
-        self.messages, self.commands, self.connections = [], [], 0
+    def __init__(self, world, host, port):
         self.listener = socket.socket()
         self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.listener.bind((host, port or 0))
         self.port = self.listener.getsockname()[1]
         self.listener.listen(100)
-        self.open = True
+        self.open, self.connections = True, 0
         threading.Thread(target=self.serve, daemon=True).start()
         world.cleanups.append(self.close)
 
@@ -318,7 +313,6 @@ class Sink:
         self.listener.close()
 
     def serve(self):
-        import threading
         while self.open:
             try:
                 connection, _ = self.listener.accept()
@@ -326,6 +320,18 @@ class Sink:
                 return
             self.connections += 1
             threading.Thread(target=self.session, args=(connection,), daemon=True).start()
+
+
+class Sink(Peer):
+    """A small scripted SMTP server in a thread: keeps what it gets, replies as told.
+
+    replies: {"RCPT TO:<x@y>": "450 4.2.0 later", "DATA": …, ".": …}; a prefix match on the command, upper case, wins over 250.
+    """
+
+    def __init__(self, world, host="127.0.0.1", port=None, replies=None, extensions=("PIPELINING", "8BITMIME", "SIZE 50000000")):
+        self.replies, self.extensions = dict(replies or {}), extensions
+        self.messages, self.commands = [], []
+        super().__init__(world, host, port)
 
     def reply_to(self, command, otherwise):
         for prefix, reply in self.replies.items():

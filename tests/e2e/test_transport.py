@@ -4,7 +4,6 @@ import http.server
 import os
 import re
 import smtplib
-import socket
 import sqlite3
 import ssl
 import struct
@@ -12,7 +11,7 @@ import subprocess
 import threading
 import time
 
-from harness import PASSWORD, case, free_port, nsd, run, wait_until
+from harness import PASSWORD, Peer, case, free_port, nsd, run, wait_until
 from test_routing import submit
 
 # ---- certificates -------------------------------------------------------------------------------------------------------------------------
@@ -55,7 +54,7 @@ def tlsa(pem, usage, selector, matching):
 # ---- servers ------------------------------------------------------------------------------------------------------------------------------
 
 
-class Mx:
+class Mx(Peer):
     """A mail exchanger that knows STARTTLS, when it has a certificate: keeps recipients, and whether they came under TLS."""
 
     def __init__(self, world, host, port, pair=None, extensions=()):
@@ -65,25 +64,7 @@ class Mx:
             self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             self.context.load_cert_chain(*pair)
             self.context.sni_callback = lambda connection, name, context: self.names.append(name)
-        self.listener = socket.socket()
-        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.listener.bind((host, port))
-        self.listener.listen(20)
-        self.open = True
-        threading.Thread(target=self.serve, daemon=True).start()
-        world.cleanups.append(self.close)
-
-    def close(self):
-        self.open = False
-        self.listener.close()
-
-    def serve(self):
-        while self.open:
-            try:
-                connection, _ = self.listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self.session, args=(connection,), daemon=True).start()
+        super().__init__(world, host, port)
 
     def session(self, connection):
         try:

@@ -1,5 +1,5 @@
 /* dmarc_report.c - aggregate reports written, mailed and read, hostile ones among them; where they may go (RFC 7489 §7, appendix C). */
-#include "report_testing.h"
+#include "buffer_testing.h"
 
 #include <veredus/dmarc_report.h>
 #include <veredus/message.h>

@@ -1,45 +1,10 @@
 /* ipc.c - frames: who may send what, packing and unpacking whatever comes; queue ids; names of destinations. */
+#include "buffer_testing.h"
+
 #include "ipc/ipc.h"
 #include "ipc/seen.h"
 
 #include <veredus/smtp.h>
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#define ARENA_MAX (1u << 20)
-
-static struct vr_arena arena;
-static struct vr_buf buf;
-
-static int setup(void **state)
-{
-    (void)state;
-    vr_arena_init(&arena, ARENA_MAX);
-    vr_buf_init(&buf, 1u << 20);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    vr_arena_fini(&arena);
-    vr_buf_fini(&buf);
-    return 0;
-}
-
-static void assert_str(struct vr_str a, struct vr_str b)
-{
-    if (!vr_str_equal(a, b))
-        fail_msg("\"%.*s\" is not \"%.*s\"", VR_STR_ARG(a), VR_STR_ARG(b));
-}
 
 /* ---- the table ----------------------------------------------------------------------------------------------------------- */
 

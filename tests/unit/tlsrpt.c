@@ -1,5 +1,5 @@
 /* tlsrpt.c - records, reports in JSON written and read, the message that carries one (RFC 8460). */
-#include "report_testing.h"
+#include "buffer_testing.h"
 
 #include <veredus/message.h>
 #include <veredus/report.h>

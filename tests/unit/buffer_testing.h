@@ -1,6 +1,6 @@
-/* report_testing.h - what the tests of reports share: a buffer beside the arena, and looking for a part of a text. */
-#ifndef TESTS_REPORT_TESTING_H
-#define TESTS_REPORT_TESTING_H
+/* buffer_testing.h - lib_testing.h with a buffer beside the arena, and looking for a part of a text. */
+#ifndef TESTS_BUFFER_TESTING_H
+#define TESTS_BUFFER_TESTING_H
 
 #include "lib_testing.h"
 
@@ -16,6 +16,12 @@ static inline int teardown(void **state)
 {
     vr_buf_fini(&buf);
     return arena_teardown(state);
+}
+
+static inline void assert_str(struct vr_str a, struct vr_str b)
+{
+    if (!vr_str_equal(a, b))
+        fail_msg("\"%.*s\" is not \"%.*s\"", VR_STR_ARG(a), VR_STR_ARG(b));
 }
 
 static inline void assert_has(struct vr_str text, const char *part)
